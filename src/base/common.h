@@ -1,0 +1,46 @@
+/* common.h - the few macros that every file of the tree may use. */
+#ifndef BASE_COMMON_H
+#define BASE_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MUSTCHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+#define NORETURN __attribute__((noreturn))
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* The object that holds `member` at address `ptr`. */
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/*
+ * Assert() states an invariant of ours. It is compiled in by --enable-cassert
+ * (always in CI) and vanishes otherwise, so it never guards against input.
+ */
+#ifdef CQLFERRY_CASSERT
+NORETURN void assert_failed(const char *expr, const char *file, int line);
+#define Assert(expr) ((expr) ? (void)0 : assert_failed(#expr, __FILE__, __LINE__))
+#else
+#define Assert(expr) ((void)0)
+#endif
+
+/*
+ * Allocation that ends the process with a message when memory is exhausted:
+ * for start-up and for small objects, whose loss nobody could handle. Sizes
+ * that come from the network never pass through here; see chunk_try_new().
+ */
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *old, size_t size);
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
+char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+#endif

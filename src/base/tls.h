@@ -1,0 +1,59 @@
+/*
+ * tls.h - TLS by OpenSSL 3 for sbuf: contexts (one per worker and role, never
+ * changed after they are made) and sessions driven over a non-blocking socket.
+ * With sbuf.c the only code that calls SSL_*.
+ *
+ * TLS 1.2 and 1.3. Sessions use SSL_set_fd with read-ahead, partial writes,
+ * moving write buffers and SSL_MODE_RELEASE_BUFFERS (16 instead of 48 KiB per
+ * idle connection). SIGPIPE is ignored by the process.
+ */
+#ifndef BASE_TLS_H
+#define BASE_TLS_H
+
+#include "base/common.h"
+
+struct tls_context;
+struct tls;
+
+struct tls_options {
+	const char *ca;   /* PEM file; client role: the only trust anchors. Server role: for client certificates */
+	const char *cert; /* PEM chain, may be NULL in the client role */
+	const char *key;  /* PEM, unencrypted; NULL exactly when cert is NULL */
+	bool verify_name;          /* client role: the certificate must name the host (or address) */
+	bool require_client_cert;  /* server role */
+};
+
+/* NULL on failure; `error` then names the file, what failed and OpenSSL's reason. */
+struct tls_context *tls_context_new_client(const struct tls_options *o, char *error, size_t error_size);
+struct tls_context *tls_context_new_server(const struct tls_options *o, char *error, size_t error_size);
+void tls_context_free(struct tls_context *ctx);
+
+enum tls_status {
+	TLS_OK,
+	TLS_WANT_READ,
+	TLS_WANT_WRITE,
+	TLS_EOF,    /* the peer has closed */
+	TLS_FAILED, /* see tls_error() */
+};
+
+/*
+ * A session on a connected socket. In the client role `server_name` (may be
+ * NULL) is the name the certificate is checked against when the context
+ * verifies names, and is sent as SNI when it is a DNS name, never when it is
+ * an address (RFC 6066, section 3). NULL when memory is exhausted.
+ */
+struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name);
+void tls_free(struct tls *tls);
+
+enum tls_status tls_handshake(struct tls *tls);
+enum tls_status tls_read(struct tls *tls, void *buf, size_t size, size_t *got);
+enum tls_status tls_write(struct tls *tls, const void *buf, size_t size, size_t *put);
+/* True when bytes were read ahead, so that the socket may never become readable for them. */
+bool tls_has_pending(const struct tls *tls);
+/* Sends close_notify if that is possible at once. */
+void tls_shutdown(struct tls *tls);
+/* Why the last call gave TLS_FAILED, in words a person can act on ("certificate verify failed: self-signed
+ * certificate in certificate chain", "peer does not speak TLS"). Valid until the next call on the session. */
+const char *tls_error(const struct tls *tls);
+
+#endif
