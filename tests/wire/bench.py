@@ -1,0 +1,205 @@
+"""
+Two fake clusters with the proxy between them, ready for clients. Starting one costs a process start, so benches with the
+same settings are shared by the tests that ask for them, and swept clean in between.
+"""
+import asyncio
+import os
+import socket
+
+from cqlwire import Client
+from cqlwire.const import Op
+from cqlwire.requests import plain_token
+from fakecluster import BARRIER, Cluster
+from proxy import Proxy, ProxyFailure
+
+
+class Addresses:
+    """Loopback addresses that no other run of these tests uses, and ports that are free there."""
+
+    def __init__(self):
+        self.prefix = f"127.{16 + os.getpid() % 200}"
+        self.net = 0
+
+    def take(self, count=1):
+        self.net += 1
+        return [f"{self.prefix}.{self.net}.{host}" for host in range(1, count + 1)]
+
+    def port(self, *addresses):
+        """A port that is free on all of these."""
+        for _ in range(50):
+            socks = []
+            try:
+                port = 0
+                for address in addresses:
+                    sock = socket.socket()
+                    socks.append(sock)
+                    sock.bind((address, port))
+                    port = sock.getsockname()[1]
+                return port
+            except OSError:
+                continue
+            finally:
+                for sock in socks:
+                    sock.close()
+        raise OSError(f"no port is free on all of {addresses}")
+
+    def one(self):
+        address = self.take()[0]
+        return address, self.port(address)
+
+
+class Bench:
+    """
+    origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile "zdm": no
+    INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
+    """
+
+    def __init__(self, folder, name, addresses, primary="origin", profile="native", origin=None, target=None,
+                 sections=None, variables=None):
+        self.name = name
+        self.proxy = Proxy(folder, name)
+        self.primary_name = primary
+        self.profile = profile
+        self.clients = []
+        self.sections = sections or {}
+        self.variables = variables or {}
+        self.origin = self._cluster(addresses, "origin", dict(origin or {}))
+        self.target = self._cluster(addresses, "target", dict(target or {}))
+        address = addresses.take()[0]
+        self.proxy.listen = (address, addresses.port(address))
+        self.proxy.http = (address, addresses.port(address))
+        self.may_be_down = False
+
+    @staticmethod
+    def _cluster(addresses, name, settings):
+        nodes = addresses.take(settings.pop("nodes", 1))
+        return Cluster(name, nodes, addresses.port(*nodes), **settings)
+
+    @property
+    def clusters(self):
+        return (self.origin, self.target)
+
+    @property
+    def primary(self):
+        return self.origin if self.primary_name == "origin" else self.target
+
+    @property
+    def secondary(self):
+        return self.target if self.primary_name == "origin" else self.origin
+
+    def ini(self):
+        sections = {
+            "proxy": {"workers": 2},
+            "listener": {"address": self.proxy.listen[0], "port": self.proxy.listen[1]},
+            "origin": self._cluster_section(self.origin),
+            "target": self._cluster_section(self.target),
+            "routing": {"primary": self.primary_name},
+            "http": {"address": self.proxy.http[0], "port": self.proxy.http[1]},
+            "log": {"level": "debug"},
+        }
+        for name, values in self.sections.items():
+            sections.setdefault(name, {}).update(values)
+        return sections
+
+    @staticmethod
+    def _cluster_section(cluster):
+        section = {"contact_points": cluster.nodes[0].address, "port": cluster.port, "username": "proxy",
+                   "password": "proxy-password"}
+        return section
+
+    def zdm(self):
+        variables = {"ZDM_PRIMARY_CLUSTER": self.primary_name.upper(), "ZDM_LOG_LEVEL": "DEBUG",
+                     "ZDM_PROXY_LISTEN_ADDRESS": self.proxy.listen[0], "ZDM_PROXY_LISTEN_PORT": str(self.proxy.listen[1]),
+                     "ZDM_METRICS_ADDRESS": self.proxy.http[0], "ZDM_METRICS_PORT": str(self.proxy.http[1])}
+        for cluster in self.clusters:
+            prefix = f"ZDM_{cluster.name.upper()}_"
+            variables.update({prefix + "CONTACT_POINTS": cluster.nodes[0].address, prefix + "PORT": str(cluster.port),
+                              prefix + "USERNAME": "proxy", prefix + "PASSWORD": "proxy-password"})
+        variables.update(self.variables)
+        return variables
+
+    async def start_clusters(self):
+        for cluster in self.clusters:
+            await cluster.start()
+
+    async def start_proxy(self, wait=True):
+        if self.profile == "zdm":
+            assert not self.sections
+            await self.proxy.start(variables=self.zdm(), wait=wait)
+        else:
+            await self.proxy.start(sections=self.ini(), variables=self.variables, wait=wait)
+
+    async def start(self):
+        await self.start_clusters()
+        await self.start_proxy()
+
+    async def restart_proxy(self, primary=None):
+        """Stops the proxy and starts it again on the same ports, with another primary if one is given."""
+        await self.proxy.stop()
+        self.primary_name = primary or self.primary_name
+        await self.start_proxy()
+
+    async def stop(self):
+        for client in self.clients:
+            client.abort()
+        try:
+            await self.proxy.stop()
+        finally:
+            await self.proxy.kill()
+            for cluster in self.clusters:
+                await cluster.stop()
+
+    # ---- clients ----
+
+    async def open(self, version=4, **how):
+        """A connection on which nothing was sent yet."""
+        client = await Client.open(*self.proxy.listen, version, **how)
+        self.clients.append(client)
+        return client
+
+    async def client(self, version=4, compression=None, user=None, password=None, keyspace=None, options=None, **how):
+        """A client that is ready for requests."""
+        client = await self.open(version, **how)
+        answer = await client.startup(compression, options)
+        if answer.opcode == Op.AUTHENTICATE and user is not None:
+            answer = await client.auth(plain_token(user, password))
+        assert answer.opcode in (Op.READY, Op.AUTH_SUCCESS), answer
+        if keyspace is not None:
+            await client.use(keyspace)
+        return client
+
+    async def settle(self, client):
+        """
+        When it returns, everything that was sent for this client before has arrived at the clusters: a write goes to both on
+        the same connections, behind the rest.
+        """
+        answer = await client.query(BARRIER)
+        assert not answer.is_error(), answer
+
+    async def until_backends_gone(self):
+        for cluster in self.clusters:
+            await cluster.until(lambda c=cluster: not c.connections(), "end of the clients' backend connections")
+
+    # ---- between tests ----
+
+    async def sweep(self):
+        """Ends what a test has left, and checks what must hold behind every test."""
+        problems = []
+        for client in self.clients:
+            try:
+                await client.close()
+            except Exception as e:
+                problems.append(f"client: {type(e).__name__}: {e}")
+        self.clients.clear()
+        try:
+            if not self.may_be_down:
+                if not self.proxy.running():
+                    raise ProxyFailure(f"the proxy has ended with {self.proxy.process.returncode}")
+                await self.until_backends_gone()
+            self.proxy.check_log()
+        except (ProxyFailure, TimeoutError) as e:
+            problems.append(str(e))
+        for cluster in self.clusters:
+            problems += cluster.complaints
+            cluster.reset()
+        assert not problems, "\n".join(problems)

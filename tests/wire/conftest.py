@@ -1,0 +1,153 @@
+"""
+Fixtures of the wire tests. Tests may be coroutine functions; all of them run in one event loop, in which the fake clusters
+live too.
+"""
+import asyncio
+import inspect
+import itertools
+
+import pytest
+
+from bench import Addresses, Bench
+
+#: no test may take longer
+TEST_LIMIT = 60.0
+#: how many benches are kept for tests with the same settings
+KEPT_BENCHES = 6
+
+_loop = asyncio.new_event_loop()
+asyncio.set_event_loop(_loop)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "checklist(*numbers): the lines of the conformance checklist that the test shows")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    _loop.run_until_complete(asyncio.wait_for(pyfuncitem.obj(**arguments), TEST_LIMIT))
+    return True
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if call.when == "call":
+        item.test_failed = report.failed
+    if report.failed:
+        for bench in getattr(item, "benches", []):
+            report.sections.append((f"log of {bench.name}", bench.proxy.tail(80)))
+            for cluster in bench.clusters:
+                lines = "\n".join(repr(r) for r in cluster.received[-30:]) + "".join(f"\n!! {c}" for c in cluster.complaints)
+                report.sections.append((f"received by {cluster.name}", lines))
+
+
+@pytest.fixture(autouse=True)
+def checklist(request, record_property):
+    """The checklist numbers of a test as properties in the JUnit report."""
+    for marker in request.node.iter_markers("checklist"):
+        for number in marker.args:
+            record_property("checklist", str(number))
+
+
+@pytest.fixture(scope="session")
+def loop():
+    return _loop
+
+
+@pytest.fixture(scope="session")
+def free_addresses():
+    return Addresses()
+
+
+class BenchPool:
+    def __init__(self, folder, addresses):
+        self.folder = folder
+        self.addresses = addresses
+        self.kept = {}
+        self.numbers = itertools.count(1)
+
+    async def get(self, fresh, settings):
+        key = None if fresh else repr(sorted(settings.items()))
+        bench = self.kept.pop(key, None)
+        if bench is None:
+            bench = Bench(self.folder, f"bench{next(self.numbers)}", self.addresses, **settings)
+            try:
+                await bench.start()
+            except BaseException:
+                await bench.proxy.kill()
+                for cluster in bench.clusters:
+                    await cluster.stop()
+                raise
+        if key is not None:
+            self.kept[key] = bench
+            while len(self.kept) > KEPT_BENCHES:
+                await self.kept.pop(next(iter(self.kept))).stop()
+        bench.key = key
+        return bench
+
+    async def give_back(self, bench, failed):
+        """Shared benches stay, unless something is wrong with them."""
+        try:
+            await bench.sweep()
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            if bench.key is None or failed:
+                self.kept.pop(bench.key, None)
+                if failed:
+                    await bench.proxy.kill()
+                    bench.proxy.process = None
+                await bench.stop()
+
+    async def close(self):
+        problems = []
+        for bench in self.kept.values():
+            try:
+                await bench.stop()
+            except Exception as e:
+                problems.append(f"{bench.name}: {e}")
+        assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def bench_pool(loop, free_addresses, tmp_path_factory):
+    pool = BenchPool(tmp_path_factory.mktemp("wire"), free_addresses)
+    yield pool
+    loop.run_until_complete(pool.close())
+
+
+@pytest.fixture
+def make_bench(request, loop, bench_pool):
+    """
+    await make_bench(...) gives a running bench with these settings (see Bench). fresh=True: one that no other test has used
+    or will use; needed where the test ends the proxy, stops nodes or changes what control connections learn.
+    """
+    request.node.benches = []
+
+    async def make(fresh=False, **settings):
+        bench = await bench_pool.get(fresh, settings)
+        request.node.benches.append(bench)
+        return bench
+    yield make
+    failed = getattr(request.node, "test_failed", True)
+    errors = []
+    for bench in request.node.benches:
+        try:
+            loop.run_until_complete(bench_pool.give_back(bench, failed))
+        except BaseException as e:
+            errors.append(e)
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def bench(loop, make_bench):
+    """The plain bench: one node each, no authentication, primary origin, everything else at its default."""
+    return loop.run_until_complete(make_bench())

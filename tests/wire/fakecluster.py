@@ -1,0 +1,626 @@
+"""
+A fake Cassandra cluster in the process of the test: it speaks v3 to v5 with segments, compression, authentication and TLS,
+keeps prepared statements and keyspaces as Cassandra does, records everything that arrives and can be told, request by
+request, to misbehave (see behaviour.py).
+
+    origin = Cluster("origin", ["127.0.1.1"], 9042)
+    await origin.start()
+    origin.on("FROM ks.t", behaviour.error(Err.READ_TIMEOUT, "late"), times=1)
+    ...
+    assert origin.statements() == ["SELECT * FROM ks.t"]
+
+Whatever the other side does that a real node would not accept, or that would confuse it (a malformed frame, a stream id that
+is in use, a change of version), is kept in `complaints`, which every test checks at its end.
+"""
+import asyncio
+import hashlib
+import re
+import socket
+import ssl
+import struct
+import uuid
+from dataclasses import dataclass, field
+
+from cqlwire import framing, requests, responses
+from cqlwire.const import CL, EVENTS, Err, FrameFlag, Op, REQUESTS, Type, op_name
+from cqlwire.client import PATIENCE
+from cqlwire.primitives import WireError
+from cqlwire.responses import Column
+
+PASSWORD_AUTHENTICATOR = "org.apache.cassandra.auth.PasswordAuthenticator"
+DSE_AUTHENTICATOR = "com.datastax.bdp.cassandra.auth.DseAuthenticator"
+BARRIER = "INSERT INTO barrier.barrier (id) VALUES (0)"
+
+
+@dataclass
+class Auth:
+    """users: name to password. two_step: the mechanism's name comes first and is answered with PLAIN-START (DSE)."""
+    users: dict
+    authenticator: str = PASSWORD_AUTHENTICATOR
+    two_step: bool = False
+
+
+@dataclass(eq=False)
+class Received:
+    """One frame that arrived at a node."""
+    node: object
+    conn: object
+    frame: framing.Frame
+    request: requests.Request
+    keyspace: str  # the connection's when it arrived
+    statement: str = None  # the text of QUERY and PREPARE, the prepared text of EXECUTE
+
+    def __getattr__(self, name):
+        # version, flags, stream, opcode, body of the frame; text, prepared_id, params ... of the request
+        source = self.frame if name in ("version", "flags", "stream", "opcode", "body", "wire_body") else self.request
+        return getattr(source, name)
+
+    def __repr__(self):
+        return (f"<{self.node.cluster.name} #{self.conn.number} {op_name(self.frame.opcode)} v{self.frame.version} "
+                f"stream={self.frame.stream} {self.statement or self.request!r}>")
+
+
+@dataclass(eq=False)
+class Rule:
+    match: object
+    behave: object
+    times: int = None
+    control: bool = False
+    node: object = None
+    hits: int = 0
+
+    def applies(self, got):
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if self.control is not None and got.conn.is_control != self.control:
+            return False
+        if self.node is not None and got.node is not self.node:
+            return False
+        if got.statement == BARRIER and self.match != BARRIER:
+            return False
+        if isinstance(self.match, Op):
+            return got.opcode == self.match
+        if isinstance(self.match, str):
+            return got.statement is not None and self.match in got.statement
+        return bool(self.match(got))
+
+
+# ---- what the nodes know about CQL: just enough ----
+
+def strip_comments(text):
+    return re.sub(r"--[^\n]*|//[^\n]*|/\*.*?\*/", " ", text, flags=re.S).strip()
+
+
+def verb_of(text):
+    match = re.match(r"[A-Za-z]+", strip_comments(text))
+    return match.group(0).upper() if match else ""
+
+
+def name_of(written):
+    return written[1:-1].replace('""', '"') if written.startswith('"') else written.lower()
+
+
+NAME = r'("(?:[^"]|"")+"|\w+)'
+TABLE = re.compile(rf"\b(?:FROM|INTO|UPDATE|TRUNCATE)\s+(?:TABLE\s+)?{NAME}(?:\s*\.\s*{NAME})?", re.I)
+
+
+def table_of(text):
+    """(keyspace or None, table) of a statement, or (None, None)."""
+    match = TABLE.search(strip_comments(text))
+    if not match:
+        return None, None
+    first, second = match.group(1), match.group(2)
+    return (name_of(first), name_of(second)) if second else (None, name_of(first))
+
+
+def markers_of(text):
+    """The bind markers outside strings: "?" or the name."""
+    plain = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "''", strip_comments(text))
+    return [m if m == "?" else m[1:] for m in re.findall(r"\?|(?<![\w:]):[A-Za-z]\w*", plain)]
+
+
+LOCAL_COLUMNS = [
+    Column("key"), Column("bootstrapped"), Column("broadcast_address", Type.INET), Column("broadcast_port", Type.INT),
+    Column("cluster_name"), Column("cql_version"), Column("data_center"), Column("gossip_generation", Type.INT),
+    Column("host_id", Type.UUID), Column("listen_address", Type.INET), Column("listen_port", Type.INT),
+    Column("native_protocol_version"), Column("partitioner"), Column("rack"), Column("release_version"),
+    Column("rpc_address", Type.INET), Column("rpc_port", Type.INT), Column("schema_version", Type.UUID),
+    Column("tokens", (Type.SET, Type.VARCHAR)), Column("truncated_at", (Type.MAP, Type.UUID, Type.BLOB)),
+]
+PEERS_COLUMNS = [
+    Column("peer", Type.INET), Column("data_center"), Column("host_id", Type.UUID), Column("preferred_ip", Type.INET),
+    Column("rack"), Column("release_version"), Column("rpc_address", Type.INET), Column("schema_version", Type.UUID),
+    Column("tokens", (Type.SET, Type.VARCHAR)),
+]
+RESULT_COLUMNS = [Column("cluster"), Column("keyspace"), Column("statement")]
+APPLIED_COLUMNS = [Column("[applied]", Type.BOOLEAN), Column("cluster")]
+
+
+class Cluster:
+    def __init__(self, name, addresses, port, versions=(3, 4, 5), compression=("lz4", "snappy"), auth=None, ssl=None,
+                 datacenters=None, racks=None, release_version="4.1.10", partitioner="Murmur3Partitioner", supported=None):
+        self.name = name
+        self.port = port
+        self.versions = tuple(versions)
+        self.compression = tuple(compression)
+        self.auth = auth
+        self.ssl = ssl
+        self.release_version = release_version
+        self.partitioner = partitioner
+        self.extra_supported = dict(supported or {})
+        self.schema_version = uuid.uuid3(uuid.NAMESPACE_DNS, name)
+        self.local_columns = list(LOCAL_COLUMNS)
+        self.peers_columns = list(PEERS_COLUMNS)
+        #: changes to rows of system.local and system.peers: name to value, or name to function(node)
+        self.local_overrides = {}
+        self.peers_overrides = {}
+        #: nodes that system.peers leaves out
+        self.hidden = set()
+        self.compress_answers = True
+        #: (text, keyspace) -> (bind columns, partition key positions, result columns)
+        self.describe = self.describe_default
+        self.nodes = [Node(self, i, address, (datacenters or {}).get(i, "dc1"), (racks or {}).get(i, "r1"))
+                      for i, address in enumerate(addresses)]
+        self.rules = []
+        self.received = []
+        self.complaints = []
+        self.connection_count = 0
+        self._news = asyncio.Event()
+
+    async def start(self):
+        for node in self.nodes:
+            await node.start()
+
+    async def stop(self):
+        for node in self.nodes:
+            await node.stop()
+
+    def reset(self):
+        """Forgets what a test did: rules, records, complaints. Connections and prepared statements stay."""
+        self.rules.clear()
+        self.received.clear()
+        self.complaints.clear()
+
+    def on(self, match, behave, times=None, control=False, node=None):
+        """
+        From now on requests that match are handled by `behave` (see behaviour.py), the first `times` of them. match: an
+        opcode, a piece of the statement, or a function of Received. Later rules win. control: True, only on the proxy's
+        control connections; None, on all.
+        """
+        rule = Rule(match, behave, times, control, node)
+        self.rules.insert(0, rule)
+        return rule
+
+    def rule_for(self, got):
+        return next((rule for rule in self.rules if rule.applies(got)), None)
+
+    # ---- what arrived ----
+
+    def connections(self):
+        """The open connections that are not control connections."""
+        return [c for node in self.nodes for c in node.connections if not c.is_control]
+
+    def control_connections(self):
+        return [c for node in self.nodes for c in node.connections if c.is_control]
+
+    def requests(self, *opcodes):
+        """What arrived outside control connections, in order, without barriers; of these opcodes if any are given."""
+        return [r for r in self.received if not r.conn.is_control and r.statement != BARRIER
+                and (not opcodes or r.opcode in opcodes)]
+
+    def control_requests(self, *opcodes):
+        return [r for r in self.received if r.conn.is_control and (not opcodes or r.opcode in opcodes)]
+
+    def statements(self, *opcodes):
+        """The texts of QUERY, PREPARE and EXECUTE that arrived."""
+        return [r.statement for r in self.requests(*(opcodes or (Op.QUERY, Op.PREPARE, Op.EXECUTE)))]
+
+    def changed(self):
+        self._news.set()
+
+    async def until(self, condition, what, timeout=PATIENCE):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while not condition():
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), end - loop.time())
+            except asyncio.TimeoutError:
+                raise TimeoutError(f"{self.name}: no {what} within {timeout} s; received {self.received[-20:]}") from None
+
+    async def until_received(self, count=1, *opcodes):
+        await self.until(lambda: len(self.requests(*opcodes)) >= count, f"{count} requests {opcodes}")
+        return self.requests(*opcodes)
+
+    # ---- doing things to everyone ----
+
+    def forget_prepared(self):
+        for node in self.nodes:
+            node.prepared.clear()
+
+    def emit(self, kind, change, *args, control=False):
+        """Sends an event to the connections that have registered for it; returns how many there were."""
+        targets = self.control_connections() if control else self.connections()
+        targets = [c for c in targets if kind in c.registered]
+        for conn in targets:
+            conn.send(Op.EVENT, responses.event(kind, change, *args), stream=-1)
+        return len(targets)
+
+    def supported(self):
+        names = ["/".join((str(v), f"v{v}")) for v in self.versions]
+        options = {"CQL_VERSION": ["3.4.5"], "COMPRESSION": list(self.compression), "PROTOCOL_VERSIONS": names}
+        if not self.compression:
+            del options["COMPRESSION"]
+        options.update(self.extra_supported)
+        return options
+
+    def prepared_id(self, text, keyspace):
+        return hashlib.md5(f"{self.name}\0{keyspace or ''}\0{text}".encode()).digest()
+
+    def describe_default(self, text, keyspace):
+        markers = markers_of(text)
+        bind = [Column(f"p{i}" if m == "?" else m) for i, m in enumerate(markers)]
+        verb = verb_of(text)
+        result = RESULT_COLUMNS if verb == "SELECT" else APPLIED_COLUMNS if is_conditional(text) else []
+        return bind, [0] if bind else [], result
+
+
+def is_conditional(text):
+    return verb_of(text) in ("INSERT", "UPDATE", "DELETE", "BEGIN") and re.search(r"\bIF\b", text) is not None
+
+
+class Node:
+    def __init__(self, cluster, index, address, datacenter, rack):
+        self.cluster = cluster
+        self.index = index
+        self.address = address
+        self.datacenter = datacenter
+        self.rack = rack
+        self.host_id = uuid.uuid3(uuid.NAMESPACE_URL, f"{cluster.name}/{index}")
+        self.prepared = {}  # id -> (text, keyspace)
+        self.connections = []
+        self.accepted = 0
+        self.server = None
+
+    def __repr__(self):
+        return f"<{self.cluster.name} node {self.address}>"
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(lambda: Connection(self), self.address, self.cluster.port,
+                                               ssl=self.cluster.ssl, backlog=500)
+
+    async def stop(self):
+        """Closes the listener and every connection, as a node does that dies."""
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+        self.drop(control=True)
+
+    def drop(self, control=False, reset=False):
+        """Ends the connections of clients, and with control those of control connections too."""
+        for conn in list(self.connections):
+            if control or not conn.is_control:
+                conn.reset() if reset else conn.close()
+
+    # ---- system tables ----
+
+    def _row(self, columns, table, overrides):
+        c = self.cluster
+        values = {
+            "key": "local", "bootstrapped": "COMPLETED", "broadcast_address": self.address, "broadcast_port": 7000,
+            "cluster_name": f"{c.name} cluster", "cql_version": "3.4.5", "data_center": self.datacenter,
+            "gossip_generation": 1700000000, "host_id": self.host_id, "listen_address": self.address, "listen_port": 7000,
+            "native_protocol_version": str(max(c.versions)), "partitioner": f"org.apache.cassandra.dht.{c.partitioner}",
+            "rack": self.rack, "release_version": c.release_version, "rpc_address": self.address, "rpc_port": c.port,
+            "schema_version": c.schema_version, "tokens": [str(self.index * 1000)], "truncated_at": None,
+            "peer": self.address, "preferred_ip": None,
+        }
+        for name, value in overrides.items():
+            values[name] = value(self) if callable(value) else value
+        return [values.get(column.name) for column in columns]
+
+    def system_rows(self, table, asking):
+        """(columns, rows) of local or peers as seen on the node `asking`."""
+        c = self.cluster
+        if table == "local":
+            return c.local_columns, [asking._row(c.local_columns, table, c.local_overrides)]
+        peers = [n for n in c.nodes if n is not asking and n not in c.hidden]
+        return c.peers_columns, [n._row(c.peers_columns, table, c.peers_overrides) for n in peers]
+
+
+@dataclass(eq=False)
+class Answer:
+    opcode: int
+    body: bytes
+    preamble: dict = field(default_factory=dict)
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a node."""
+
+    def __init__(self, node):
+        self.node = node
+        self.cluster = node.cluster
+        self.codec = framing.Codec(is_server=True)
+        self.transport = None
+        self.is_control = False
+        self.is_closed = False
+        self.keyspace = None
+        self.registered = set()
+        self.version = None
+        self.startup_options = None
+        self.user = None
+        self.authenticated = node.cluster.auth is None
+        self.mechanism_given = False
+        self.in_flight = set()
+        self.tasks = set()
+        self.ssl_object = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.ssl_object = transport.get_extra_info("ssl_object")
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = self.cluster.connection_count
+        self.cluster.connection_count += 1
+        self.node.accepted += 1
+        self.node.connections.append(self)
+        self.cluster.changed()
+
+    def connection_lost(self, exc):
+        self.is_closed = True
+        self.node.connections.remove(self)
+        for task in self.tasks:
+            task.cancel()
+        self.cluster.changed()
+
+    def close(self):
+        self.transport.close()
+
+    def reset(self):
+        """Ends the connection with a RST."""
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def complain(self, text):
+        self.cluster.complaints.append(f"{self.cluster.name} connection {self.number}: {text}")
+
+    # ---- requests ----
+
+    def data_received(self, data):
+        try:
+            for frame in self.codec.feed(data):
+                self._take(frame)
+                if self.transport.is_closing():
+                    return
+        except Exception as e:  # whatever cannot be read is the other side's fault; the test sees it
+            self.complain(f"{type(e).__name__}: {e}")
+            self.transport.abort()
+        finally:
+            self.cluster.changed()
+
+    def _take(self, frame):
+        if frame.version not in self.cluster.versions:
+            self._refuse_version(frame)
+            return
+        if frame.response or frame.opcode not in REQUESTS:
+            raise WireError(f"not a request: {frame!r}")
+        if frame.stream < 0 or frame.stream in self.in_flight:
+            raise WireError(f"stream id {frame.stream} is negative or in use: {frame!r}")
+        if self.version not in (None, frame.version):
+            raise WireError(f"version changed from {self.version}: {frame!r}")
+        request = requests.parse(frame)
+        if frame.opcode == Op.STARTUP:
+            self.version = frame.version
+            self.startup_options = request.options
+            self._agree_on_compression(request.options.get("COMPRESSION"))
+        got = Received(self.node, self, frame, request, self.keyspace, request.text)
+        if request.prepared_id is not None:
+            got.statement = self.node.prepared.get(request.prepared_id, (None,))[0]
+        if frame.opcode == Op.QUERY and table_of(request.text) == ("system", "local"):
+            self.is_control = True
+        self.in_flight.add(frame.stream)
+        self.cluster.received.append(got)
+        rule = self.cluster.rule_for(got)
+        if rule is None:
+            self.answer(got)
+            return
+        rule.hits += 1
+        task = asyncio.get_running_loop().create_task(rule.behave(self, got))
+        self.tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task):
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.complain(f"the behaviour of a rule failed: {task.exception()!r}")
+        self.cluster.changed()
+
+    def _refuse_version(self, frame):
+        best = max(self.cluster.versions)
+        names = ", ".join(f"{v}/v{v}" for v in self.cluster.versions)
+        text = f"Invalid or unsupported protocol version ({frame.version}); supported versions are ({names})"
+        self.send(Op.ERROR, responses.error(Err.PROTOCOL_ERROR, text), stream=0, version=best)
+        self.close()
+
+    def _agree_on_compression(self, name):
+        if name is None:
+            return
+        if name.lower() not in self.cluster.compression:
+            raise WireError(f"STARTUP asks for compression {name!r}, which was not offered")
+        self.codec.compression = name.lower()
+
+    # ---- answers ----
+
+    def send(self, opcode, body, stream, version=None, flags=0, compress=None):
+        """Sends one frame as a node would; READY and AUTHENTICATE switch v5 connections to segments."""
+        if self.transport.is_closing():
+            return
+        version = self.version or max(self.cluster.versions) if version is None else version
+        may = self.codec.compression and not self.codec.framed and opcode in (Op.RESULT, Op.ERROR)
+        if compress or (compress is None and may and self.cluster.compress_answers):
+            flags |= FrameFlag.COMPRESSED
+        data = self.codec.wrap(self.codec.encode(version, flags, stream, opcode, body))
+        self.in_flight.discard(stream)
+        self.transport.write(data)
+        if version == 5 and opcode in (Op.READY, Op.AUTHENTICATE):
+            self.codec.start_segments()
+
+    def reply(self, got, answer, **how):
+        """Sends `answer` to a request, with the preamble that was asked for."""
+        preamble = dict(answer.preamble)
+        if got.flags & FrameFlag.TRACING and answer.opcode == Op.RESULT:
+            preamble.setdefault("tracing_id", hashlib.md5(self.cluster.name.encode()).digest())
+        flags, head = responses.preamble(**preamble)
+        self.send(answer.opcode, head + answer.body, got.stream, version=got.version, flags=flags, **how)
+
+    def answer(self, got, **preamble):
+        """The normal answer."""
+        answer = self.normal_answer(got)
+        answer.preamble.update(preamble)
+        self.reply(got, answer)
+
+    def normal_answer(self, got):
+        op = got.opcode
+        if op == Op.OPTIONS:
+            return Answer(Op.SUPPORTED, responses.Writer().string_multimap(self.cluster.supported()).done())
+        if op == Op.STARTUP:
+            if self.cluster.auth is None:
+                return Answer(Op.READY, b"")
+            return Answer(Op.AUTHENTICATE, responses.Writer().string(self.cluster.auth.authenticator).done())
+        if op == Op.AUTH_RESPONSE:
+            return self._authenticate(got.request.token)
+        if self.version is None or not self.authenticated:
+            return self.error(Err.PROTOCOL_ERROR, f"Unexpected message {op_name(op)}, expecting STARTUP or OPTIONS")
+        if op == Op.REGISTER:
+            self.registered |= set(got.request.events)
+            unknown = self.registered - set(EVENTS)
+            return self.error(Err.PROTOCOL_ERROR, f"unknown events {unknown}") if unknown else Answer(Op.READY, b"")
+        if op == Op.QUERY:
+            return self._run(got, got.request.text, got.request.keyspace or self.keyspace)
+        if op == Op.PREPARE:
+            return self._prepare(got)
+        if op == Op.EXECUTE:
+            return self._execute(got)
+        return self._batch(got)
+
+    def error(self, code, text, **fields):
+        return Answer(Op.ERROR, responses.error(code, text, self.version or 4, **fields))
+
+    def _authenticate(self, token):
+        auth = self.cluster.auth
+        if auth is None:
+            return self.error(Err.PROTOCOL_ERROR, "Unexpected AUTH_RESPONSE")
+        if auth.two_step and token == b"PLAIN" and not self.mechanism_given:
+            self.mechanism_given = True
+            return Answer(Op.AUTH_CHALLENGE, responses.Writer().bytes(b"PLAIN-START").done())
+        parts = (token or b"").split(b"\0")
+        if len(parts) != 3 or (auth.two_step and not self.mechanism_given):
+            return self.error(Err.PROTOCOL_ERROR, f"{self.cluster.name} cannot read the token")
+        self.user, password = parts[1].decode(), parts[2].decode()
+        if auth.users.get(self.user) != password:
+            return self.error(Err.BAD_CREDENTIALS, f"{self.cluster.name}: Provided username {self.user} and/or password "
+                              "are incorrect")
+        self.authenticated = True
+        return Answer(Op.AUTH_SUCCESS, responses.Writer().bytes(None).done())
+
+    def _unprepared(self, prepared_id):
+        return self.error(Err.UNPREPARED, f"Prepared query with ID {prepared_id.hex()} not found", id=prepared_id)
+
+    def _prepare(self, got):
+        text = got.request.text
+        keyspace = got.request.keyspace or self.keyspace
+        problem = self._check_names(text, keyspace)
+        if problem:
+            return problem
+        prepared_id = self.cluster.prepared_id(text, keyspace)
+        self.node.prepared[prepared_id] = (text, keyspace)
+        bind, pk, result = self.cluster.describe(text, keyspace)
+        return Answer(Op.RESULT, responses.prepared(got.version, prepared_id, bind, pk, result, *self._spec(text, keyspace)))
+
+    def _spec(self, text, keyspace):
+        own, table = table_of(text)
+        return own or keyspace or "ks", table or "t"
+
+    def _check_names(self, text, keyspace):
+        own, table = table_of(text)
+        if table is not None and own is None and keyspace is None:
+            return self.error(Err.INVALID, "No keyspace has been specified. USE a keyspace, or explicitly specify "
+                              "keyspace.tablename")
+        if (own or keyspace) == "system" and table == "peers_v2" and self.cluster.release_version < "4":
+            return self.error(Err.INVALID, "unconfigured table peers_v2")
+        return None
+
+    def _execute(self, got):
+        known = self.node.prepared.get(got.request.prepared_id)
+        if known is None:
+            return self._unprepared(got.request.prepared_id)
+        text, keyspace = known
+        bind, _, result = self.cluster.describe(text, keyspace)
+        given = got.request.params.values or []
+        if len(given) != len(bind):
+            return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(given)} given, {len(bind)} expected")
+        new_id = None
+        if got.version >= 5:
+            current = responses.metadata_id(result, *self._spec(text, keyspace))
+            new_id = current if got.request.result_metadata_id != current else None
+        return self._run(got, text, keyspace, result, new_id)
+
+    def _batch(self, got):
+        for statement, values in got.request.children:
+            if isinstance(statement, bytes) and statement not in self.node.prepared:
+                return self._unprepared(statement)
+        texts = [s if isinstance(s, str) else self.node.prepared[s][0] for s, _ in got.request.children]
+        for text in texts:
+            problem = self._check_names(text, got.request.keyspace or self.keyspace)
+            if problem:
+                return problem
+        if any(is_conditional(text) for text in texts):
+            return self._rows(got, APPLIED_COLUMNS, [[True, self.cluster.name]], "batch")
+        return Answer(Op.RESULT, responses.void())
+
+    def _rows(self, got, columns, values, text, keyspace=None, new_id=None, paging_state=None):
+        params = got.request.params
+        skip = params.skip_metadata and new_id is None and got.opcode == Op.EXECUTE
+        spec = self._spec(text, keyspace)
+        body = responses.rows(columns, values, *spec, paging_state=paging_state, no_metadata=skip, new_metadata_id=new_id)
+        return Answer(Op.RESULT, body)
+
+    def _run(self, got, text, keyspace, result=RESULT_COLUMNS, new_id=None):
+        verb = verb_of(text)
+        if verb == "USE":
+            self.keyspace = name_of(strip_comments(text).split(None, 1)[1].rstrip("; "))
+            return Answer(Op.RESULT, responses.set_keyspace(self.keyspace))
+        problem = self._check_names(text, keyspace)
+        if problem:
+            return problem
+        if verb == "SELECT":
+            own, table = table_of(text)
+            if (own or keyspace) == "system" and table in ("local", "peers"):
+                columns, rows = self.node.system_rows(table, self.node)
+                return self._rows(got, columns, rows, text, keyspace)
+            if table == "paged":
+                return self._page(got, text, keyspace)
+            values = {"cluster": self.cluster.name, "keyspace": keyspace, "statement": text}
+            return self._rows(got, result, [[values.get(c.name) for c in result]], text, keyspace, new_id)
+        if is_conditional(text):
+            return self._rows(got, APPLIED_COLUMNS, [[True, self.cluster.name]], text, keyspace, new_id)
+        if verb in ("CREATE", "ALTER", "DROP"):
+            change = {"CREATE": "CREATED", "ALTER": "UPDATED", "DROP": "DROPPED"}[verb]
+            return Answer(Op.RESULT, responses.schema_change(change, "KEYSPACE", "ks"))
+        return Answer(Op.RESULT, responses.void())
+
+    def _page(self, got, text, keyspace):
+        """Table "paged" has three pages; a paging state of another cluster is refused, as Cassandra refuses garbage."""
+        state = got.request.params.paging_state
+        number = 0
+        if state is not None:
+            prefix = self.cluster.name.encode() + b":"
+            if not state.startswith(prefix) or not state[len(prefix):].isdigit():
+                return self.error(Err.PROTOCOL_ERROR, f"{self.cluster.name}: invalid value for the paging state {state!r}")
+            number = int(state[len(prefix):])
+        following = f"{self.cluster.name}:{number + 1}".encode() if number < 2 else None
+        values = [[self.cluster.name, keyspace, f"page {number}"]]
+        return self._rows(got, RESULT_COLUMNS, values, text, keyspace, paging_state=following)

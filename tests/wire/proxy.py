@@ -1,0 +1,186 @@
+"""Starts the real binary for a test, waits until it is ready, and stops it again."""
+import asyncio
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|Assertion .* failed|Assert\w* failed")
+
+#: how long the proxy may take to become ready, or to end
+START_PATIENCE = 20.0
+STOP_PATIENCE = 15.0
+
+
+def binary():
+    path = Path(os.environ.get("CQLFERRY", ROOT / "cqlferry"))
+    if not path.is_file():
+        raise FileNotFoundError(f"no proxy at {path}: build it, or set CQLFERRY to its path")
+    return str(path)
+
+
+def ini_text(sections):
+    """{"listener": {"port": 1}} as an INI file; values of None are left out."""
+    lines = []
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {value}" for key, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+class ProxyFailure(AssertionError):
+    pass
+
+
+class Proxy:
+    def __init__(self, folder, name):
+        self.folder = Path(folder)
+        self.name = name
+        self.log_path = self.folder / f"{name}.log"
+        self.process = None
+        self.http = None     # (address, port)
+        self.listen = None   # (address, port)
+        self.checked = 0     # how much of the log was looked at for sanitizer reports
+
+    async def start(self, sections=None, variables=None, arguments=(), wait=True):
+        """With an INI file made of `sections`, or with nothing but ZDM_* `variables`."""
+        command = [binary()]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ZDM_")}
+        environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
+        if sections is not None:
+            path = self.folder / f"{self.name}.ini"
+            path.write_text(ini_text(sections))
+            command += ["-c", str(path)]
+        environment.update(variables or {})
+        command += arguments
+        with open(self.log_path, "ab") as log:
+            log.write(f"--- {' '.join(command)}\n".encode())
+            log.flush()
+            self.process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=log,
+                                                                stderr=log, env=environment, cwd=self.folder)
+        if wait:
+            await self.ready()
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def running(self):
+        return self.process is not None and self.process.returncode is None
+
+    async def get(self, path, method="GET"):
+        """(status, body) of an HTTP request to the proxy; raises OSError while nobody listens."""
+        reader, writer = await asyncio.open_connection(*self.http)
+        try:
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+            answer = await asyncio.wait_for(reader.read(), START_PATIENCE)
+        finally:
+            writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        match = re.match(rb"HTTP/1\.[01] (\d+)", head)
+        if not match:
+            raise ConnectionError(f"no HTTP answer: {answer[:80]!r}")
+        if b"chunked" in head.lower():
+            body = unchunk(body)
+        return int(match.group(1)), body
+
+    async def readiness(self):
+        status, body = await self.get("/health/readiness")
+        return status, json.loads(body)
+
+    async def metrics(self):
+        """The samples of /metrics: 'name{labels}' to number."""
+        status, body = await self.get("/metrics")
+        if status != 200:
+            raise ProxyFailure(f"/metrics gave {status}: {body!r}")
+        samples = {}
+        for line in body.decode().splitlines():
+            if line and not line.startswith("#"):
+                name, _, number = line.rpartition(" ")
+                samples[name] = float(number)
+        return samples
+
+    async def until(self, condition, what, timeout=START_PATIENCE):
+        """Waits until the coroutine function `condition` gives something true; the proxy must not end meanwhile."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            if not self.running():
+                raise ProxyFailure(f"the proxy ended with {self.process.returncode} while waiting for {what}:\n{self.tail()}")
+            try:
+                result = await condition()
+                if result:
+                    return result
+            except (OSError, asyncio.IncompleteReadError):
+                pass
+            if loop.time() > end:
+                raise ProxyFailure(f"no {what} within {timeout} s:\n{self.tail()}")
+            await asyncio.sleep(0.01)
+
+    async def ready(self):
+        async def is_ready():
+            return (await self.get("/health/readiness"))[0] == 200
+        await self.until(is_ready, "readiness")
+
+    async def until_logged(self, pattern):
+        async def logged():
+            return re.search(pattern, self.log)
+        return await self.until(logged, f"log line {pattern!r}")
+
+    async def until_metric(self, name, value):
+        async def reached():
+            return (await self.metrics()).get(name) == value
+        await self.until(reached, f"{name} = {value}")
+
+    async def wait(self, timeout=STOP_PATIENCE):
+        """Waits for the end; returns the exit code."""
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+    def signal(self, number=signal.SIGTERM):
+        os.kill(self.process.pid, number)
+
+    async def stop(self, expect=0):
+        """SIGTERM by pid; the exit code must be `expect`, the log free of sanitizer reports."""
+        if self.process is None:
+            return
+        if self.running():
+            self.signal()
+        try:
+            code = await self.wait()
+        except asyncio.TimeoutError:
+            await self.kill()
+            raise ProxyFailure(f"{self.name} did not end within {STOP_PATIENCE} s of SIGTERM:\n{self.tail()}") from None
+        self.check_log()
+        if expect is not None and code != expect:
+            raise ProxyFailure(f"{self.name} ended with {code} instead of {expect}:\n{self.tail()}")
+
+    async def kill(self):
+        if self.running():
+            self.signal(signal.SIGKILL)
+            await self.process.wait()
+
+    def check_log(self):
+        """Raises when a sanitizer or an assertion has spoken since the last look."""
+        text = self.log
+        match = SANITIZER.search(text, self.checked)
+        self.checked = len(text)
+        if match:
+            raise ProxyFailure(f"{self.name}: {match.group(0)}\n{text[max(0, match.start() - 500):match.start() + 6000]}")
+
+    def tail(self, lines=60):
+        return "\n".join(self.log.splitlines()[-lines:])
+
+
+def unchunk(body):
+    out = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            break
+        out += rest[:length]
+        body = rest[length + 2:]
+    return out
