@@ -1,0 +1,32 @@
+#!/bin/sh
+# Each header compiles alone, with every compiler named (default: gcc and clang), and so can be included first.
+#
+# usage: check-headers.sh [COMPILER...]
+set -eu
+cd "$(dirname "$0")/.."
+
+warnings="-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror"
+# The packages' own headers may be warned about by nobody.
+packages=$(pkg-config --cflags libevent_core libevent_extra openssl liblz4 snappy libisal libxxhash inih yaml-0.1)
+[ $# -gt 0 ] || set -- gcc clang
+
+failed=0
+count=0
+for header in $(find include src -name '*.h' 2>/dev/null | sort); do
+	count=$((count + 1))
+	for compiler in "$@"; do
+		# From standard input, because a header as the main file makes `static inline` functions unused.
+		# shellcheck disable=SC2086
+		if ! printf '#include "%s"\n#include "%s"\n' "${header#src/}" "${header#src/}" |
+			"$compiler" -std=gnu11 -D_GNU_SOURCE=1 -fsyntax-only $warnings $packages -Isrc -I. -x c -; then
+			echo "check-headers.sh: $header does not compile alone with $compiler" >&2
+			failed=1
+		fi
+	done
+done
+if [ $count -eq 0 ]; then
+	echo "check-headers.sh: no header found" >&2
+	exit 1
+fi
+[ $failed -eq 0 ] || exit 1
+echo "check-headers.sh: $count headers compile alone with $*"
