@@ -1,0 +1,211 @@
+/* config_check.c - what concerns more than one setting. */
+#include "control/config_check.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool has_value(const struct config *config, enum setting_section section, const char *key, unsigned instance)
+{
+	return config_value_find(config, setting_find(section, key, NULL), instance) != NULL;
+}
+
+bool config_check_contact_points(struct config *config, unsigned instance)
+{
+	const struct cluster_settings *cluster = &config->settings.cluster[instance];
+
+	if (cluster->contact_points.count == 0)
+		return config_fail_key(config, SECTION_CLUSTER, "contact_points", instance,
+				       "missing; allowed: host names or IP addresses, separated by commas");
+	if (cluster->local_datacenter && !cluster->enable_host_assignment)
+		return config_fail_key(config, SECTION_CLUSTER, "local_datacenter", instance,
+				       "has no meaning without host assignment; allowed: only with "
+				       "enable_host_assignment = true");
+	return true;
+}
+
+bool config_check_topology(struct config *config, unsigned instance)
+{
+	const struct settings *settings = &config->settings;
+	unsigned count = settings->topology_addresses.count;
+
+	(void)instance;
+	if (settings->topology_index >= MAX(count, 1))
+		return config_fail_key(config, SECTION_PROXY, "topology_index", 0,
+				       "%u is not below the number of topology_addresses; allowed: 0 to %u",
+				       (unsigned)settings->topology_index, MAX(count, 1) - 1);
+	return true;
+}
+
+/* ZDM has no switch: the files decide. What is derived is recorded as a value, so that --print-config says why. */
+static bool derive_cluster_tls(struct config *config, unsigned instance)
+{
+	struct cluster_settings *cluster = &config->settings.cluster[instance];
+	const struct setting *tls_ca = setting_find(SECTION_CLUSTER, "tls_ca", NULL);
+	const struct setting *tls = setting_find(SECTION_CLUSTER, "tls", NULL);
+	const struct config_value *ca;
+	char *place;
+
+	if (!cluster->tls_ca) {
+		if (!cluster->tls_cert && !cluster->tls_key)
+			return true;
+		return config_fail_setting(
+			config, tls_ca, instance,
+			"missing beside the client's certificate or key; allowed: none of the three, "
+			"the CA alone, or all three");
+	}
+	ca = config_value_find(config, tls_ca, instance);
+	place = xstrdup(ca ? ca->place : "");
+	config_value_set(config, tls, instance, "ca", place, DIALECT_INI);
+	cluster->tls = TLS_CA;
+	free(place);
+	return true;
+}
+
+bool config_check_cluster_tls(struct config *config, unsigned instance)
+{
+	struct cluster_settings *cluster = &config->settings.cluster[instance];
+	bool decided = has_value(config, SECTION_CLUSTER, "tls", instance);
+	const char *extra = cluster->tls_ca            ? "tls_ca"
+			    : cluster->tls_cert        ? "tls_cert"
+			    : cluster->tls_key         ? "tls_key"
+			    : cluster->tls_server_name ? "tls_server_name"
+						       : NULL;
+
+	if (!decided && config_is_zdm_source(config)) {
+		if (!derive_cluster_tls(config, instance))
+			return false;
+	} else if (!decided && extra) {
+		return config_fail_key(config, SECTION_CLUSTER, extra, instance,
+				       "has no meaning without tls; allowed: only beside tls = ca or tls = full (or an "
+				       "explicit tls = none)");
+	}
+	if (!cluster->tls_cert != !cluster->tls_key)
+		return config_fail_key(config, SECTION_CLUSTER, cluster->tls_cert ? "tls_key" : "tls_cert", instance,
+				       "missing; allowed: certificate and key together, or neither");
+	if (cluster->tls != TLS_NONE && !cluster->tls_ca)
+		return config_fail_key(config, SECTION_CLUSTER, "tls_ca", instance,
+				       "missing; allowed: a file name (tls = ca and tls = full trust these authorities "
+				       "only)");
+	return true;
+}
+
+static bool listener_tls(struct config *config, unsigned instance)
+{
+	const struct listener_settings *l = &config->settings.listeners[instance];
+	unsigned paths = !!l->tls_ca + !!l->tls_cert + !!l->tls_key;
+
+	if (config_is_zdm_source(config) && paths != 0 && paths != 3)
+		return config_fail_key(config, SECTION_LISTENER,
+				       !l->tls_ca     ? "tls_ca"
+				       : !l->tls_cert ? "tls_cert"
+						      : "tls_key",
+				       instance, "missing; allowed: CA, certificate and key together, or none of them");
+	if (!l->tls_cert != !l->tls_key)
+		return config_fail_key(config, SECTION_LISTENER, l->tls_cert ? "tls_key" : "tls_cert", instance,
+				       "missing; allowed: certificate and key together, or neither");
+	if (l->tls_ca && !l->tls_cert)
+		return config_fail_key(config, SECTION_LISTENER, "tls_ca", instance,
+				       "has no meaning without TLS; allowed: only with tls_cert and tls_key");
+	if (l->tls_require_client_cert && !l->tls_ca)
+		return config_fail_key(config, SECTION_LISTENER, "tls_require_client_cert", instance,
+				       "needs a CA to check them by; allowed: only with tls_ca, tls_cert and tls_key");
+	return true;
+}
+
+bool config_check_listener_tls(struct config *config, unsigned instance)
+{
+	(void)instance;
+	for (unsigned i = 0; i < config->settings.listener_count; i++) {
+		if (!listener_tls(config, i))
+			return false;
+	}
+	return true;
+}
+
+static bool check_listeners(struct config *config)
+{
+	const struct settings *settings = &config->settings;
+
+	for (unsigned i = 0; i < settings->listener_count; i++) {
+		const struct listener_settings *a = &settings->listeners[i];
+
+		for (unsigned j = 0; j < i; j++) {
+			const struct listener_settings *b = &settings->listeners[j];
+
+			if (a->port == b->port && strcasecmp(a->address, b->address) == 0)
+				return config_fail_key(config, SECTION_LISTENER, "port", i,
+						       "address and port are those of another listener; allowed: each "
+						       "pair once");
+		}
+		if (settings->http_enabled && a->port == settings->http_port &&
+		    strcasecmp(a->address, settings->http_address) == 0)
+			return config_fail_key(config, SECTION_HTTP, "port", 0,
+					       "address and port are those of a listener; allowed: each pair once");
+	}
+	return true;
+}
+
+static bool check_credentials(struct config *config, unsigned instance)
+{
+	const struct cluster_settings *cluster = &config->settings.cluster[instance];
+
+	/* ZDM Proxy takes the one without the other as an empty text. */
+	if (!config_is_zdm_source(config) && !cluster->username != !cluster->password)
+		return config_fail_key(config, SECTION_CLUSTER, cluster->username ? "password" : "username", instance,
+				       "missing; allowed: user name and password together, or neither");
+	if (cluster->credentials == CREDENTIALS_CONFIGURED && !cluster->username)
+		return config_fail_key(
+			config, SECTION_CLUSTER, "credentials", instance,
+			"there is no user to log in as; allowed: configured only with username and password");
+	return true;
+}
+
+static bool check_limits(struct config *config)
+{
+	struct settings *settings = &config->settings;
+
+	if (settings->client_output_limit < settings->max_frame_size)
+		return config_fail_key(
+			config, SECTION_PROXY, "client_output_limit", 0,
+			"is below max_frame_size, so the largest answer would close its client; allowed: "
+			"at least max_frame_size");
+	if (settings->heartbeat_retry_interval_min_ms <= settings->heartbeat_retry_interval_max_ms)
+		return true;
+	if (settings->profile == PROFILE_NATIVE)
+		return config_fail_key(config, SECTION_PROXY, "heartbeat_retry_interval_min", 0,
+				       "is above heartbeat_retry_interval_max; allowed: at most that");
+	/* ZDM Proxy: with min above max every pause is max. */
+	settings->heartbeat_retry_interval_min_ms = settings->heartbeat_retry_interval_max_ms;
+	return true;
+}
+
+/* The cores that this process may run on, which in a container or under taskset are fewer than there are. */
+static uint32_t core_count(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)MAX(CPU_COUNT(&set), 1) : 1;
+}
+
+bool config_check_rest(struct config *config, unsigned instance)
+{
+	struct settings *settings = &config->settings;
+	const unsigned served = 1u << 3 | 1u << 4 | 1u << 5;
+
+	(void)instance;
+	if (!check_listeners(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
+	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config))
+		return false;
+	if (settings->workers == 0)
+		settings->workers = core_count();
+	if ((settings->blocked_versions & served) == served)
+		config_warn(config, "blocked_protocol_versions: 3, 4 and 5 are all blocked, so no client can connect");
+	if (settings->read_mode == READ_DUAL_ASYNC_ON_SECONDARY)
+		config_warn(
+			config,
+			"read_mode: this build does not mirror reads to the secondary cluster; everything else is served");
+	return true;
+}

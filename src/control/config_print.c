@@ -1,0 +1,158 @@
+/* config_print.c - the effective configuration, and the reference of all settings. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/config_model.h"
+
+/* ---- effective values ---- */
+
+/* True for a value that config_file.c would not read back as it stands. */
+static bool needs_quotes(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len == 0)
+		return false;
+	return *text == '"' || *text == ';' || *text == '#' || isspace((unsigned char)*text) ||
+	       isspace((unsigned char)text[len - 1]) || strstr(text, " ;") || strstr(text, " #");
+}
+
+/* Control characters become '?': the lines go to terminals and logs. */
+static void print_value(const char *text, FILE *out)
+{
+	bool quotes = needs_quotes(text);
+
+	if (quotes)
+		fputc('"', out);
+	for (const char *p = text; *p; p++) {
+		if (quotes && *p == '"')
+			fputc('"', out);
+		fputc(iscntrl((unsigned char)*p) ? '?' : *p, out);
+	}
+	if (quotes)
+		fputc('"', out);
+}
+
+static void print_setting(const struct config *config, const struct setting *s, unsigned instance, FILE *out)
+{
+	struct config_value *v = config_value_find(config, s, instance);
+	/* The member is only read; setting_member() serves writers too. */
+	struct settings *settings = &((struct config *)(uintptr_t)config)->settings;
+	char *text = setting_format(s, setting_member(s, settings, instance));
+
+	fprintf(out, "%s = ", s->key);
+	print_value(text ? text : "", out);
+	if (v)
+		fprintf(out, "  ; from %s\n", v->place);
+	else
+		fputs(text ? "  ; default\n" : "  ; not set\n", out);
+	free(text);
+}
+
+static void print_section(const struct config *config, enum setting_section section, unsigned instance, FILE *out)
+{
+	fprintf(out, "[%s]\n", setting_section_name(section, &config->settings, instance));
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		if (s->section == section && s->key)
+			print_setting(config, s, instance, out);
+	}
+}
+
+void config_print(const struct config *config, FILE *out)
+{
+	for (int section = 0; section < SECTION_ZDM_ONLY; section++) {
+		for (unsigned i = 0; i < setting_instances(section, &config->settings); i++) {
+			if (section != 0 || i != 0)
+				fputc('\n', out);
+			print_section(config, section, i, out);
+		}
+	}
+	for (unsigned i = 0; i < config->value_count; i++) {
+		const struct config_value *v = &config->values[i];
+
+		if (v->setting->section != SECTION_ZDM_ONLY)
+			continue;
+		fprintf(out, "; ZDM_%s = ", v->setting->zdm);
+		print_value(v->text, out);
+		fprintf(out, "  ; from %s, without effect\n", v->place);
+	}
+}
+
+/* ---- reference ---- */
+
+static void print_default(const struct setting *s, FILE *out)
+{
+	const char *native = setting_default(s, PROFILE_NATIVE);
+	const char *zdm = setting_default(s, PROFILE_ZDM);
+
+	if (!native && !zdm)
+		fputs("not set", out);
+	else if (native && zdm && strcmp(native, zdm) == 0)
+		fprintf(out, "`%s`", native);
+	else
+		fprintf(out, "`%s`; zdm: `%s`", native, zdm);
+}
+
+static void print_zdm_names(const struct setting *s, FILE *out)
+{
+	unsigned count = s->section == SECTION_CLUSTER ? CLUSTER_COUNT : 1;
+
+	if (!s->zdm)
+		fputs("-", out);
+	for (unsigned i = 0; s->zdm && i < count; i++) {
+		char *name = setting_env_name(s, i);
+
+		fprintf(out, "%s`%s`", i ? ", " : "", name);
+		free(name);
+	}
+}
+
+static void print_reference_section(enum setting_section section, const char *title, FILE *out)
+{
+	fprintf(out, "### %s\n\n", title);
+	fputs("| Key | Values | Default | ZDM variable | Reload | Meaning |\n| --- | --- | --- | --- | --- | --- |\n",
+	      out);
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		char allowed[256];
+
+		if (s->section != section || !s->key)
+			continue;
+		setting_allowed(s, DIALECT_INI, allowed, sizeof(allowed));
+		fprintf(out, "| `%s` | %s | ", s->key, allowed);
+		print_default(s, out);
+		fputs(" | ", out);
+		print_zdm_names(s, out);
+		fprintf(out, " | %s | %s |\n", s->flags & SETTING_RELOAD ? "yes" : "no", s->help);
+	}
+	fputc('\n', out);
+}
+
+static void print_reference_zdm_only(FILE *out)
+{
+	fputs("### ZDM variables without a key\n\n| ZDM variable | Values | Default | Meaning |\n| --- | --- | --- | --- |\n",
+	      out);
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		char allowed[256];
+
+		if (s->key)
+			continue;
+		setting_allowed(s, DIALECT_ENV, allowed, sizeof(allowed));
+		fputs("| ", out);
+		print_zdm_names(s, out);
+		fprintf(out, " | %s | ", allowed);
+		print_default(s, out);
+		fprintf(out, " | %s |\n", s->help);
+	}
+}
+
+void config_print_reference(FILE *out)
+{
+	print_reference_section(SECTION_PROXY, "`[proxy]`", out);
+	print_reference_section(SECTION_LISTENER, "`[listener]`, `[listener NAME]`", out);
+	print_reference_section(SECTION_CLUSTER, "`[origin]`, `[target]`", out);
+	print_reference_section(SECTION_ROUTING, "`[routing]`", out);
+	print_reference_section(SECTION_HTTP, "`[http]`", out);
+	print_reference_section(SECTION_LOG, "`[log]`", out);
+	print_reference_zdm_only(out);
+}

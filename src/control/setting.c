@@ -1,0 +1,355 @@
+/* setting.c - the rows of the table, and how to find one. */
+#include "control/setting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+
+#define PROXY(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
+#define CLUSTER(member) offsetof(struct cluster_settings, member), sizeof(((struct cluster_settings *)0)->member)
+#define LISTENER(member) offsetof(struct listener_settings, member), sizeof(((struct listener_settings *)0)->member)
+#define NOWHERE 0, 0
+
+#define KIB(n) ((int64_t)(n) << 10)
+#define MIB(n) ((int64_t)(n) << 20)
+#define GIB(n) ((int64_t)(n) << 30)
+#define DAY_MS 86400000
+#define INT_MAX_ZDM 2147483647
+
+#define DEFAULT_BUCKETS "1, 4, 7, 10, 25, 40, 60, 80, 100, 150, 250, 500, 1000, 2500, 5000, 10000, 15000"
+
+static const struct setting_word profile_words[] = {
+	{ "native", PROFILE_NATIVE, false },
+	{ "zdm", PROFILE_ZDM, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word cluster_words[] = {
+	{ "origin", CLUSTER_ORIGIN, false },
+	{ "target", CLUSTER_TARGET, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word credentials_words[] = {
+	{ "auto", CREDENTIALS_AUTO, false },
+	{ "client", CREDENTIALS_CLIENT, false },
+	{ "configured", CREDENTIALS_CONFIGURED, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word tls_words[] = {
+	{ "none", TLS_NONE, false },
+	{ "ca", TLS_CA, false },
+	{ "full", TLS_FULL, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word read_mode_words[] = {
+	{ "primary_only", READ_PRIMARY_ONLY, false },
+	{ "dual_async_on_secondary", READ_DUAL_ASYNC_ON_SECONDARY, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word level_words[] = {
+	{ "error", LOG_ERROR, false }, { "warn", LOG_WARN, false },   { "info", LOG_INFO, false },
+	{ "debug", LOG_DEBUG, false }, { "trace", LOG_TRACE, false }, { "warning", LOG_WARN, true },
+	{ "fatal", LOG_ERROR, true },  { "panic", LOG_ERROR, true },  { NULL, 0, false },
+};
+
+static const struct setting_word log_format_words[] = {
+	{ "text", LOG_FORMAT_TEXT, false },
+	{ "json", LOG_FORMAT_JSON, false },
+	{ NULL, 0, false },
+};
+
+/* Accepted because ZDM Proxy has them; they size its queues and goroutine pools, which have no counterpart here. */
+#define ZDM_SIZE(name, default_text)                                                                                   \
+	{                                                                                                              \
+		SECTION_ZDM_ONLY, NULL, name, SETTING_COUNT, NOWHERE, default_text,                                    \
+			.max = INT_MAX_ZDM, .help = "sizes a queue or buffer of ZDM Proxy; without effect"             \
+	}
+#define ZDM_WORKERS(name)                                                                                              \
+	{                                                                                                              \
+		SECTION_ZDM_ONLY, NULL, name, SETTING_COUNT, NOWHERE, "-1",                                            \
+			.min = -INT_MAX_ZDM, .max = INT_MAX_ZDM, .flags = SETTING_WORKERS,                             \
+			.help = "counts goroutines of ZDM Proxy; without effect"                                       \
+	}
+
+const struct setting setting_table[] = {
+	/* [proxy] */
+	{ SECTION_PROXY, "profile", NULL, SETTING_WORD, PROXY(profile), "native", "zdm", .words = profile_words,
+	  .help = "how to settle a conflict between being ZDM Proxy's twin (zdm) and being better (native)" },
+	{ SECTION_PROXY, "workers", NULL, SETTING_COUNT, PROXY(workers), "0", .max = 1024,
+	  .help = "worker threads; 0 takes the number of cores the process may use" },
+	{ SECTION_PROXY, "max_client_connections", "PROXY_MAX_CLIENT_CONNECTIONS", SETTING_COUNT,
+	  PROXY(max_client_connections), "10000", "1000", .min = 1, .max = 1000000, .flags = SETTING_RELOAD,
+	  .help = "client connections of the whole process; further ones are refused" },
+	{ SECTION_PROXY, "request_timeout", "PROXY_REQUEST_TIMEOUT_MS", SETTING_DURATION, PROXY(request_timeout_ms),
+	  "10s", .max = DAY_MS, .zero_means = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "a request without an answer after this time gets an error; 0 takes the maximum" },
+	{ SECTION_PROXY, "handshake_timeout", NULL, SETTING_DURATION, PROXY(handshake_timeout_ms), "10s", .min = 1,
+	  .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "from the accepted connection to a client that is ready for requests, TLS and authentication included" },
+	{ SECTION_PROXY, "drain_delay", NULL, SETTING_DURATION, PROXY(drain_delay_ms), "0", .max = DAY_MS,
+	  .flags = SETTING_RELOAD, .help = "on SIGTERM: time between readiness turning 503 and the listeners closing" },
+	{ SECTION_PROXY, "shutdown_timeout", NULL, SETTING_DURATION, PROXY(shutdown_timeout_ms), "8s", .max = DAY_MS,
+	  .flags = SETTING_RELOAD, .help = "on SIGTERM: time for everything after drain_delay" },
+	{ SECTION_PROXY, "client_write_timeout", NULL, SETTING_DURATION, PROXY(client_write_timeout_ms), "30s",
+	  .min = 1, .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "a client that takes nothing of its waiting answers for this long is closed" },
+	{ SECTION_PROXY, "client_output_limit", NULL, SETTING_SIZE, PROXY(client_output_limit), "64MiB", "512MiB",
+	  .min = MIB(1), .max = GIB(64), .flags = SETTING_RELOAD,
+	  .help = "a client with more unread answers than this is closed; not below max_frame_size" },
+	{ SECTION_PROXY, "max_frame_size", NULL, SETTING_SIZE, PROXY(max_frame_size), "16MiB", "256MiB",
+	  .min = KIB(128), .max = GIB(1),
+	  .help = "largest frame body in either direction; larger ones are refused from the header" },
+	{ SECTION_PROXY, "max_stream_ids", "PROXY_MAX_STREAM_IDS", SETTING_COUNT, PROXY(max_stream_ids), "2048",
+	  .min = 1, .max = 32768, .flags = SETTING_ZDM_CLAMP, .help = "requests in flight on one backend connection" },
+	{ SECTION_PROXY, "prepared_cache_entries", NULL, SETTING_COUNT, PROXY(prepared_cache_entries), "10000",
+	  .min = 100, .max = 10000000, .help = "prepared statements the process remembers" },
+	{ SECTION_PROXY, "prepared_cache_memory", NULL, SETTING_SIZE, PROXY(prepared_cache_memory), "64MiB",
+	  .min = MIB(1), .max = GIB(64), .help = "memory those may take together" },
+	{ SECTION_PROXY, "control_conn_max_protocol_version", "CONTROL_CONN_MAX_PROTOCOL_VERSION", SETTING_VERSION,
+	  PROXY(max_protocol_version), "5", "DseV2", .step = STEP_MAX_VERSION,
+	  .help = "highest protocol version of control connections, and so of clients; the DSE versions count as 5" },
+	{ SECTION_PROXY, "blocked_protocol_versions", "BLOCKED_PROTOCOL_VERSIONS", SETTING_VERSIONS,
+	  PROXY(blocked_versions), NULL, .step = STEP_BLOCKED_VERSIONS, .help = "versions that clients may not use" },
+	{ SECTION_PROXY, "topology_index", "PROXY_TOPOLOGY_INDEX", SETTING_COUNT, PROXY(topology_index), "0",
+	  .max = 65535, .step = STEP_TOPOLOGY, .help = "position of this instance in topology_addresses, from 0" },
+	{ SECTION_PROXY, "topology_addresses", "PROXY_TOPOLOGY_ADDRESSES", SETTING_ADDRESSES, PROXY(topology_addresses),
+	  NULL, .step = STEP_TOPOLOGY,
+	  .help = "all instances of the proxy, as drivers reach them, the same list in each; empty: this one alone" },
+	{ SECTION_PROXY, "topology_num_tokens", "PROXY_TOPOLOGY_NUM_TOKENS", SETTING_COUNT, PROXY(topology_num_tokens),
+	  "8", .min = 1, .max = 256, .step = STEP_TOPOLOGY,
+	  .help = "tokens per instance in the topology that drivers see" },
+	{ SECTION_PROXY, "heartbeat_interval", "HEARTBEAT_INTERVAL_MS", SETTING_DURATION, PROXY(heartbeat_interval_ms),
+	  "30s", .min = 10, .max = DAY_MS,
+	  .help = "between heartbeats on a control connection, and on a backend connection without requests" },
+	{ SECTION_PROXY, "heartbeat_retry_interval_min", "HEARTBEAT_RETRY_INTERVAL_MIN_MS", SETTING_DURATION,
+	  PROXY(heartbeat_retry_interval_min_ms), "250ms", .max = DAY_MS, .zero_means = 100,
+	  .flags = SETTING_ZDM_NEGATIVE,
+	  .help = "first pause before a lost control connection is opened again; 0 takes 100ms" },
+	{ SECTION_PROXY, "heartbeat_retry_interval_max", "HEARTBEAT_RETRY_INTERVAL_MAX_MS", SETTING_DURATION,
+	  PROXY(heartbeat_retry_interval_max_ms), "30s", .max = DAY_MS, .zero_means = 10000,
+	  .flags = SETTING_ZDM_NEGATIVE, .help = "longest such pause; 0 takes 10s" },
+	{ SECTION_PROXY, "heartbeat_retry_backoff_factor", "HEARTBEAT_RETRY_BACKOFF_FACTOR", SETTING_FLOAT,
+	  PROXY(heartbeat_retry_backoff_factor), "2", .max = 1000000, .zero_means = 2000, .flags = SETTING_ZDM_NEGATIVE,
+	  .help = "growth of that pause from one attempt to the next; 0 takes 2" },
+	{ SECTION_PROXY, "heartbeat_failure_threshold", "HEARTBEAT_FAILURE_THRESHOLD", SETTING_COUNT,
+	  PROXY(heartbeat_failure_threshold), "1", .max = 1000000,
+	  .help = "failures in a row of a control connection at which readiness calls its cluster down; 0: always" },
+
+	/* [listener] */
+	{ SECTION_LISTENER, "address", "PROXY_LISTEN_ADDRESS", SETTING_HOST, LISTENER(address), "127.0.0.1",
+	  "localhost", .flags = SETTING_EMPTY_OK, .help = "address or name to listen on; empty or * means all" },
+	{ SECTION_LISTENER, "port", "PROXY_LISTEN_PORT", SETTING_COUNT, LISTENER(port), "14002", .min = 1, .max = 65535,
+	  .help = "TCP port for drivers" },
+	{ SECTION_LISTENER, "tls_cert", "PROXY_TLS_CERT_PATH", SETTING_PATH, LISTENER(tls_cert), NULL,
+	  .step = STEP_LISTENER_TLS,
+	  .help = "PEM file, server certificate and its chain; with tls_key: the listener speaks TLS only" },
+	{ SECTION_LISTENER, "tls_key", "PROXY_TLS_KEY_PATH", SETTING_PATH, LISTENER(tls_key), NULL,
+	  .step = STEP_LISTENER_TLS, .help = "PEM file, the certificate's key, not encrypted" },
+	{ SECTION_LISTENER, "tls_ca", "PROXY_TLS_CA_PATH", SETTING_PATH, LISTENER(tls_ca), NULL,
+	  .step = STEP_LISTENER_TLS, .help = "PEM file, who may sign client certificates" },
+	{ SECTION_LISTENER, "tls_require_client_cert", "PROXY_TLS_REQUIRE_CLIENT_AUTH", SETTING_BOOL,
+	  LISTENER(tls_require_client_cert), "false", .step = STEP_LISTENER_TLS,
+	  .help = "refuse drivers without a certificate signed by tls_ca" },
+
+	/* [origin] and [target] */
+	{ SECTION_CLUSTER, "contact_points", "CONTACT_POINTS", SETTING_HOSTS, CLUSTER(contact_points), NULL,
+	  .step = STEP_CONTACT_POINTS, .help = "nodes to ask first; mandatory" },
+	{ SECTION_CLUSTER, "port", "PORT", SETTING_COUNT, CLUSTER(port), "9042", .min = 1, .max = 65535,
+	  .step = STEP_CONTACT_POINTS, .help = "CQL port of all nodes of the cluster" },
+	{ SECTION_CLUSTER, NULL, "SECURE_CONNECT_BUNDLE_PATH", SETTING_PATH, NOWHERE, NULL, .step = STEP_CONTACT_POINTS,
+	  .flags = SETTING_UNSUPPORTED, .help = "an Astra bundle; not supported, an error when set" },
+	{ SECTION_CLUSTER, "username", "USERNAME", SETTING_STRING, CLUSTER(username), NULL,
+	  .flags = SETTING_ENV_REQUIRED,
+	  .help = "of the control connection, and of clients' connections as credentials says" },
+	{ SECTION_CLUSTER, "password", "PASSWORD", SETTING_SECRET, CLUSTER(password), NULL,
+	  .flags = SETTING_ENV_REQUIRED, .help = "goes with username" },
+	{ SECTION_CLUSTER, "credentials", NULL, SETTING_WORD, CLUSTER(credentials), "auto", .words = credentials_words,
+	  .help = "what a client's connection to this cluster logs in with: as ZDM Proxy decides (auto), always the "
+		  "client's own, or always username and password of this section" },
+	{ SECTION_CLUSTER, "local_datacenter", "LOCAL_DATACENTER", SETTING_STRING, CLUSTER(local_datacenter), NULL,
+	  .step = STEP_CONTACT_POINTS,
+	  .help = "only nodes of this datacenter get requests; unset: the contact point's" },
+	{ SECTION_CLUSTER, "enable_host_assignment", "ENABLE_HOST_ASSIGNMENT", SETTING_BOOL,
+	  CLUSTER(enable_host_assignment), "true", .step = STEP_CONTACT_POINTS,
+	  .help = "spread connections over the nodes; false: all go to the contact point in use" },
+	{ SECTION_CLUSTER, "connection_timeout", "CONNECTION_TIMEOUT_MS", SETTING_DURATION,
+	  CLUSTER(connection_timeout_ms), "30s", .max = DAY_MS, .zero_means = DAY_MS,
+	  .help = "time to establish a TCP connection to a node; 0 takes the maximum" },
+	{ SECTION_CLUSTER, "tls", NULL, SETTING_WORD, CLUSTER(tls), "none", .words = tls_words,
+	  .step = STEP_CLUSTER_TLS,
+	  .help = "ca: encrypted, the node's certificate must be signed by tls_ca; full: it must also name the node" },
+	{ SECTION_CLUSTER, "tls_ca", "TLS_SERVER_CA_PATH", SETTING_PATH, CLUSTER(tls_ca), NULL,
+	  .step = STEP_CLUSTER_TLS, .help = "PEM file, the only authorities trusted for this cluster" },
+	{ SECTION_CLUSTER, "tls_cert", "TLS_CLIENT_CERT_PATH", SETTING_PATH, CLUSTER(tls_cert), NULL,
+	  .step = STEP_CLUSTER_TLS, .help = "PEM file, our certificate towards the cluster" },
+	{ SECTION_CLUSTER, "tls_key", "TLS_CLIENT_KEY_PATH", SETTING_PATH, CLUSTER(tls_key), NULL,
+	  .step = STEP_CLUSTER_TLS, .help = "PEM file, its key, not encrypted" },
+	{ SECTION_CLUSTER, "tls_server_name", NULL, SETTING_HOST, CLUSTER(tls_server_name), NULL,
+	  .step = STEP_CLUSTER_TLS,
+	  .help = "name sent as SNI and looked for in the certificates instead of the node's" },
+
+	/* [routing] */
+	{ SECTION_ROUTING, "primary", "PRIMARY_CLUSTER", SETTING_WORD, PROXY(primary), "origin", .words = cluster_words,
+	  .step = STEP_PRIMARY, .flags = SETTING_RELOAD,
+	  .help = "the cluster that reads go to and whose answer a write gets" },
+	{ SECTION_ROUTING, "system_queries_mode", "SYSTEM_QUERIES_MODE", SETTING_WORD, PROXY(system_queries), "origin",
+	  .words = cluster_words, .step = STEP_SYSTEM_QUERIES,
+	  .help = "the cluster that answers reads of system keyspaces" },
+	{ SECTION_ROUTING, "forward_client_credentials_to_origin", "FORWARD_CLIENT_CREDENTIALS_TO_ORIGIN", SETTING_BOOL,
+	  PROXY(forward_client_credentials_to_origin), "false",
+	  .help = "where both clusters demand a login and credentials = auto: the client's are for origin, not target" },
+	{ SECTION_ROUTING, "read_mode", "READ_MODE", SETTING_WORD, PROXY(read_mode), "primary_only",
+	  .words = read_mode_words, .step = STEP_READ_MODE,
+	  .help = "dual_async_on_secondary is accepted with a warning: this build does not mirror reads" },
+
+	/* [http] */
+	{ SECTION_HTTP, "enabled", NULL, SETTING_BOOL, PROXY(http_enabled), "true",
+	  .help = "serve health and metrics over HTTP" },
+	{ SECTION_HTTP, "address", "METRICS_ADDRESS", SETTING_HOST, PROXY(http_address), "127.0.0.1", "localhost",
+	  .flags = SETTING_EMPTY_OK, .help = "address or name to listen on; empty or * means all" },
+	{ SECTION_HTTP, "port", "METRICS_PORT", SETTING_COUNT, PROXY(http_port), "14001", .min = 1, .max = 65535,
+	  .help = "TCP port for HTTP" },
+	{ SECTION_HTTP, "metrics_enabled", "METRICS_ENABLED", SETTING_BOOL, PROXY(metrics_enabled), "true",
+	  .help = "false: /metrics answers 404, health stays" },
+	{ SECTION_HTTP, "metrics_prefix", "METRICS_PREFIX", SETTING_PREFIX, PROXY(metrics_prefix), "zdm",
+	  .flags = SETTING_EMPTY_OK, .help = "start of every metric's name, joined by _; empty: none" },
+	{ SECTION_HTTP, "origin_latency_buckets_ms", "METRICS_ORIGIN_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
+	  PROXY(buckets[CLUSTER_ORIGIN]), DEFAULT_BUCKETS, .step = STEP_BUCKETS,
+	  .help = "upper bounds of origin's latency histograms, in milliseconds" },
+	{ SECTION_HTTP, "target_latency_buckets_ms", "METRICS_TARGET_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
+	  PROXY(buckets[CLUSTER_TARGET]), DEFAULT_BUCKETS, .step = STEP_BUCKETS, .help = "the same for target" },
+
+	/* [log] */
+	{ SECTION_LOG, "level", "LOG_LEVEL", SETTING_WORD, PROXY(log_level), "info", .words = level_words,
+	  .step = STEP_LOG_LEVEL, .flags = SETTING_TRIM | SETTING_RELOAD,
+	  .help = "least important lines that are still written" },
+	{ SECTION_LOG, "format", NULL, SETTING_WORD, PROXY(log_format), "text", .words = log_format_words,
+	  .flags = SETTING_RELOAD, .help = "lines for people (text) or for machines (json, one object a line)" },
+
+	/* ZDM Proxy's own */
+	{ SECTION_ZDM_ONLY, NULL, "REPLACE_CQL_FUNCTIONS", SETTING_BOOL, NOWHERE, "false", .flags = SETTING_UNSUPPORTED,
+	  .help = "replacing now() in writes; not supported, true is an error" },
+	{ SECTION_ZDM_ONLY, NULL, "TRACING_ENABLED", SETTING_BOOL, NOWHERE, "false", .flags = SETTING_WARN_TRUE,
+	  .help = "request ids; true is accepted with a warning, no ids are added" },
+	{ SECTION_ZDM_ONLY, NULL, "TRACING_RATE_LIMIT", SETTING_COUNT, NOWHERE, "0", .min = -INT_MAX_ZDM,
+	  .max = INT_MAX_ZDM, .help = "request ids per second; without effect" },
+	{ SECTION_ZDM_ONLY, NULL, "TRACING_REQUEST_ID_KEY", SETTING_STRING, NOWHERE, "request-id",
+	  .help = "where request ids go; without effect" },
+	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_DURATION, NOWHERE, "4s", .max = DAY_MS,
+	  .help = "handshake of the connection for mirrored reads; without effect" },
+	{ SECTION_ZDM_ONLY, NULL, "METRICS_ASYNC_READ_LATENCY_BUCKETS_MS", SETTING_BUCKETS, NOWHERE, DEFAULT_BUCKETS,
+	  .help = "histograms of mirrored reads; without effect" },
+	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
+	ZDM_SIZE("REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
+	ZDM_SIZE("REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),
+	ZDM_SIZE("RESPONSE_WRITE_QUEUE_SIZE_FRAMES", "128"),
+	ZDM_SIZE("RESPONSE_WRITE_BUFFER_SIZE_BYTES", "8192"),
+	ZDM_SIZE("RESPONSE_READ_BUFFER_SIZE_BYTES", "32768"),
+	ZDM_WORKERS("REQUEST_RESPONSE_MAX_WORKERS"),
+	ZDM_WORKERS("WRITE_MAX_WORKERS"),
+	ZDM_WORKERS("READ_MAX_WORKERS"),
+	ZDM_WORKERS("LISTENER_MAX_WORKERS"),
+	ZDM_SIZE("EVENT_QUEUE_SIZE_FRAMES", "12"),
+	ZDM_SIZE("ASYNC_CONNECTOR_WRITE_QUEUE_SIZE_FRAMES", "2048"),
+	ZDM_SIZE("ASYNC_CONNECTOR_WRITE_BUFFER_SIZE_BYTES", "4096"),
+};
+
+const unsigned setting_count = ARRAY_LEN(setting_table);
+
+const struct setting *setting_find(enum setting_section section, const char *key, bool *bare_ms)
+{
+	size_t len = strlen(key);
+	bool has_ms = bare_ms && len > 3 && strcmp(key + len - 3, "_ms") == 0;
+
+	if (bare_ms)
+		*bare_ms = false;
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		if (s->section != section || !s->key)
+			continue;
+		if (strcmp(s->key, key) == 0)
+			return s;
+		if (has_ms && s->type == SETTING_DURATION && strlen(s->key) == len - 3 &&
+		    memcmp(s->key, key, len - 3) == 0) {
+			*bare_ms = true;
+			return s;
+		}
+	}
+	return NULL;
+}
+
+char *setting_env_name(const struct setting *s, unsigned instance)
+{
+	if (!s->zdm)
+		return NULL;
+	if (s->section == SECTION_CLUSTER)
+		return xasprintf("ZDM_%s_%s", cluster_id_upper(instance), s->zdm);
+	return xasprintf("ZDM_%s", s->zdm);
+}
+
+char *setting_yaml_key(const struct setting *s, unsigned instance)
+{
+	char *name = setting_env_name(s, instance);
+	char *key = NULL;
+
+	if (name) {
+		key = xstrdup(name + strlen("ZDM_"));
+		for (char *p = key; *p; p++) {
+			if (*p >= 'A' && *p <= 'Z')
+				*p = (char)(*p - 'A' + 'a');
+		}
+	}
+	free(name);
+	return key;
+}
+
+unsigned setting_instances(enum setting_section section, const struct settings *settings)
+{
+	if (section == SECTION_CLUSTER)
+		return CLUSTER_COUNT;
+	if (section == SECTION_LISTENER)
+		return settings->listener_count;
+	return 1;
+}
+
+void *setting_member(const struct setting *s, struct settings *settings, unsigned instance)
+{
+	char *base = (char *)settings;
+
+	if (!s->width)
+		return NULL;
+	if (s->section == SECTION_CLUSTER)
+		base = (char *)&settings->cluster[instance];
+	else if (s->section == SECTION_LISTENER)
+		base = (char *)&settings->listeners[instance];
+	return base + s->offset;
+}
+
+const char *setting_section_name(enum setting_section section, const struct settings *settings, unsigned instance)
+{
+	static const char *const names[SECTION_COUNT] = {
+		[SECTION_PROXY] = "proxy",     [SECTION_LISTENER] = "listener", [SECTION_CLUSTER] = "cluster",
+		[SECTION_ROUTING] = "routing", [SECTION_HTTP] = "http",         [SECTION_LOG] = "log",
+		[SECTION_ZDM_ONLY] = "zdm",
+	};
+	static _Thread_local char listener_name[64];
+
+	if (section == SECTION_CLUSTER)
+		return cluster_id_name(instance);
+	if (section == SECTION_LISTENER && settings->listeners[instance].name[0]) {
+		snprintf(listener_name, sizeof(listener_name), "listener %s", settings->listeners[instance].name);
+		return listener_name;
+	}
+	return names[section];
+}
+
+const char *setting_default(const struct setting *s, enum profile profile)
+{
+	return profile == PROFILE_ZDM && s->zdm_default ? s->zdm_default : s->native_default;
+}

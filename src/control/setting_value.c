@@ -1,0 +1,658 @@
+/*
+ * setting_value.c - texts to values and back.
+ *
+ * The same row is written in three dialects. An INI file has units and plain
+ * decimal numbers. ZDM's variables and YAML file follow the rules of the Go
+ * libraries that ZDM Proxy reads them with, because a file or an environment
+ * that starts ZDM Proxy must start us with the same values, and one that does
+ * not must fail here too.
+ */
+#include "control/setting_value.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "control/setting_text.h"
+
+struct unit {
+	const char *name;
+	int64_t factor;
+};
+
+/* Largest first, which is the order in which setting_format tries them. */
+static const struct unit duration_units[] = {
+	{ "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { NULL, 0 },
+};
+static const struct unit size_units[] = {
+	{ "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { NULL, 0 },
+};
+
+static const struct unit *units_of(enum setting_type type)
+{
+	if (type == SETTING_DURATION)
+		return duration_units;
+	return type == SETTING_SIZE ? size_units : NULL;
+}
+
+/* ---- numbers ---- */
+
+static void number_format(const struct setting *s, enum setting_dialect dialect, int64_t value, char *out, size_t size)
+{
+	const struct unit *u = dialect == DIALECT_INI ? units_of(s->type) : NULL;
+
+	if (!u || value == 0) {
+		snprintf(out, size, "%" PRId64, value);
+		return;
+	}
+	while (u[1].name && value % u->factor != 0)
+		u++;
+	snprintf(out, size, "%" PRId64 "%s", value / u->factor, u->name);
+}
+
+static bool number_read_ini(const struct setting *s, const struct setting_input *in, int64_t *value, char *what,
+			    size_t what_size)
+{
+	const struct unit *u = in->bare_ms ? NULL : units_of(s->type);
+	const char *end = NULL;
+	char shown[TEXT_SHOWN_MAX];
+
+	if (!text_decimal(in->text, value, &end)) {
+		snprintf(what, what_size, "\"%s\" is not a number%s", text_show(in->text, shown),
+			 u ? " with a unit" : "");
+		return false;
+	}
+	if (!u || (*value == 0 && !*end)) {
+		if (!*end)
+			return true;
+		snprintf(what, what_size, "\"%s\" is not a bare number", text_show(in->text, shown));
+		return false;
+	}
+	for (; u->name; u++) {
+		if (strcmp(end, u->name) != 0)
+			continue;
+		if (__builtin_mul_overflow(*value, u->factor, value))
+			*value = *value < 0 ? -INT64_MAX : INT64_MAX;
+		return true;
+	}
+	snprintf(what, what_size, *end ? "\"%s\" has an unknown unit" : "\"%s\" has no unit",
+		 text_show(in->text, shown));
+	return false;
+}
+
+static bool number_read(const struct setting *s, const struct setting_input *in, int64_t *value, char *what,
+			size_t what_size)
+{
+	char shown[TEXT_SHOWN_MAX];
+
+	if (in->dialect == DIALECT_INI)
+		return number_read_ini(s, in, value, what, what_size);
+	if (in->quoted) {
+		snprintf(what, what_size, "\"%s\" is quoted, so it is not a number", text_show(in->text, shown));
+		return false;
+	}
+	if (!text_go_integer(in->text, value)) {
+		snprintf(what, what_size, "\"%s\" is not an integer", text_show(in->text, shown));
+		return false;
+	}
+	return true;
+}
+
+static void number_store(void *member, size_t width, int64_t value)
+{
+	switch (width) {
+	case 1:
+		*(uint8_t *)member = (uint8_t)value;
+		break;
+	case 2:
+		*(uint16_t *)member = (uint16_t)value;
+		break;
+	case 4:
+		*(uint32_t *)member = (uint32_t)value;
+		break;
+	default:
+		Assert(width == 8);
+		*(uint64_t *)member = (uint64_t)value;
+	}
+}
+
+static int64_t number_load(const void *member, size_t width)
+{
+	switch (width) {
+	case 1:
+		return *(const uint8_t *)member;
+	case 2:
+		return *(const uint16_t *)member;
+	case 4:
+		return *(const uint32_t *)member;
+	default:
+		return *(const int64_t *)member;
+	}
+}
+
+static bool number_parse(const struct setting *s, const struct setting_input *in, void *member, char *what,
+			 size_t what_size)
+{
+	int64_t value;
+	char shown[TEXT_SHOWN_MAX];
+	bool zdm = in->dialect != DIALECT_INI;
+
+	if (!number_read(s, in, &value, what, what_size))
+		return false;
+	if (zdm && (s->flags & SETTING_ZDM_NEGATIVE) && value < 0)
+		value = 0;
+	if (zdm && (s->flags & SETTING_ZDM_CLAMP) && value > s->max)
+		value = s->max;
+	if (value < s->min || value > s->max) {
+		snprintf(what, what_size, "%s is out of range", text_show(in->text, shown));
+		return false;
+	}
+	if (value == 0 && s->zero_means)
+		value = s->zero_means;
+	number_store(member, setting_width(s), value);
+	return true;
+}
+
+static bool float_parse(const struct setting *s, const struct setting_input *in, void *member, char *what,
+			size_t what_size)
+{
+	double value;
+	char shown[TEXT_SHOWN_MAX];
+
+	if (in->quoted || !text_float(in->text, &value)) {
+		snprintf(what, what_size, "\"%s\" is not a number", text_show(in->text, shown));
+		return false;
+	}
+	if (in->dialect != DIALECT_INI && (s->flags & SETTING_ZDM_NEGATIVE) && value < 0)
+		value = 0;
+	if (value * 1000 < (double)s->min || value * 1000 > (double)s->max) {
+		snprintf(what, what_size, "%s is out of range", text_show(in->text, shown));
+		return false;
+	}
+	*(double *)member = value > 0 || !s->zero_means ? value : (double)s->zero_means / 1000;
+	return true;
+}
+
+/* ---- words ---- */
+
+static bool bool_parse(const struct setting_input *in, bool *value, char *what, size_t what_size)
+{
+	static const char *const env_true[] = { "1", "t", "T", "TRUE", "true", "True", NULL };
+	static const char *const env_false[] = { "0", "f", "F", "FALSE", "false", "False", NULL };
+	static const char *const yaml_true[] = { "true", "True", "TRUE", "yes", "Yes", "YES",
+						 "on",   "On",   "ON",   "y",   "Y",   NULL };
+	static const char *const yaml_false[] = { "false", "False", "FALSE", "no", "No", "NO",
+						  "off",   "Off",   "OFF",   "n",  "N",  NULL };
+	static const char *const ini_true[] = { "true", "yes", "on", NULL };
+	static const char *const ini_false[] = { "false", "no", "off", NULL };
+	static const struct {
+		const char *const *yes, *const *no;
+	} spellings[] = {
+		[DIALECT_INI] = { ini_true, ini_false },
+		[DIALECT_ENV] = { env_true, env_false },
+		[DIALECT_YAML] = { yaml_true, yaml_false },
+	};
+	char shown[TEXT_SHOWN_MAX];
+	bool fold = in->dialect == DIALECT_INI;
+
+	*value = text_is_one_of(in->text, spellings[in->dialect].yes, fold);
+	if (!in->quoted && (*value || text_is_one_of(in->text, spellings[in->dialect].no, fold)))
+		return true;
+	snprintf(what, what_size, "\"%s\" is %s", text_show(in->text, shown),
+		 in->quoted ? "quoted, so it is not a boolean" : "not a boolean");
+	return false;
+}
+
+static bool word_parse(const struct setting *s, const struct setting_input *in, void *member, char *what,
+		       size_t what_size)
+{
+	char *text = xstrdup(in->text);
+	const char *trimmed = s->flags & SETTING_TRIM ? text_trim(text) : text;
+	char shown[TEXT_SHOWN_MAX];
+	bool found = false;
+
+	for (const struct setting_word *w = s->words; w->word && !found; w++) {
+		if (strcasecmp(w->word, trimmed) != 0)
+			continue;
+		number_store(member, setting_width(s), w->value);
+		found = true;
+	}
+	if (!found)
+		snprintf(what, what_size, "unknown word \"%s\"", text_show(in->text, shown));
+	free(text);
+	return found;
+}
+
+static const char *word_name(const struct setting *s, int64_t value)
+{
+	for (const struct setting_word *w = s->words; w->word; w++) {
+		if (w->value == value)
+			return w->word;
+	}
+	return "?";
+}
+
+/* ---- strings ---- */
+
+static bool string_parse(const struct setting *s, const char *text, char **member)
+{
+	*member = *text || (s->flags & SETTING_EMPTY_OK) ? xstrdup(text) : NULL;
+	return true;
+}
+
+/* `text` is "env:NAME" or "file:PATH" in our own files; ZDM's formats know literal secrets only. */
+static bool secret_parse(const struct setting *s, const struct setting_input *in, char **member, char *what,
+			 size_t what_size)
+{
+	if (in->dialect == DIALECT_INI && strncmp(in->text, "env:", 4) == 0) {
+		const char *name = in->text + 4;
+		const char *value = setting_getenv(in->environment, name);
+
+		if (!value || !*value) {
+			snprintf(what, what_size, "the environment variable %s is %s", name,
+				 value ? "empty" : "not set");
+			return false;
+		}
+		*member = xstrdup(value);
+		return true;
+	}
+	if (in->dialect == DIALECT_INI && strncmp(in->text, "file:", 5) == 0) {
+		*member = text_read_secret(in->text + 5, what, what_size);
+		return *member != NULL;
+	}
+	return string_parse(s, in->text, member);
+}
+
+static bool host_parse(const struct setting *s, const char *text, char **member, char *what, size_t what_size)
+{
+	char shown[TEXT_SHOWN_MAX];
+
+	if (!*text || ((s->flags & SETTING_EMPTY_OK) && strcmp(text, "*") == 0))
+		return string_parse(s, text, member);
+	*member = text_host(text);
+	if (*member)
+		return true;
+	if (text_is_host_with_port(text))
+		snprintf(what, what_size, "\"%s\" has a port, which has a setting of its own", text_show(text, shown));
+	else
+		snprintf(what, what_size, "\"%s\" is neither a host name nor an address", text_show(text, shown));
+	return false;
+}
+
+/* A metric name is [a-zA-Z_:][a-zA-Z0-9_:]*, says Prometheus' data model; the prefix is its start. */
+static bool prefix_parse(const struct setting *s, const char *text, char **member, char *what, size_t what_size)
+{
+	char shown[TEXT_SHOWN_MAX];
+
+	for (const char *p = text; *p; p++) {
+		if (*p == '_' || *p == ':' || isalpha((unsigned char)*p) || (p > text && isdigit((unsigned char)*p)))
+			continue;
+		snprintf(what, what_size, "\"%s\" is not a valid start of a metric name", text_show(text, shown));
+		return false;
+	}
+	return string_parse(s, text, member);
+}
+
+/* ---- lists ---- */
+
+static bool strings_parse(const struct setting *s, const struct setting_input *in, struct string_list *list, char *what,
+			  size_t what_size)
+{
+	struct text_items items;
+	bool ok = true;
+
+	text_split(&items, in->text, in->dialect != DIALECT_INI);
+	for (unsigned i = 0; ok && i < items.count; i++) {
+		char *item = NULL;
+
+		if (!*items.item[i]) {
+			snprintf(what, what_size, "item %u of the list is empty", i + 1);
+			ok = false;
+		} else if (s->type == SETTING_HOSTS) {
+			ok = host_parse(s, items.item[i], &item, what, what_size);
+		} else {
+			char shown[TEXT_SHOWN_MAX];
+
+			item = text_ip_literal(items.item[i]);
+			ok = item != NULL;
+			if (!ok)
+				snprintf(what, what_size, "\"%s\" is not an IP address",
+					 text_show(items.item[i], shown));
+		}
+		if (ok) {
+			list->items = xrealloc(list->items, (list->count + 1) * sizeof(*list->items));
+			list->items[list->count++] = item;
+		}
+	}
+	text_items_free(&items);
+	return ok;
+}
+
+static bool buckets_parse(const struct setting_input *in, struct bucket_list *list, char *what, size_t what_size)
+{
+	struct text_items items;
+	bool ok = true;
+	char shown[TEXT_SHOWN_MAX];
+
+	text_split(&items, in->text, false);
+	if (items.count == 0 || items.count > SETTINGS_MAX_BUCKETS) {
+		snprintf(what, what_size, items.count ? "%u numbers are too many" : "no numbers", items.count);
+		ok = false;
+	}
+	for (unsigned i = 0; ok && i < items.count; i++) {
+		double value;
+
+		if (!text_float(items.item[i], &value) || value < 0) {
+			snprintf(what, what_size, "\"%s\" is not a number of milliseconds",
+				 text_show(items.item[i], shown));
+			ok = false;
+		} else if (i > 0 && value <= list->ms[i - 1]) {
+			snprintf(what, what_size, "%s does not exceed the number before it",
+				 text_show(items.item[i], shown));
+			ok = false;
+		} else {
+			list->ms[list->count++] = value;
+		}
+	}
+	text_items_free(&items);
+	return ok;
+}
+
+/* ---- protocol versions ---- */
+
+/* 0 for the two DSE versions, which count as "what there is"; -1 for anything else than 2 to 5. */
+static int version_from_text(const char *text, bool list_spelling)
+{
+	static const char *const dse[] = { "DseV1", "DseV2", NULL };
+	static const char *const dse_list[] = { "DseV1", "DseV2", "Dse_V1", "Dse_V2", NULL };
+
+	if (text_is_one_of(text, list_spelling ? dse_list : dse, true))
+		return 0;
+	if (list_spelling && (*text == 'v' || *text == 'V'))
+		text++;
+	return *text >= '2' && *text <= '5' && !text[1] ? *text - '0' : -1;
+}
+
+static bool version_parse(const struct setting *s, const char *text, void *member, char *what, size_t what_size)
+{
+	int version = version_from_text(text, false);
+	char shown[TEXT_SHOWN_MAX];
+
+	if (version < 0 || version == 2) {
+		snprintf(what, what_size,
+			 version < 0 ? "unknown protocol version \"%s\""
+				     : "protocol version %s is too old, clients and clusters need at least 3",
+			 text_show(text, shown));
+		return false;
+	}
+	number_store(member, setting_width(s), version ? version : 5);
+	return true;
+}
+
+/* The DSE versions set no bit: the proxy never speaks them, so they are always refused. */
+static bool versions_parse(const char *text, unsigned *bits, char *what, size_t what_size)
+{
+	struct text_items items;
+	bool ok = true;
+	char shown[TEXT_SHOWN_MAX];
+
+	text_split(&items, text, false);
+	for (unsigned i = 0; ok && i < items.count; i++) {
+		int version = *items.item[i] ? version_from_text(items.item[i], true) : 0;
+
+		if (version < 0) {
+			snprintf(what, what_size, "unknown protocol version \"%s\"", text_show(items.item[i], shown));
+			ok = false;
+		} else if (version > 0) {
+			*bits |= 1u << version;
+		}
+	}
+	text_items_free(&items);
+	return ok;
+}
+
+/* ---- by type ---- */
+
+size_t setting_width(const struct setting *s)
+{
+	if (s->width)
+		return s->width;
+	return s->type == SETTING_BOOL ? sizeof(bool) : sizeof(int64_t);
+}
+
+bool setting_parse(const struct setting *s, const struct setting_input *in, void *member, char *what, size_t what_size)
+{
+	switch (s->type) {
+	case SETTING_COUNT:
+	case SETTING_DURATION:
+	case SETTING_SIZE:
+		return number_parse(s, in, member, what, what_size);
+	case SETTING_FLOAT:
+		return float_parse(s, in, member, what, what_size);
+	case SETTING_BOOL:
+		return bool_parse(in, member, what, what_size);
+	case SETTING_WORD:
+		return word_parse(s, in, member, what, what_size);
+	case SETTING_STRING:
+	case SETTING_PATH:
+		return string_parse(s, in->text, member);
+	case SETTING_SECRET:
+		return secret_parse(s, in, member, what, what_size);
+	case SETTING_HOST:
+		return host_parse(s, in->text, member, what, what_size);
+	case SETTING_HOSTS:
+	case SETTING_ADDRESSES:
+		return strings_parse(s, in, member, what, what_size);
+	case SETTING_BUCKETS:
+		return buckets_parse(in, member, what, what_size);
+	case SETTING_VERSION:
+		return version_parse(s, in->text, member, what, what_size);
+	case SETTING_VERSIONS:
+		return versions_parse(in->text, member, what, what_size);
+	case SETTING_PREFIX:
+		return prefix_parse(s, in->text, member, what, what_size);
+	}
+	return false;
+}
+
+bool setting_check_type(const struct setting *s, const struct setting_input *in, char *what, size_t what_size)
+{
+	int64_t number;
+	double real;
+	bool flag;
+	char shown[TEXT_SHOWN_MAX];
+
+	switch (s->type) {
+	case SETTING_COUNT:
+	case SETTING_DURATION:
+	case SETTING_SIZE:
+		return number_read(s, in, &number, what, what_size);
+	case SETTING_BOOL:
+		return bool_parse(in, &flag, what, what_size);
+	case SETTING_FLOAT:
+		if (!in->quoted && text_float(in->text, &real))
+			return true;
+		snprintf(what, what_size, "\"%s\" is not a number", text_show(in->text, shown));
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void words_list(const struct setting *s, char *out, size_t out_size)
+{
+	size_t used = 0;
+
+	*out = '\0';
+	for (const struct setting_word *w = s->words; w->word && used < out_size; w++) {
+		if (!w->alias)
+			used += (size_t)snprintf(out + used, out_size - used, "%s%s", used ? ", " : "", w->word);
+	}
+}
+
+void setting_allowed(const struct setting *s, enum setting_dialect dialect, char *out, size_t out_size)
+{
+	char min[32], max[32];
+
+	number_format(s, dialect, s->min, min, sizeof(min));
+	number_format(s, dialect, s->max, max, sizeof(max));
+	switch (s->type) {
+	case SETTING_COUNT:
+	case SETTING_DURATION:
+	case SETTING_SIZE:
+		snprintf(out, out_size, "%s to %s%s", min, max,
+			 dialect == DIALECT_INI && s->type == SETTING_DURATION ? " (units ms, s, m, h)"
+			 : dialect == DIALECT_INI && s->type == SETTING_SIZE   ? " (units B, KiB, MiB, GiB)"
+									       : "");
+		break;
+	case SETTING_FLOAT:
+		snprintf(out, out_size, "%g to %g", (double)s->min / 1000, (double)s->max / 1000);
+		break;
+	case SETTING_BOOL:
+		snprintf(out, out_size, "true, false");
+		break;
+	case SETTING_WORD:
+		words_list(s, out, out_size);
+		break;
+	case SETTING_STRING:
+		snprintf(out, out_size, "text");
+		break;
+	case SETTING_PATH:
+		snprintf(out, out_size, "a file name");
+		break;
+	case SETTING_SECRET:
+		snprintf(out, out_size, dialect == DIALECT_INI ? "text, env:NAME, file:PATH" : "text");
+		break;
+	case SETTING_HOST:
+		snprintf(out, out_size, "a host name or IP address");
+		break;
+	case SETTING_HOSTS:
+		snprintf(out, out_size, "host names or IP addresses without ports, separated by commas");
+		break;
+	case SETTING_ADDRESSES:
+		snprintf(out, out_size, "IP addresses, separated by commas");
+		break;
+	case SETTING_BUCKETS:
+		snprintf(out, out_size, "1 to %d rising numbers of milliseconds, separated by commas",
+			 SETTINGS_MAX_BUCKETS);
+		break;
+	case SETTING_VERSION:
+		snprintf(out, out_size, "3, 4, 5, DseV1, DseV2");
+		break;
+	case SETTING_VERSIONS:
+		snprintf(out, out_size, "2 to 5 (or v2 to v5), DseV1, DseV2, separated by commas");
+		break;
+	case SETTING_PREFIX:
+		snprintf(out, out_size, "letters, digits, _ and :, not beginning with a digit");
+		break;
+	}
+}
+
+static char *list_format(const struct setting *s, const void *member)
+{
+	const struct string_list *list = member;
+	const struct bucket_list *buckets = member;
+	bool numbers = s->type == SETTING_BUCKETS;
+	unsigned count = numbers ? buckets->count : list->count;
+	char *out = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		char *longer = numbers ? xasprintf("%s%s%.15g", out ? out : "", out ? ", " : "", buckets->ms[i])
+				       : xasprintf("%s%s%s", out ? out : "", out ? ", " : "", list->items[i]);
+
+		free(out);
+		out = longer;
+	}
+	return out;
+}
+
+static char *versions_format(unsigned bits)
+{
+	char out[32];
+	size_t used = 0;
+
+	for (int version = 2; version <= 5; version++) {
+		if (bits & (1u << version))
+			used += (size_t)snprintf(out + used, sizeof(out) - used, "%s%d", used ? ", " : "", version);
+	}
+	return used ? xstrdup(out) : NULL;
+}
+
+char *setting_format(const struct setting *s, const void *member)
+{
+	char number[32];
+
+	switch (s->type) {
+	case SETTING_COUNT:
+	case SETTING_DURATION:
+	case SETTING_SIZE:
+	case SETTING_VERSION:
+		number_format(s, DIALECT_INI, number_load(member, setting_width(s)), number, sizeof(number));
+		return xstrdup(number);
+	case SETTING_FLOAT:
+		return xasprintf("%.15g", *(const double *)member);
+	case SETTING_BOOL:
+		return xstrdup(*(const bool *)member ? "true" : "false");
+	case SETTING_WORD:
+		return xstrdup(word_name(s, number_load(member, setting_width(s))));
+	case SETTING_SECRET:
+		return *(char *const *)member ? xstrdup("***") : NULL;
+	case SETTING_STRING:
+	case SETTING_PATH:
+	case SETTING_HOST:
+	case SETTING_PREFIX:
+		return *(char *const *)member ? xstrdup(*(char *const *)member) : NULL;
+	case SETTING_HOSTS:
+	case SETTING_ADDRESSES:
+	case SETTING_BUCKETS:
+		return list_format(s, member);
+	case SETTING_VERSIONS:
+		return versions_format(*(const unsigned *)member);
+	}
+	return NULL;
+}
+
+void setting_clear(const struct setting *s, void *member)
+{
+	struct string_list *list = member;
+	char **string = member;
+
+	switch (s->type) {
+	case SETTING_SECRET:
+	case SETTING_STRING:
+	case SETTING_PATH:
+	case SETTING_HOST:
+	case SETTING_PREFIX:
+		if (*string && s->type == SETTING_SECRET)
+			explicit_bzero(*string, strlen(*string));
+		free(*string);
+		*string = NULL;
+		break;
+	case SETTING_HOSTS:
+	case SETTING_ADDRESSES:
+		for (unsigned i = 0; i < list->count; i++)
+			free(list->items[i]);
+		free(list->items);
+		*list = (struct string_list){ NULL, 0 };
+		break;
+	default:
+		memset(member, 0, s->type == SETTING_BUCKETS ? sizeof(struct bucket_list) : setting_width(s));
+	}
+}
+
+const char *setting_getenv(char *const *environment, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (char *const *e = environment; e && *e; e++) {
+		if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
+			return *e + len + 1;
+	}
+	return NULL;
+}

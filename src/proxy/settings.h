@@ -1,0 +1,149 @@
+/*
+ * settings.h - the configuration as the proxy reads it: validated, immutable
+ * once made, one object for the whole process. `control/config` fills it from
+ * an INI file, from ZDM_* variables or from a ZDM YAML file; its table there
+ * names, describes and range-checks every member.
+ *
+ * All strings are owned by the settings and NULL when not set. Durations are
+ * in milliseconds, sizes in bytes.
+ */
+#ifndef PROXY_SETTINGS_H
+#define PROXY_SETTINGS_H
+
+#include "base/common.h"
+
+enum cluster_id {
+	CLUSTER_ORIGIN = 0,
+	CLUSTER_TARGET = 1,
+};
+#define CLUSTER_COUNT 2
+
+/* The two ways of settling a conflict between being ZDM's twin and being better; see docs/internals.md. */
+enum profile {
+	PROFILE_NATIVE,
+	PROFILE_ZDM,
+};
+
+/* Whose credentials a cluster gets. */
+enum credentials_mode {
+	CREDENTIALS_AUTO,       /* ZDM's matrix: see proxy/handshake.c */
+	CREDENTIALS_CLIENT,     /* the client's own */
+	CREDENTIALS_CONFIGURED, /* username and password of the cluster's section */
+};
+
+enum tls_mode {
+	TLS_NONE,
+	TLS_CA,   /* encrypted; the certificate must chain to the given CA, names are not checked */
+	TLS_FULL, /* as TLS_CA, and the certificate must name the host */
+};
+
+enum read_mode {
+	READ_PRIMARY_ONLY,
+	READ_DUAL_ASYNC_ON_SECONDARY,
+};
+
+enum log_format {
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_JSON,
+};
+
+struct string_list {
+	char **items;
+	unsigned count;
+};
+
+#define SETTINGS_MAX_BUCKETS 64
+
+struct bucket_list {
+	double ms[SETTINGS_MAX_BUCKETS]; /* strictly increasing */
+	unsigned count;
+};
+
+struct cluster_settings {
+	struct string_list contact_points; /* names or addresses, no ports */
+	uint16_t port;
+	char *username;
+	char *password;
+	enum credentials_mode credentials;
+	char *local_datacenter;
+	bool enable_host_assignment;
+	uint32_t connection_timeout_ms;
+	enum tls_mode tls;
+	char *tls_ca;
+	char *tls_cert;
+	char *tls_key;
+	char *tls_server_name;
+};
+
+struct listener_settings {
+	char *name; /* "" for the plain [listener] */
+	char *address;
+	uint16_t port;
+	char *tls_cert; /* with tls_key: the listener speaks TLS only */
+	char *tls_key;
+	char *tls_ca;
+	bool tls_require_client_cert;
+};
+
+#define SETTINGS_MAX_LISTENERS 16
+
+struct settings {
+	/* [proxy] */
+	enum profile profile;
+	uint32_t workers; /* 0 was replaced by the number of cores */
+	uint32_t max_client_connections;
+	uint32_t request_timeout_ms;
+	uint32_t handshake_timeout_ms;
+	uint32_t drain_delay_ms;
+	uint32_t shutdown_timeout_ms;
+	uint32_t client_write_timeout_ms;
+	uint64_t client_output_limit;
+	uint32_t max_frame_size;
+	uint32_t max_stream_ids; /* per backend connection, 1 to 32768 */
+	uint32_t prepared_cache_entries;
+	uint64_t prepared_cache_memory;
+	unsigned blocked_versions;    /* bit n: protocol version n is refused */
+	uint8_t max_protocol_version; /* of control connections and clients: 3 to 5 */
+
+	/* topology that drivers see */
+	struct string_list topology_addresses; /* IP literals; count 0: one node, at the listener's address */
+	uint32_t topology_index;
+	uint32_t topology_num_tokens;
+
+	struct listener_settings listeners[SETTINGS_MAX_LISTENERS];
+	unsigned listener_count;
+
+	struct cluster_settings cluster[CLUSTER_COUNT];
+
+	/* [routing] */
+	enum cluster_id primary;
+	enum cluster_id system_queries; /* which cluster answers reads of system keyspaces */
+	bool forward_client_credentials_to_origin;
+	enum read_mode read_mode;
+
+	/* control connections */
+	uint32_t heartbeat_interval_ms;
+	uint32_t heartbeat_retry_interval_min_ms;
+	uint32_t heartbeat_retry_interval_max_ms;
+	double heartbeat_retry_backoff_factor;
+	uint32_t heartbeat_failure_threshold;
+
+	/* [http] */
+	bool http_enabled;
+	char *http_address;
+	uint16_t http_port;
+	bool metrics_enabled;
+	char *metrics_prefix;
+	struct bucket_list buckets[CLUSTER_COUNT];
+
+	/* [log] */
+	int log_level; /* enum log_level of base/log.h */
+	enum log_format log_format;
+};
+
+/* "origin" or "target", for messages. */
+const char *cluster_id_name(enum cluster_id id);
+/* "ORIGIN" or "TARGET", as ZDM writes them. */
+const char *cluster_id_upper(enum cluster_id id);
+
+#endif
