@@ -106,7 +106,7 @@ static bool parse_setting(struct config *config, const struct setting *s, unsign
 		return true;
 	}
 	if (!setting_parse(s, &in, member ? member : &scratch, what, sizeof(what))) {
-		setting_allowed(s, in.dialect, allowed, sizeof(allowed));
+		setting_allowed(s, in.bare_ms ? DIALECT_ENV : in.dialect, allowed, sizeof(allowed));
 		return config_fail_setting(config, s, instance, "%s; allowed: %s", what, allowed);
 	}
 	if (s->flags & SETTING_ZDM_CLAMP)

@@ -42,11 +42,12 @@ static void print_setting(const struct config *config, const struct setting *s, 
 	char *text = setting_format(s, setting_member(s, settings, instance));
 
 	fprintf(out, "%s = ", s->key);
-	print_value(text ? text : "", out);
+	if (text)
+		print_value(text, out);
 	if (v)
 		fprintf(out, "  ; from %s\n", v->place);
 	else
-		fputs(text ? "  ; default\n" : "  ; not set\n", out);
+		fputs(text ? "  ; default\n" : " ; not set\n", out);
 	free(text);
 }
 

@@ -56,6 +56,12 @@ static void number_format(const struct setting *s, enum setting_dialect dialect,
 	snprintf(out, size, "%" PRId64 "%s", value / u->factor, u->name);
 }
 
+/* "ms, s, m, h": what a number of this type may end in. */
+static const char *unit_names(enum setting_type type)
+{
+	return type == SETTING_DURATION ? "ms, s, m or h" : "B, KiB, MiB or GiB";
+}
+
 static bool number_read_ini(const struct setting *s, const struct setting_input *in, int64_t *value, char *what,
 			    size_t what_size)
 {
@@ -64,8 +70,7 @@ static bool number_read_ini(const struct setting *s, const struct setting_input 
 	char shown[TEXT_SHOWN_MAX];
 
 	if (!text_decimal(in->text, value, &end)) {
-		snprintf(what, what_size, "\"%s\" is not a number%s", text_show(in->text, shown),
-			 u ? " with a unit" : "");
+		snprintf(what, what_size, "\"%s\" is not a number", text_show(in->text, shown));
 		return false;
 	}
 	if (!u || (*value == 0 && !*end)) {
@@ -81,8 +86,8 @@ static bool number_read_ini(const struct setting *s, const struct setting_input 
 			*value = *value < 0 ? -INT64_MAX : INT64_MAX;
 		return true;
 	}
-	snprintf(what, what_size, *end ? "\"%s\" has an unknown unit" : "\"%s\" has no unit",
-		 text_show(in->text, shown));
+	snprintf(what, what_size, "\"%s\" %s unit (%s)", text_show(in->text, shown), *end ? "has an unknown" : "has no",
+		 unit_names(s->type));
 	return false;
 }
 
@@ -506,10 +511,7 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	case SETTING_COUNT:
 	case SETTING_DURATION:
 	case SETTING_SIZE:
-		snprintf(out, out_size, "%s to %s%s", min, max,
-			 dialect == DIALECT_INI && s->type == SETTING_DURATION ? " (units ms, s, m, h)"
-			 : dialect == DIALECT_INI && s->type == SETTING_SIZE   ? " (units B, KiB, MiB, GiB)"
-									       : "");
+		snprintf(out, out_size, "%s to %s", min, max);
 		break;
 	case SETTING_FLOAT:
 		snprintf(out, out_size, "%g to %g", (double)s->min / 1000, (double)s->max / 1000);
