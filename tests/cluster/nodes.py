@@ -15,6 +15,7 @@ The cache is $CQLFERRY_CACHE, else ~/.cache/cqlferry. Java is $CQLFERRY_JAVA, el
 """
 
 import argparse
+import ctypes
 import fcntl
 import glob
 import json
@@ -184,6 +185,11 @@ def _reserve_address(preferred, fallback):
                     % (CQL_PORT, STORAGE_PORT, preferred))
 
 
+def die_with_parent():
+    """For preexec_fn: the child is killed when the thread that started it ends, however it ends (prctl(2))."""
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
+
+
 class NodeTls:
     """TLS of a node: its own store, and what a client needs to get in (PEM paths)."""
 
@@ -212,7 +218,7 @@ class NodeTls:
 class Node:
     """A one-node cluster in a folder. stop() and start() keep address and data; auth and tls may change between."""
 
-    def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True):
+    def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True, detached=False):
         self.directory = pathlib.Path(directory).resolve()
         self.line = line
         self.cluster = cluster
@@ -224,6 +230,7 @@ class Node:
         self.process = None
         self.starts = 0
         self._fallback = fallback
+        self._detached = detached
         self.address = address
         self._fixed = False
 
@@ -311,7 +318,8 @@ class Node:
         return self.directory / ("system.%d.log" % self.starts)
 
     def launch(self):
-        """Starts the process and returns at once; wait() goes on from there."""
+        """Starts the process and returns at once; wait() goes on from there. Not in a thread that ends before the node
+        does, unless the node is a detached one."""
         if self.process is not None:
             raise NodeError("%s is running already" % self.cluster)
         library = fetch(self.line)
@@ -324,7 +332,8 @@ class Node:
             with open(self.log, "w") as log:
                 self.process = subprocess.Popen(self._command(library), cwd=self.directory, stdin=subprocess.DEVNULL,
                                                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                                                pass_fds=[lock.fileno()])
+                                                pass_fds=[lock.fileno()],
+                                                preexec_fn=None if self._detached else die_with_parent)
         state = {"pid": self.process.pid, "address": self.address, "line": self.line, "auth": self.auth,
                  "tls": bool(self.tls)}
         (self.directory / "node.json").write_text(json.dumps(state) + "\n")
@@ -419,7 +428,7 @@ def stop_by_directory(directory):
 def _start_command(options):
     tls = NodeTls(options.tls, options.mutual) if options.tls else None
     node = Node(options.directory, options.line, options.address, cluster=options.cluster, auth=options.auth,
-                tls=tls, fallback=not options.no_fallback)
+                tls=tls, fallback=not options.no_fallback, detached=True)
     node.start()
     print(node.address)
 
