@@ -77,7 +77,8 @@ static bool digest_cert(EVP_MD_CTX *id, const X509 *cert)
 /* Why the first object of a file could not be had. */
 static void pem_explain(const char *path, const char *what, char *error, size_t error_size)
 {
-	if (at_end_of_pem())
+	/* The decoder behind PEM_read_bio_PrivateKey() says "unsupported" when it has found nothing. */
+	if (at_end_of_pem() || ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_UNSUPPORTED)
 		snprintf(error, error_size, "%s: no %s in PEM form in this file", path, what);
 	else
 		snprintf(error, error_size, "%s: not a usable %s: %s", path, what, tls_file_reason());
