@@ -1,0 +1,300 @@
+#!/bin/bash
+# test.sh - every test there is, on a bare Debian 12 as root or with sudo. Ends with one line
+#
+#   N passed, N failed, N skipped
+#
+# and with exit status 0 only when nothing failed (with CI=true: and when no test on real clusters was skipped).
+#
+#   scripts/test.sh                   all stages, under 30 minutes on 2 cores
+#   scripts/test.sh --all             also the long forms
+#   scripts/test.sh STAGE ...         only these, and the builds they stand on; --list names them
+#
+# Each stage's output is in $CQLFERRY_BUILD/reports/STAGE.log (default: build/reports). What runs is ended with the
+# script, however that ends. Downloads are kept in ~/.cache/cqlferry ($CQLFERRY_CACHE).
+set -u
+# shellcheck source=scripts/setup.sh
+. "$(dirname "$0")/setup.sh"
+
+REPORTS=$CQLFERRY_BUILD/reports
+STAGES="static build-gcc unit wire options cluster demo build-asan unit-asan wire-asan build-clang dist"
+LONG_STAGES="build-tsan unit-tsan wire-tsan distcheck"
+PASSED=0
+FAILED=0
+SKIPPED=0
+NOTES=()
+CHILD=
+
+# ---- the stages ----------------------------------------------------------------
+# Each is a function stage_NAME with dashes as underscores; output goes to its log. It leaves its counts in
+# $REPORTS/NAME.count as results.py prints them, or none: then it counts as one test.
+
+# Each script of the list is one test.
+stage_static() {
+	local passed=0 notes='' line
+	while read -r line; do
+		printf '\n== scripts/%s\n' "$line"
+		# shellcheck disable=SC2086
+		if "$ROOT"/scripts/$line; then
+			passed=$((passed + 1))
+		else
+			notes+="FAILED  scripts/$line"$'\n'
+		fi
+	done <<-END
+		check-includes.sh
+		check-includes.sh --self-test
+		check-headers.sh
+		check-sources.sh
+		format.sh
+	END
+	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/static.count"
+	[ -z "$notes" ]
+}
+
+built() {
+	setup_build "$@" || {
+		tail -n 40 "$CQLFERRY_BUILD/$1/build.log"
+		return 1
+	}
+}
+
+stage_build_gcc() {
+	built gcc CC=gcc --enable-cassert --enable-werror
+}
+
+stage_build_asan() {
+	built asan CC=gcc --enable-cassert --enable-werror --enable-sanitizer=address,undefined CFLAGS='-O1 -g'
+}
+
+stage_build_tsan() {
+	built tsan CC=gcc --enable-cassert --enable-werror --enable-sanitizer=thread CFLAGS='-O1 -g'
+}
+
+stage_build_clang() {
+	built clang CC=clang --enable-cassert --enable-werror
+}
+
+# unit_tests BUILD STAGE
+unit_tests() {
+	local status=0
+	find "$CQLFERRY_BUILD/$1" -name '*.trs' -delete
+	make -C "$CQLFERRY_BUILD/$1" -j"$(nproc)" -k check || status=$?
+	"$ROOT/scripts/results.py" automake "$CQLFERRY_BUILD/$1" >"$REPORTS/$2.count"
+	return "$status"
+}
+
+stage_unit() {
+	unit_tests gcc unit
+}
+
+stage_unit_asan() {
+	unit_tests asan unit-asan
+}
+
+stage_unit_tsan() {
+	unit_tests tsan unit-tsan
+}
+
+# python_tests BUILD STAGE FOLDER
+python_tests() {
+	local status=0
+	rm -f "$REPORTS/$2.xml"
+	CQLFERRY=$CQLFERRY_BUILD/$1/cqlferry \
+		"$VENV/bin/python" -m pytest -p no:cacheprovider -q -ra --junitxml="$REPORTS/$2.xml" "$ROOT/tests/$3" || status=$?
+	"$ROOT/scripts/results.py" junit "$REPORTS/$2.xml" >"$REPORTS/$2.count"
+	return "$status"
+}
+
+stage_wire() {
+	python_tests gcc wire wire
+}
+
+stage_wire_asan() {
+	python_tests asan wire-asan wire
+}
+
+stage_wire_tsan() {
+	python_tests tsan wire-tsan wire
+}
+
+# Every option of the program is in etc/cqlferry.ini and in docs/config.md.
+stage_options() {
+	CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry "$ROOT/scripts/check-options.sh"
+}
+
+stage_cluster() {
+	local status=0 skipped
+	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch 4.1 5.0 || return 1
+	python_tests gcc cluster cluster || status=$?
+	read -r _ _ skipped <"$REPORTS/cluster.count"
+	if [ "${CI-}" = true ] && [ "$skipped" -ne 0 ]; then
+		echo "with CI=true no test on real clusters may be skipped"
+		return 1
+	fi
+	return "$status"
+}
+
+# The tutorial, and that the README shows what it really prints.
+stage_demo() {
+	"$ROOT/scripts/demo.sh" --check >"$REPORTS/demo.out" || {
+		cat "$REPORTS/demo.out"
+		return 1
+	}
+	cat "$REPORTS/demo.out"
+	"$ROOT/scripts/check-readme.py" "$ROOT/README.md" "$REPORTS/demo.out"
+}
+
+# A tarball that builds on its own, and installs.
+stage_dist() {
+	local work=$CQLFERRY_BUILD/dist
+	rm -rf "$work" && mkdir -p "$work/tarball" "$work/build" || return 1
+	rm -f "$CQLFERRY_BUILD"/gcc/cqlferry-*.tar.*
+	make -C "$CQLFERRY_BUILD/gcc" dist || return 1
+	tar -xf "$CQLFERRY_BUILD"/gcc/cqlferry-*.tar.xz -C "$work/tarball" --strip-components=1 || return 1
+	cd "$work/build" && ../tarball/configure --prefix=/usr && make -j"$(nproc)" &&
+		make install DESTDIR="$work/root" && "$work/root/usr/bin/cqlferry" --version
+}
+
+stage_distcheck() {
+	make -C "$CQLFERRY_BUILD/gcc" distcheck
+}
+
+# ---- running them --------------------------------------------------------------
+
+# The build that a stage stands on.
+needs() {
+	case $1 in
+	static | build-*) ;;
+	*-asan) echo build-asan ;;
+	*-tsan) echo build-tsan ;;
+	demo) ;; # builds as a person does, without checks
+	*) echo build-gcc ;;
+	esac
+}
+
+# No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
+limit() {
+	case $1 in
+	cluster | wire* | distcheck) echo 1200 ;;
+	*) echo 600 ;;
+	esac
+}
+
+declare -A STATUS
+
+run_stage() {
+	local name=$1 log=$REPORTS/$1.log build started passed=0 failed=0 skipped=0 status
+	build=$(needs "$name")
+	if [ -n "$build" ] && [ "${STATUS[$build]-1}" -ne 0 ]; then
+		NOTES+=("FAILED  $name: not run, $build has failed")
+		FAILED=$((FAILED + 1))
+		STATUS[$name]=1
+		printf '%-12s not run, %s has failed\n' "$name" "$build"
+		return
+	fi
+	rm -f "$REPORTS/$name.count"
+	printf '%-12s ' "$name"
+	started=$SECONDS
+	with_limit "$name" >"$log" 2>&1 </dev/null &
+	CHILD=$!
+	wait "$CHILD"
+	status=$?
+	CHILD=
+	STATUS[$name]=$status
+	if [ -s "$REPORTS/$name.count" ]; then
+		read -r passed failed skipped <"$REPORTS/$name.count"
+		while read -r line; do
+			NOTES+=("$line")
+		done < <(sed -n "2,\$s/^\([A-Z]* *\) /\1 $name: /p" "$REPORTS/$name.count")
+	elif [ "$status" -eq 0 ]; then
+		passed=1
+	fi
+	if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+		failed=1
+		NOTES+=("FAILED  $name: exit status $status, see $log")
+	fi
+	PASSED=$((PASSED + passed))
+	FAILED=$((FAILED + failed))
+	SKIPPED=$((SKIPPED + skipped))
+	printf '%4d passed, %d failed, %d skipped in %d s\n' "$passed" "$failed" "$skipped" $((SECONDS - started))
+	if [ "$status" -ne 0 ]; then
+		printf -- '---- the end of %s:\n' "$log"
+		tail -n 40 "$log"
+		printf -- '----\n'
+	fi
+}
+
+# Runs a stage in a process group of its own and ends that group when the time is over or this shell is told to end.
+with_limit() {
+	local name=$1 job status=0 ended=0
+	set -m
+	"stage_${name//-/_}" &
+	job=$!
+	set +m
+	trap 'kill -TERM -- -$job 2>/dev/null; wait $job; exit 143' TERM INT
+	while kill -0 "$job" 2>/dev/null; do
+		if [ "$ended" -eq "$(limit "$name")" ]; then
+			echo "the stage is ended after $ended s"
+			kill -TERM -- "-$job"
+			status=124
+		elif [ "$ended" -gt $(($(limit "$name") + 60)) ]; then
+			kill -KILL -- "-$job"
+		fi
+		ended=$((ended + 1))
+		sleep 1 &
+		wait $!
+	done
+	wait "$job" || status=$?
+	return "$status"
+}
+
+finish() {
+	trap - EXIT INT TERM
+	if [ -n "$CHILD" ]; then
+		kill "$CHILD" 2>/dev/null
+		wait "$CHILD"
+	fi
+}
+
+main() {
+	local wanted=() name long=
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--all) long=$LONG_STAGES ;;
+		--list)
+			say "$STAGES $LONG_STAGES"
+			exit 0
+			;;
+		-h | --help)
+			sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+			exit 0
+			;;
+		*)
+			[[ " $STAGES $LONG_STAGES " = *" $1 "* ]] || die "unknown stage $1; --list names them"
+			wanted+=("$(needs "$1")" "$1")
+			;;
+		esac
+		shift
+	done
+	# shellcheck disable=SC2206
+	[ ${#wanted[@]} -gt 0 ] || wanted=($STAGES $long)
+
+	mkdir -p "$REPORTS"
+	# shellcheck disable=SC2086
+	setup_packages $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST
+	setup_python
+	setup_configure
+	trap finish EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	for name in "${wanted[@]}"; do
+		[ -z "$name" ] || [ -n "${STATUS[$name]-}" ] || run_stage "$name"
+	done
+
+	printf '\n'
+	[ ${#NOTES[@]} -eq 0 ] || printf '%s\n' "${NOTES[@]}" ''
+	printf 'in %d minutes and %d seconds\n' $((SECONDS / 60)) $((SECONDS % 60))
+	printf '%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+	[ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
+}
+
+main "$@"
