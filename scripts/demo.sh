@@ -43,14 +43,14 @@ show() {
 	printf '$ %s\n' "$1"
 }
 
-# run COMMAND shows it, runs it in this shell, prints what it prints and keeps that in OUT. Warnings on standard error
-# (cqlsh has some about its own version) are shown only when it fails.
+# run COMMAND shows it, runs it in this shell, prints what it prints and keeps that in OUT. Left out are cqlsh's warnings
+# about its own version and about passwords on command lines, unless it fails.
 run() {
 	local status
 	show "$1"
 	eval "$1" >"$D/out" 2>"$D/err" </dev/null
 	status=$?
-	OUT=$(cat "$D/out")
+	OUT=$(sed '/^WARNING: cqlsh was built against/d' "$D/out")
 	[ -z "$OUT" ] || printf '%s\n' "$OUT"
 	[ "$status" -eq 0 ] || fail "exit status $status: $(cat "$D/err")"
 }
@@ -79,7 +79,8 @@ rows() {
 
 stop_in() {
 	local pid
-	[ ! -d "$1" ] || pid=$(cat "$1/ferry.pid" 2>/dev/null) && [ -n "$pid" ] && stop_process "$pid" "$(cat "$1/ferry.exe")"
+	pid=$(cat "$1/ferry.pid" 2>/dev/null)
+	[ -z "$pid" ] || stop_process "$pid" "$(cat "$1/ferry.exe")"
 	/usr/bin/python3 "$ROOT/$NODES" stop "$1/origin" "$1/target"
 }
 
@@ -123,11 +124,12 @@ trap 'exit 143' TERM
 if [ "$MODE" = check ]; then
 	D=$(mktemp -d "$CQLFERRY_CACHE/demo-check.XXXXXX") || exit 1
 else
-	[ "$(readlink "/proc/$(cat "$RUNNING/ferry.pid" 2>/dev/null)/exe")" != "$(cat "$RUNNING/ferry.exe" 2>/dev/null)" ] ||
-		[ ! -e "$RUNNING/ferry.pid" ] || die "the demo is running already: scripts/demo.sh --stop ends it"
+	if [ -e "$RUNNING/ferry.pid" ] && is_running "$(cat "$RUNNING/ferry.pid")" "$(cat "$RUNNING/ferry.exe")"; then
+		die "the demo is running already: scripts/demo.sh --stop ends it"
+	fi
 	stop_in "$RUNNING" >/dev/null
 	rm -rf "$RUNNING"
-	mkdir -p "$RUNNING"
+	mkdir -p "$RUNNING" || exit 1
 	D=$RUNNING
 fi
 

@@ -104,9 +104,11 @@ stop_process() {
 	done
 }
 
-# is_running PID PROGRAM: true while the process is alive and runs that file.
+# is_running PID PROGRAM: true while the process is alive and runs that file, which may have been built anew since.
 is_running() {
-	[ "$(readlink "/proc/$1/exe" 2>/dev/null)" = "$2" ]
+	local exe
+	exe=$(readlink "/proc/$1/exe" 2>/dev/null)
+	[ "${exe% (deleted)}" = "$2" ]
 }
 
 mkdir -p "$CQLFERRY_CACHE"
