@@ -128,9 +128,15 @@ static bool is_list(const struct setting *s)
 	       s->type == SETTING_VERSIONS;
 }
 
+/* "[proxy]", unlike "[::1]", which an item of a list may be. */
+static bool looks_like_heading(const char *text)
+{
+	return *text == '[' && text[strcspn(text, ":]")] == ']';
+}
+
 static bool indented_line(struct ini_file *f)
 {
-	if (*skip_blanks(f->line) == '[' && strchr(f->line, ']') && !(f->key && is_list(f->key)))
+	if (looks_like_heading(skip_blanks(f->line)))
 		return line_fail(f, "an indented section heading; allowed: headings in the first column");
 	if (!f->key)
 		return line_fail(f, "an indented line with no key above it; allowed: keys in the first column");

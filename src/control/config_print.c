@@ -12,10 +12,8 @@ static bool needs_quotes(const char *text)
 {
 	size_t len = strlen(text);
 
-	if (len == 0)
-		return false;
 	return *text == '"' || *text == ';' || *text == '#' || isspace((unsigned char)*text) ||
-	       isspace((unsigned char)text[len - 1]) || strstr(text, " ;") || strstr(text, " #");
+	       (len > 0 && isspace((unsigned char)text[len - 1])) || strstr(text, " ;") || strstr(text, " #");
 }
 
 /* Control characters become '?': the lines go to terminals and logs. */
@@ -41,13 +39,16 @@ static void print_setting(const struct config *config, const struct setting *s, 
 	struct settings *settings = &((struct config *)(uintptr_t)config)->settings;
 	char *text = setting_format(s, setting_member(s, settings, instance));
 
-	fprintf(out, "%s = ", s->key);
-	if (text)
+	/* A line of its own for "not set", commented out: an empty value could mean something else. */
+	fprintf(out, "%s%s =", v || text ? "" : ";", s->key);
+	if (text && *text) {
+		fputc(' ', out);
 		print_value(text, out);
+	}
 	if (v)
 		fprintf(out, "  ; from %s\n", v->place);
 	else
-		fputs(text ? "  ; default\n" : " ; not set\n", out);
+		fputs(text ? "  ; default\n" : "  ; not set\n", out);
 	free(text);
 }
 

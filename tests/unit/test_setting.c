@@ -1,0 +1,180 @@
+/* test_setting.c - the table of settings, and the sample files that show it. */
+#include <ctype.h>
+
+#include "config_helper.h"
+#include "control/setting_value.h"
+
+/* ---- the table ---- */
+
+START_TEST(rows_are_sound)
+{
+	const struct setting *s = &setting_table[_i];
+	union setting_scratch value = { .buckets = { .count = 0 } };
+	char what[256], allowed[256];
+
+	ck_assert(s->key || s->zdm);
+	ck_assert_msg(s->key == NULL || setting_find(s->section, s->key, NULL) == s, "%s twice", s->key);
+	ck_assert_int_eq(s->section == SECTION_ZDM_ONLY, s->key == NULL && s->section != SECTION_CLUSTER);
+	ck_assert(s->key == NULL || s->width > 0);
+	ck_assert(s->help && !strchr(s->help, '|') && !strchr(s->help, '\n'));
+	setting_allowed(s, DIALECT_INI, allowed, sizeof(allowed));
+	ck_assert(strlen(allowed) > 0);
+	for (int profile = PROFILE_NATIVE; profile <= PROFILE_ZDM; profile++) {
+		struct setting_input in = { .text = setting_default(s, profile) };
+
+		if (!in.text)
+			continue;
+		ck_assert_msg(setting_parse(s, &in, &value, what, sizeof(what)), "%s: %s", s->key ? s->key : s->zdm,
+			      what);
+		setting_clear(s, &value);
+	}
+}
+END_TEST
+
+static bool is_number(const struct setting *s)
+{
+	return s->type == SETTING_COUNT || s->type == SETTING_DURATION || s->type == SETTING_SIZE;
+}
+
+/* Bounds of every number, as an INI file writes it: the last value inside, the first one outside. */
+START_TEST(ranges_hold)
+{
+	const struct setting *s = &setting_table[_i];
+	const int64_t values[] = { s->min - 1, s->min, s->max, s->max + 1 };
+	const char *unit = s->type == SETTING_DURATION ? "ms" : s->type == SETTING_SIZE ? "B" : "";
+
+	if (!is_number(s) || !s->key)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
+		union setting_scratch value = { .number = 0 };
+		struct setting_input in = { NULL };
+		char text[64], what[256];
+		bool inside = i == 1 || i == 2;
+
+		snprintf(text, sizeof(text), "%lld%s", (long long)values[i], unit);
+		in.text = text;
+		ck_assert_msg(setting_parse(s, &in, &value, what, sizeof(what)) == inside, "%s = %s", s->key, text);
+		if (!inside)
+			ck_assert_msg(strstr(what, "is out of range") != NULL, "%s = %s: %s", s->key, text, what);
+		else if (values[i])
+			ck_assert_int_eq(value.number, values[i]);
+	}
+}
+END_TEST
+
+START_TEST(the_reference_names_every_setting)
+{
+	char *text;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	config_print_reference(f);
+	fclose(f);
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		char *cell = s->key ? xasprintf("\n| `%s` | ", s->key) : setting_env_name(s, 0);
+
+		ck_assert_msg(strstr(text, cell) != NULL, "%s", cell);
+		free(cell);
+	}
+	free(text);
+}
+END_TEST
+
+/* ---- the sample files ---- */
+
+/* A file of the source tree, malloc'd. */
+static char *sample(const char *name)
+{
+	const char *source = getenv("srcdir");
+	char *path = source && *source == '/' ? xasprintf("%s/etc/%s", source, name)
+					      : xasprintf("%s/%s/etc/%s", home_folder, source ? source : ".", name);
+	char *text = xcalloc(1, 65536);
+	FILE *f = fopen(path, "r");
+
+	ck_assert_msg(f != NULL, "%s cannot be opened", path);
+	ck_assert_uint_gt(fread(text, 1, 65535, f), 0);
+	fclose(f);
+	free(path);
+	return text;
+}
+
+/* The lines without "; from FILE:12" and the like, and without the mark of what is not set. */
+static char *printed_values(void)
+{
+	char *copy = xcalloc(1, strlen(printed) + 1), *to = copy;
+
+	for (char *line = printed; line && *line;) {
+		char *newline = strchr(line, '\n');
+		char *source = strstr(line, " ; ");
+		char *end = source && source < newline ? source : newline;
+
+		while (end > line && end[-1] == ' ')
+			end--;
+		line += *line == ';';
+		to = mempcpy(to, line, (size_t)(end - line));
+		*to++ = '\n';
+		line = newline + 1;
+	}
+	return copy;
+}
+
+/* Every ";key = value" of cqlferry.ini is the default: with all of them in force nothing changes. */
+START_TEST(the_sample_file_shows_the_defaults)
+{
+	char *text = sample("cqlferry.ini"), *before, *after;
+	unsigned options = 0;
+
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_str_eq(warnings, "");
+	before = printed_values();
+	for (char *p = text; (p = strstr(p, "\n;")); p++) {
+		if (isalpha((unsigned char)p[2])) {
+			memmove(p + 1, p + 2, strlen(p + 2) + 1);
+			options++;
+		}
+	}
+	ck_assert_uint_gt(options, 50);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_ptr_nonnull(strstr(printed, "\nmax_frame_size = 16MiB  ; from t.ini:"));
+	after = printed_values();
+	ck_assert_str_eq(before, after);
+	free(text);
+	free(before);
+	free(after);
+}
+END_TEST
+
+START_TEST(the_minimal_file_loads)
+{
+	char *text = sample("cqlferry-minimal.ini");
+	unsigned lines = 0;
+
+	for (const char *p = text; *p; p++)
+		lines += *p == '\n';
+	ck_assert_uint_lt(lines, 15);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_str_eq(warnings, "");
+	free(text);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("setting");
+	TCase *tc = tcase_create("setting");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tc, scratch_begin, scratch_end);
+	tcase_add_loop_test(tc, rows_are_sound, 0, (int)setting_count);
+	tcase_add_loop_test(tc, ranges_hold, 0, (int)setting_count);
+	tcase_add_test(tc, the_reference_names_every_setting);
+	tcase_add_test(tc, the_sample_file_shows_the_defaults);
+	tcase_add_test(tc, the_minimal_file_loads);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
