@@ -3,8 +3,9 @@
  * runs it with every compiler: a fixed number of inputs, made from the seeds by
  * a fixed generator, so that a failure comes back with the next run.
  *
- *   fuzz_x              seeds (the vectors of tests/unit and the files in
- *                       tests/fuzz/corpus/x), then FUZZ_RUNS mutations of them
+ *   fuzz_x              seeds (the vectors of tests/unit, for fuzz_statement
+ *                       its CQL texts, and the files in tests/fuzz/corpus/x),
+ *                       then FUZZ_RUNS mutations of them
  *   fuzz_x FILE...      just these inputs, as libFuzzer does
  *
  * The input that kills the program is written to fuzz_x.crash in the current
@@ -154,6 +155,23 @@ static void add_vectors(const uint8_t *text, size_t len)
 		add_seed(bytes, n);
 }
 
+/* The texts of statements.txt: what stands behind the fifth bar of a line. */
+static void add_texts(const uint8_t *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const uint8_t *eol = memchr(text + i, '\n', len - i);
+		size_t end = eol ? (size_t)(eol - text) : len;
+		unsigned bars = 0;
+		bool is_comment = text[i] == '#';
+
+		while (i < end && bars < 5)
+			bars += text[i++] == '|';
+		if (bars == 5 && !is_comment)
+			add_seed(text + i, end - i);
+		i = end;
+	}
+}
+
 static void load_folder(const char *srcdir, const char *folder, const char *suffix,
 			void (*use)(const uint8_t *data, size_t len))
 {
@@ -190,7 +208,10 @@ static void load_seeds(void)
 
 	if (!srcdir)
 		srcdir = ".";
-	load_folder(srcdir, "tests/unit/vectors", ".hex", add_vectors);
+	if (strcmp(program, "fuzz_statement") == 0)
+		load_folder(srcdir, "tests/unit/vectors", ".txt", add_texts);
+	else
+		load_folder(srcdir, "tests/unit/vectors", ".hex", add_vectors);
 	snprintf(folder, sizeof(folder), "tests/fuzz/corpus/%s", program);
 	load_folder(srcdir, folder, "", add_seed);
 	if (seed_count == 0) {

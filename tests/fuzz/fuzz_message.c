@@ -1,0 +1,205 @@
+/*
+ * fuzz_message.c - bodies of requests and answers. The input is a frame: its
+ * header says which parser gets the body, every version is tried. What a
+ * parser accepts must lie in the body, and its parts must agree.
+ */
+#include "cql/message.h"
+#include "fuzz.h"
+
+struct input {
+	const uint8_t *body;
+	uint32_t len;
+	uint32_t offset; /* behind the preamble */
+	uint8_t version;
+};
+
+/* A refused body has a reason. */
+static bool accepted(bool ok, const char *const *why)
+{
+	CHECK(ok || (*why && **why));
+	return ok;
+}
+
+static void check_params(const struct input *in, const struct query_params *q)
+{
+	struct strview name;
+	struct bytesview value;
+
+	CHECK(q->flags_offset + q->flags_size <= in->len);
+	CHECK(get_u16(in->body + q->consistency_offset) == q->consistency);
+	check_bytes(q->paging_state, in->body, in->len);
+	if (q->flags & QUERY_PAGING_STATE)
+		CHECK(q->paging_state.is_null || get_u32(in->body + q->paging_state_offset) == q->paging_state.len);
+	check_text(q->keyspace, in->body, in->len);
+	for (unsigned i = 0; i < q->value_count && i < 100; i++) {
+		CHECK(message_value(in->body, in->len, q, i, &name, &value));
+		check_text(name, in->body, in->len);
+		check_bytes(value, in->body, in->len);
+	}
+	CHECK(!message_value(in->body, in->len, q, q->value_count, &name, &value));
+}
+
+static void try_query(const struct input *in)
+{
+	struct query_message m;
+	const char *why = NULL;
+
+	if (!accepted(message_parse_query(in->body, in->len, in->offset, in->version, &m, &why), &why))
+		return;
+	check_text(m.text, in->body, in->len);
+	CHECK(get_u32(in->body + m.text_offset) == m.text.len);
+	check_params(in, &m.params);
+}
+
+static void try_prepare(const struct input *in)
+{
+	struct prepare_message m;
+	const char *why = NULL;
+
+	if (!accepted(message_parse_prepare(in->body, in->len, in->offset, in->version, &m, &why), &why))
+		return;
+	check_text(m.text, in->body, in->len);
+	check_text(m.keyspace, in->body, in->len);
+}
+
+static void try_execute(const struct input *in)
+{
+	struct execute_message m;
+	const char *why = NULL;
+
+	if (!accepted(message_parse_execute(in->body, in->len, in->offset, in->version, &m, &why), &why))
+		return;
+	check_bytes(m.id, in->body, in->len);
+	CHECK(in->body + m.id_offset == m.id.p);
+	check_bytes(m.result_metadata_id, in->body, in->len);
+	check_params(in, &m.params);
+}
+
+static void try_batch(const struct input *in)
+{
+	struct batch_message m;
+	struct batch_child child;
+	const char *why = NULL;
+	uint32_t offset;
+
+	if (!accepted(message_parse_batch(in->body, in->len, in->offset, in->version, &m, &why), &why))
+		return;
+	check_text(m.keyspace, in->body, in->len);
+	offset = m.children_offset;
+	for (unsigned i = 0; i < m.child_count; i++) {
+		CHECK(message_batch_child(in->body, in->len, &offset, &child));
+		check_text(child.text, in->body, in->len);
+		check_bytes(child.id, in->body, in->len);
+		CHECK(!child.is_prepared || in->body + child.id_offset == child.id.p);
+		CHECK(child.values_offset <= offset);
+	}
+	CHECK(offset + 2 == m.flags_offset && get_u16(in->body + offset) == m.consistency);
+}
+
+static void try_prepared(const struct input *in)
+{
+	struct prepared_message m;
+	const char *why = NULL;
+
+	if (!accepted(message_parse_prepared(in->body, in->len, in->offset, in->version, &m, &why), &why))
+		return;
+	check_bytes(m.id, in->body, in->len);
+	check_bytes(m.result_metadata_id, in->body, in->len);
+	check_bytes(m.bind_spec, in->body, in->len);
+	check_bytes(m.result_spec, in->body, in->len);
+	CHECK(m.bind_spec.p + m.bind_spec.len == m.result_spec.p);
+	CHECK(m.bind_spec.len >= 8 && m.result_spec.len >= 8);
+	CHECK(m.bind_count <= m.bind_spec.len && m.pk_count <= m.bind_spec.len);
+}
+
+static bool see_pair(void *arg, struct strview key, struct strview value)
+{
+	const struct input *in = arg;
+
+	check_text(key, in->body, in->len);
+	check_text(value, in->body, in->len);
+	return true;
+}
+
+static void try_answers(struct input *in)
+{
+	struct error_message error;
+	struct rows_head rows;
+
+	if (message_parse_error(in->body, in->len, in->offset, &error)) {
+		check_text(error.text, in->body, in->len);
+		check_bytes(error.unprepared_id, in->body, in->len);
+		CHECK(error.rest_offset <= in->len);
+	}
+	if (message_parse_rows_head(in->body, in->len, in->offset, &rows))
+		check_bytes(rows.paging_state, in->body, in->len);
+	try_prepared(in);
+	if (message_each_supported(in->body, in->len, see_pair, in))
+		CHECK(in->len >= 2);
+	CHECK(message_event_kind(in->body, in->len) <= EVENT_SCHEMA_CHANGE);
+}
+
+static void try_rest(struct input *in)
+{
+	struct reader r = reader_over(in->body, in->len);
+	struct sasl_plain sasl;
+	const char *why = NULL;
+	unsigned kinds;
+
+	if (message_each_option(in->body, in->len, see_pair, in))
+		CHECK(in->len >= 2);
+	if (accepted(message_parse_register(in->body, in->len, &kinds, &why), &why))
+		CHECK(kinds <= (EVENT_TOPOLOGY_CHANGE | EVENT_STATUS_CHANGE | EVENT_SCHEMA_CHANGE));
+	if (message_parse_sasl_plain(read_bytes(&r), &sasl)) {
+		check_text(sasl.authzid, in->body, in->len);
+		check_text(sasl.user, in->body, in->len);
+		check_text(sasl.password, in->body, in->len);
+	}
+}
+
+static void try_body(const struct frame *f, struct input *in)
+{
+	const char *why = NULL;
+
+	if (!accepted(message_skip_preamble(in->body, in->len, f->flags, f->is_response, &in->offset, &why), &why))
+		return;
+	CHECK(in->offset <= in->len);
+	if (f->is_response) {
+		try_answers(in);
+		return;
+	}
+	switch (f->opcode) {
+	case OP_QUERY:
+		try_query(in);
+		break;
+	case OP_PREPARE:
+		try_prepare(in);
+		break;
+	case OP_EXECUTE:
+		try_execute(in);
+		break;
+	case OP_BATCH:
+		try_batch(in);
+		break;
+	default:
+		try_rest(in);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct frame f;
+
+	if (size < FRAME_HEAD_LEN)
+		return 0;
+	frame_head_read(&f, data);
+	for (uint8_t version = FRAME_VERSION_MIN; version <= FRAME_VERSION_MAX; version++) {
+		struct input in = { .body = data + FRAME_HEAD_LEN,
+				    .len = (uint32_t)(size - FRAME_HEAD_LEN),
+				    .version = version };
+
+		try_body(&f, &in);
+	}
+	return 0;
+}

@@ -1,0 +1,89 @@
+/*
+ * fuzz_statement.c - CQL texts: tokens, classification, the parser of system
+ * table reads. Besides staying inside the text, a scan must not depend on
+ * comments and white space in front.
+ */
+#include "cql/select.h"
+#include "fuzz.h"
+
+static void try_tokens(struct strview text)
+{
+	struct scanner s;
+	size_t behind = 0;
+
+	scanner_init(&s, text);
+	for (;;) {
+		struct token t = scanner_next(&s);
+		struct statement_name name;
+		char string[16];
+
+		check_inside(t.text.p, t.text.len, (const uint8_t *)text.p, text.len);
+		if (t.kind == TOKEN_END)
+			break;
+		CHECK(t.text.len > 0 && t.offset >= behind && t.text.p == text.p + t.offset);
+		behind = t.offset + t.text.len;
+		CHECK(s.pos == behind);
+		if (token_name(&t, &name) || token_marker_name(&t, &name))
+			CHECK(name.len <= STATEMENT_NAME_MAX && (!name.is_cut || name.len == STATEMENT_NAME_MAX));
+		if (token_string(&t, string, sizeof(string)))
+			CHECK(strlen(string) < sizeof(string));
+	}
+	CHECK(s.pos == text.len);
+}
+
+static bool same_name(const struct statement_name *a, const struct statement_name *b)
+{
+	return a->is_cut == b->is_cut && sv_equal(statement_name_view(a), statement_name_view(b));
+}
+
+static void try_scan(struct strview text)
+{
+	static const char front[] = "\t/* SELECT a FROM ks.t */-- x\r\n";
+	struct statement_facts a;
+	struct statement_facts b;
+	char *longer;
+
+	statement_scan(text, &a);
+	CHECK(a.from_offset < text.len || a.from_offset == 0);
+	CHECK(a.from_offset == 0 || a.kind == STATEMENT_SELECT);
+	CHECK(!a.is_conditional || a.kind == STATEMENT_INSERT || a.kind == STATEMENT_UPDATE ||
+	      a.kind == STATEMENT_DELETE || a.kind == STATEMENT_BATCH);
+	longer = malloc(sizeof(front) - 1 + text.len);
+	memcpy(longer, front, sizeof(front) - 1);
+	if (text.len > 0)
+		memcpy(longer + sizeof(front) - 1, text.p, text.len);
+	statement_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b);
+	CHECK(a.kind == b.kind && same_name(&a.keyspace, &b.keyspace) && same_name(&a.table, &b.table));
+	CHECK(a.is_conditional == b.is_conditional && a.is_qualified == b.is_qualified);
+	CHECK(a.from_offset == 0 ? b.from_offset == 0 : b.from_offset == a.from_offset + sizeof(front) - 1);
+	free(longer);
+}
+
+static void try_select(struct strview text)
+{
+	struct select_query q;
+	struct statement_facts facts;
+	char why[100];
+
+	if (!select_parse(text, &q, why, sizeof(why))) {
+		CHECK(memchr(why, '\0', sizeof(why)) != NULL && why[0] != '\0');
+		return;
+	}
+	CHECK(q.item_count <= SELECT_MAX_ITEMS && q.relation_count <= SELECT_MAX_RELATIONS);
+	CHECK(q.is_star == (q.item_count == 0));
+	CHECK(q.marker_count <= q.relation_count + 1);
+	/* what the parser understands, the scanner sees in the same way */
+	statement_scan(text, &facts);
+	CHECK(facts.kind == STATEMENT_SELECT);
+	CHECK(same_name(&facts.keyspace, &q.keyspace) && same_name(&facts.table, &q.table));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct strview text = { (const char *)data, size };
+
+	try_tokens(text);
+	try_scan(text);
+	try_select(text);
+	return 0;
+}
