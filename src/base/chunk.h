@@ -1,0 +1,57 @@
+/*
+ * chunk.h - refcounted blocks of bytes: outgoing buffers, tails of incoming
+ * frames, kept bodies and answers, large frames shared by both legs.
+ *
+ * Chunks belong to one thread (their pool's); the count is not atomic. Small
+ * sizes come from capped free lists, so the steady path does not call malloc.
+ */
+#ifndef BASE_CHUNK_H
+#define BASE_CHUNK_H
+
+#include "base/common.h"
+
+/* The size of an outgoing buffer: one TLS record, and 64 frames of 256 bytes. */
+#define CHUNK_BUFFER 16384
+#define CHUNK_CLASSES 4
+
+struct chunk_pool;
+
+struct chunk {
+	struct chunk *next; /* on a free list */
+	struct chunk_pool *pool;
+	uint32_t refs;
+	uint32_t cap;
+	uint32_t class_index; /* CHUNK_CLASSES: straight from malloc */
+	uint8_t data[];
+};
+
+struct chunk_pool {
+	struct chunk *free[CHUNK_CLASSES];
+	uint32_t free_count[CHUNK_CLASSES];
+	uint32_t used;
+};
+
+void chunk_pool_init(struct chunk_pool *p);
+void chunk_pool_fini(struct chunk_pool *p);
+
+/* A chunk with room for `size` bytes and one reference; ends the process when memory is exhausted. */
+struct chunk *chunk_new(struct chunk_pool *p, uint32_t size);
+/* The same, NULL when memory is exhausted: for sizes that come from the network. */
+struct chunk *chunk_try_new(struct chunk_pool *p, uint32_t size);
+
+static inline struct chunk *chunk_ref(struct chunk *c)
+{
+	c->refs++;
+	return c;
+}
+
+void chunk_release(struct chunk *c);
+
+static inline void chunk_unref(struct chunk *c)
+{
+	Assert(c->refs > 0);
+	if (--c->refs == 0)
+		chunk_release(c);
+}
+
+#endif

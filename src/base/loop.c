@@ -1,0 +1,225 @@
+/* loop.c - see loop.h */
+#include "base/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sbuf.h"
+
+/* A peer that was told the connection is over gets so long to read it before the socket is closed. */
+#define LINGER_MS 2000
+
+struct loop_inbox {
+	pthread_mutex_t lock;
+	struct list messages;
+	int fd; /* eventfd, readable when messages wait */
+	struct event event;
+};
+
+uint64_t loop_clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void inbox_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	struct list batch;
+	struct list *node;
+	uint64_t count;
+	ssize_t n;
+
+	(void)what;
+	n = read(fd, &count, sizeof(count));
+	(void)n; /* EAGAIN: somebody's earlier wake-up brought the messages already */
+	list_init(&batch);
+	pthread_mutex_lock(&loop->inbox->lock);
+	list_splice(&batch, &loop->inbox->messages);
+	pthread_mutex_unlock(&loop->inbox->lock);
+	while ((node = list_pop(&batch))) {
+		struct loop_message *m = list_entry(node, struct loop_message, node);
+
+		m->run(m);
+	}
+}
+
+void loop_post(struct loop *loop, struct loop_message *message)
+{
+	const uint64_t one = 1;
+	bool was_empty;
+	ssize_t n;
+
+	list_init(&message->node);
+	pthread_mutex_lock(&loop->inbox->lock);
+	was_empty = list_is_empty(&loop->inbox->messages);
+	list_append(&loop->inbox->messages, &message->node);
+	pthread_mutex_unlock(&loop->inbox->lock);
+	if (!was_empty)
+		return;
+	do
+		n = write(loop->inbox->fd, &one, sizeof(one));
+	while (n < 0 && errno == EINTR);
+}
+
+static bool inbox_init(struct loop *loop)
+{
+	struct loop_inbox *inbox = xcalloc(1, sizeof(*inbox));
+
+	loop->inbox = inbox;
+	pthread_mutex_init(&inbox->lock, NULL);
+	list_init(&inbox->messages);
+	inbox->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (inbox->fd < 0)
+		return false;
+	event_assign(&inbox->event, loop->base, inbox->fd, EV_READ | EV_PERSIST, inbox_on_readable, loop);
+	return event_add(&inbox->event, NULL) == 0;
+}
+
+static void queue_expire(struct loop *loop, struct timeout_queue *q)
+{
+	uint64_t now = loop_now(loop);
+
+	while (!list_is_empty(&q->items)) {
+		struct timeout_item *item = list_entry(q->items.next, struct timeout_item, node);
+
+		if (item->deadline_ns > now)
+			return;
+		list_remove(&item->node);
+		q->on_timeout(item);
+	}
+}
+
+static void tick_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	bool waiting = false;
+
+	(void)fd;
+	(void)what;
+	loop->tick_armed = false;
+	list_for_each_safe(node, tmp, &loop->queues) {
+		struct timeout_queue *q = list_entry(node, struct timeout_queue, node);
+
+		queue_expire(loop, q);
+		waiting |= !list_is_empty(&q->items);
+	}
+	if (waiting && !loop->tick_armed)
+		loop_arm_tick(loop);
+}
+
+void loop_arm_tick(struct loop *loop)
+{
+	const struct timeval tv = { .tv_sec = 0, .tv_usec = LOOP_TICK_MS * 1000 };
+
+	loop->tick_armed = true;
+	event_add(&loop->tick, &tv);
+}
+
+void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms,
+			void (*on_timeout)(struct timeout_item *))
+{
+	list_init(&q->node);
+	list_init(&q->items);
+	q->duration_ns = duration_ms * 1000000u;
+	q->on_timeout = on_timeout;
+	list_append(&loop->queues, &q->node);
+}
+
+bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
+{
+	struct event_config *config = event_config_new();
+
+	memset(loop, 0, sizeof(*loop));
+	list_init(&loop->deferred);
+	list_init(&loop->queues);
+	if (config) {
+		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+		loop->base = event_base_new_with_config(config);
+		event_config_free(config);
+	}
+	if (!loop->base)
+		return false;
+	loop->read_buffer = xmalloc(LOOP_READ_BUFFER);
+	chunk_pool_init(&loop->chunks);
+	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 1024);
+	event_assign(&loop->tick, loop->base, -1, 0, tick_on_timer, loop);
+	timeout_queue_init(loop, &loop->write_timeouts, write_timeout_ms, sbuf_on_write_timeout);
+	timeout_queue_init(loop, &loop->linger_timeouts, LINGER_MS, sbuf_on_linger_timeout);
+	return inbox_init(loop);
+}
+
+static void loop_reap(struct loop *loop)
+{
+	struct list *node;
+
+	while ((node = list_pop(&loop->deferred))) {
+		struct loop_deferred *d = list_entry(node, struct loop_deferred, node);
+
+		d->release(d);
+	}
+}
+
+void loop_fini(struct loop *loop)
+{
+	loop_reap(loop);
+	if (loop->inbox) {
+		if (loop->inbox->fd >= 0) {
+			event_del(&loop->inbox->event);
+			close(loop->inbox->fd);
+		}
+		pthread_mutex_destroy(&loop->inbox->lock);
+		free(loop->inbox);
+	}
+	event_del(&loop->tick);
+	event_base_free(loop->base);
+	slab_fini(&loop->out_parts);
+	chunk_pool_fini(&loop->chunks);
+	free(loop->read_buffer);
+}
+
+static void loop_flush(struct loop *loop)
+{
+	while (loop->dirty) {
+		struct sbuf *sb = loop->dirty;
+
+		loop->dirty = sb->next_dirty;
+		sb->is_dirty = false;
+		sbuf_flush(sb);
+	}
+}
+
+void loop_turn(struct loop *loop, bool block)
+{
+	loop->now_ns = 0;
+	event_base_loop(loop->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
+	loop_flush(loop);
+	loop_reap(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+	while (!loop->stop)
+		loop_turn(loop, true);
+}
+
+void loop_stop(struct loop *loop)
+{
+	loop->stop = true;
+	event_base_loopbreak(loop->base);
+}
+
+void loop_defer(struct loop *loop, struct loop_deferred *d, void (*release)(struct loop_deferred *))
+{
+	list_init(&d->node);
+	d->release = release;
+	list_append(&loop->deferred, &d->node);
+}

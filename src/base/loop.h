@@ -1,0 +1,133 @@
+/*
+ * loop.h - one thread's event loop: libevent's raw events, one read buffer for
+ * all its sockets, the list of sockets with something to send, coarse timers,
+ * and the objects that wait to be freed.
+ *
+ * A turn of the loop:
+ *
+ *   event_base_loop(EVLOOP_ONCE)    callbacks read, handle and queue output
+ *   flush                           every dirty socket is written once
+ *   reap                            what was closed in this turn is freed
+ *
+ * So answers to all requests that one read brought leave in one write, and a
+ * callback may close any object without pulling it away under its caller.
+ *
+ * All functions are for the loop's own thread, except loop_post().
+ */
+#ifndef BASE_LOOP_H
+#define BASE_LOOP_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "base/chunk.h"
+#include "base/list.h"
+#include "base/slab.h"
+
+/* 256 KiB: a read of a busy socket rarely fills it, and it stays in the L2 cache (docs/performance.md). */
+#define LOOP_READ_BUFFER (256 * 1024)
+/* Time-outs are looked at every 50 ms; they last seconds. */
+#define LOOP_TICK_MS 50
+
+struct sbuf;
+struct timeout_item;
+
+/* Something whose memory is given back at the end of the turn. */
+struct loop_deferred {
+	struct list node;
+	void (*release)(struct loop_deferred *);
+};
+
+/*
+ * A queue of deadlines of one duration: first in, first out, so that only its
+ * head has to be looked at.
+ */
+struct timeout_queue {
+	struct list node; /* on loop->queues */
+	struct list items;
+	uint64_t duration_ns;
+	void (*on_timeout)(struct timeout_item *); /* the item is off the queue */
+};
+
+struct timeout_item {
+	struct list node;
+	uint64_t deadline_ns;
+};
+
+/* A message from another thread; the sender allocates, `run` frees. */
+struct loop_message {
+	struct list node;
+	void (*run)(struct loop_message *);
+};
+
+struct loop_inbox;
+
+struct loop {
+	struct event_base *base;
+	uint8_t *read_buffer;
+	struct sbuf *dirty;
+	struct list deferred;
+	struct list queues;
+	struct event tick;
+	bool tick_armed;
+	bool stop;
+	uint64_t now_ns; /* valid when not 0; forgotten before the loop sleeps */
+	struct chunk_pool chunks;
+	struct slab out_parts;
+	struct timeout_queue write_timeouts; /* sockets whose peer does not take what we write */
+	struct timeout_queue linger_timeouts;
+	struct loop_inbox *inbox;
+	void *owner; /* the worker, NULL in the main thread */
+};
+
+/* `write_timeout_ms`: a socket whose peer takes nothing for so long is closed. False when libevent gives no base. */
+MUSTCHECK bool loop_init(struct loop *loop, uint32_t write_timeout_ms);
+/* Call after every socket on the loop was closed. */
+void loop_fini(struct loop *loop);
+/* Runs until loop_stop(). */
+void loop_run(struct loop *loop);
+/* One turn; `block` false returns at once when nothing happened. */
+void loop_turn(struct loop *loop, bool block);
+void loop_stop(struct loop *loop);
+
+uint64_t loop_clock_ns(void);
+
+/* Monotonic nanoseconds, read at most once per turn. */
+static inline uint64_t loop_now(struct loop *loop)
+{
+	if (unlikely(loop->now_ns == 0))
+		loop->now_ns = loop_clock_ns();
+	return loop->now_ns;
+}
+
+/* Calls release(d) at the end of this turn. */
+void loop_defer(struct loop *loop, struct loop_deferred *d, void (*release)(struct loop_deferred *));
+
+void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms,
+			void (*on_timeout)(struct timeout_item *));
+void loop_arm_tick(struct loop *loop);
+
+static inline void timeout_item_init(struct timeout_item *item)
+{
+	list_init(&item->node);
+}
+
+/* Puts the item at the end of the queue; one that is on it already starts anew. */
+static inline void timeout_start(struct loop *loop, struct timeout_queue *q, struct timeout_item *item)
+{
+	list_remove(&item->node);
+	item->deadline_ns = loop_now(loop) + q->duration_ns;
+	list_append(&q->items, &item->node);
+	if (unlikely(!loop->tick_armed))
+		loop_arm_tick(loop);
+}
+
+static inline void timeout_stop(struct timeout_item *item)
+{
+	list_remove(&item->node);
+}
+
+/* From any thread: `message->run` is called on the loop's thread. Messages of one sender keep their order. */
+void loop_post(struct loop *loop, struct loop_message *message);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * sbuf.h - a non-blocking stream socket with its buffers: what was read and
+ * not yet used, what waits to be written, TLS in between when asked for.
+ *
+ *                 recv                        on_data()
+ *   socket --> [read buffer of the loop] --> handler uses whole frames in place
+ *                      |  rest
+ *                      v
+ *                 sb->in (a chunk: the tail of a frame that has not arrived)
+ *
+ *   sbuf_reserve(), sbuf_write()  copy into the last outgoing buffer
+ *   sbuf_write_ref()              queue a slice of a shared chunk
+ *        |
+ *        v
+ *   sb->out_head .. out_tail --> one writev at the end of the turn (sbuf_flush)
+ *
+ * Invariants: an idle socket owns no buffer (in == NULL, out_head == NULL);
+ * EV_WRITE is only pending while the kernel refuses bytes; after on_closed()
+ * nothing is called any more.
+ *
+ * Belongs to its loop's thread. Memory: the owner embeds it and keeps it until
+ * on_closed() or sbuf_close(), and then until the end of the turn.
+ */
+#ifndef BASE_SBUF_H
+#define BASE_SBUF_H
+
+#include <event2/event_struct.h>
+
+#include "base/loop.h"
+#include "base/net.h"
+#include "base/tls.h"
+
+enum sbuf_state {
+	SBUF_IDLE,       /* no socket: before sbuf_connect()/sbuf_adopt() and after the end */
+	SBUF_CONNECTING, /* the kernel connects */
+	SBUF_HANDSHAKE,  /* TLS handshake under way */
+	SBUF_OPEN,
+	SBUF_FLUSHING,   /* sbuf_finish(): nothing is read any more, what is queued goes out */
+	SBUF_LINGERING,  /* all is out; the peer reads it, what it still sends is dropped */
+};
+
+/* A slice of the outgoing stream. */
+struct sbuf_part {
+	struct sbuf_part *next;
+	struct chunk *chunk; /* one reference */
+	uint32_t off;
+	uint32_t len;
+	bool is_buffer; /* our own buffer: more bytes may be appended while it is the last part */
+};
+
+struct sbuf;
+
+struct sbuf_handler {
+	/* The socket is connected (and its TLS handshake done). Bytes may be queued before; they leave then. */
+	void (*on_open)(struct sbuf *sb);
+	/*
+	 * `len` bytes at `data` have arrived, what an earlier call left over in
+	 * front. Returns how many were used; the rest comes again with more behind
+	 * it. When a whole frame needs a known number of bytes, sb->want says how
+	 * many (counted from the first unused byte), else 0. `chunk`, when not
+	 * NULL, holds the data and may be referenced. May close the sbuf.
+	 */
+	size_t (*on_data)(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *chunk);
+	/* Called before queued output is written: the last moment to queue more. May be NULL. */
+	void (*before_flush)(struct sbuf *sb);
+	/* The output queue has become empty, or smaller than it was. May be NULL. */
+	void (*on_progress)(struct sbuf *sb);
+	/* The connection is over, by the peer or by an error that `why` describes. The socket is closed already. */
+	void (*on_closed)(struct sbuf *sb, const char *why);
+};
+
+struct sbuf {
+	struct loop *loop;
+	const struct sbuf_handler *handler;
+	struct sbuf *next_dirty;
+	struct chunk *in;
+	uint32_t in_len;
+	uint32_t want;
+	struct sbuf_part *out_head;
+	struct sbuf_part *out_tail;
+	size_t out_bytes;
+	struct tls *tls;
+	int fd;
+	uint8_t state; /* enum sbuf_state */
+	bool is_dirty : 1;
+	bool is_paused : 1;        /* by sbuf_pause() */
+	bool write_waits : 1;      /* EV_WRITE is pending */
+	bool reads_for_write : 1;  /* TLS wants to read before it can write */
+	struct timeout_item write_timeout;
+	struct event ev_read;
+	struct event ev_write;
+};
+
+void sbuf_init(struct sbuf *sb, struct loop *loop, const struct sbuf_handler *handler);
+
+/*
+ * Starts to connect. With `tls` the TLS handshake follows, with `server_name`
+ * checked and sent as tls_new() says. False when it fails at once; *why is then
+ * the reason. There is no time-out here: the owner closes.
+ */
+MUSTCHECK bool sbuf_connect(struct sbuf *sb, const struct net_address *to, struct tls_context *tls,
+			    const char *server_name, const char **why);
+/* Takes over a connected socket (accepted); on failure the socket is closed. */
+MUSTCHECK bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls);
+
+/* Room for n (at most CHUNK_BUFFER) bytes at the end of the output, to be filled before anything else is queued. */
+uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n);
+/* As sbuf_reserve(), in a buffer that has room for `together` bytes (at most CHUNK_BUFFER) in a row. */
+uint8_t *sbuf_reserve_together(struct sbuf *sb, uint32_t n, uint32_t together);
+/* Copies. */
+void sbuf_write(struct sbuf *sb, const void *data, size_t len);
+/* Queues a slice of a chunk; takes a reference of its own. */
+void sbuf_write_ref(struct sbuf *sb, struct chunk *chunk, const uint8_t *data, uint32_t len);
+
+/* The handler keeps output of its own until before_flush(): makes sure that it is called at the end of the turn. */
+void sbuf_want_flush(struct sbuf *sb);
+
+/* Writes what is queued as far as the kernel takes it; called by the loop for dirty sbufs. */
+void sbuf_flush(struct sbuf *sb);
+
+/* Stops reading until sbuf_resume(): the kernel's buffers fill and the peer has to wait. */
+void sbuf_pause(struct sbuf *sb);
+void sbuf_resume(struct sbuf *sb);
+
+/* Closes at once, drops what is queued; on_closed() is not called. Harmless when closed already. */
+void sbuf_close(struct sbuf *sb);
+/*
+ * Reads no more, sends what is queued, waits a moment for the peer to read it
+ * (closing at once could destroy it on its way) and then calls on_closed().
+ */
+void sbuf_finish(struct sbuf *sb);
+
+/* True while bytes may be queued for the peer. */
+static inline bool sbuf_is_writable(const struct sbuf *sb)
+{
+	return sb->state != SBUF_IDLE && sb->state < SBUF_FLUSHING;
+}
+
+/* For the loop. */
+void sbuf_on_write_timeout(struct timeout_item *item);
+void sbuf_on_linger_timeout(struct timeout_item *item);
+
+#endif

@@ -1,0 +1,47 @@
+/* slab.c - see slab.h */
+#include "base/slab.h"
+
+#include <stdlib.h>
+
+void slab_init(struct slab *s, size_t object_size, uint32_t max_free)
+{
+	*s = (struct slab){ .object_size = MAX(object_size, sizeof(struct slab_object)), .max_free = max_free };
+}
+
+void slab_fini(struct slab *s)
+{
+	while (s->free) {
+		struct slab_object *o = s->free;
+
+		s->free = o->next;
+		free(o);
+	}
+	s->free_count = 0;
+}
+
+void *slab_get(struct slab *s)
+{
+	struct slab_object *o = s->free;
+
+	s->used++;
+	if (unlikely(!o))
+		return xmalloc(s->object_size);
+	s->free = o->next;
+	s->free_count--;
+	return o;
+}
+
+void slab_put(struct slab *s, void *object)
+{
+	struct slab_object *o = object;
+
+	Assert(s->used > 0);
+	s->used--;
+	if (unlikely(s->free_count >= s->max_free)) {
+		free(o);
+		return;
+	}
+	o->next = s->free;
+	s->free = o;
+	s->free_count++;
+}

@@ -1,0 +1,568 @@
+/*
+ * main.c - arguments, the order of start and stop, signals.
+ *
+ * Start:                                 Stop (SIGTERM, SIGINT):
+ *   1 arguments                            1 readiness says 503
+ *   2 configuration                        2 drain_delay passes
+ *   3 workers (TLS files are read here)    3 listeners close
+ *   4 HTTP                                 4 workers finish what is in flight
+ *   5 control connections                  5 all idle, or shutdown_timeout passes
+ *   6 both clusters reached: listeners     6 control connections and HTTP close
+ *
+ * A second signal ends the process at once.
+ */
+#include <event2/event.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "control/config.h"
+#include "control/http.h"
+#include "proxy/control.h"
+#include "proxy/listener.h"
+#include "proxy/worker.h"
+
+#ifndef PACKAGE_VERSION
+#error "build with the configure script: it says the version"
+#endif
+
+enum {
+	EXIT_CONFIG = 1,       /* configuration, files, certificates, passwords */
+	EXIT_CONFIG_ZDM = 255, /* the same when started as ZDM is */
+	EXIT_USAGE = 2,        /* unknown option */
+	MAX_OVERRIDES = 64,
+	/* ZDM's: an occupied port is tried again after 100 ms, doubling up to 10 s. */
+	LISTEN_RETRY_MIN_MS = 100,
+	LISTEN_RETRY_MAX_MS = 10000,
+};
+
+enum run_mode {
+	RUN_PROXY,
+	RUN_CHECK_CONFIG,
+	RUN_PRINT_CONFIG,
+	RUN_PRINT_OPTIONS,
+	RUN_VERSION,
+	RUN_HELP,
+};
+
+struct arguments {
+	enum run_mode mode;
+	const char *path;
+	char *overrides[MAX_OVERRIDES];
+	unsigned override_count;
+};
+
+/* The running process. One object, since there is one process. */
+static struct {
+	struct config *config;
+	const struct settings *settings;
+	bool is_zdm_start;
+	struct loop loop;
+	struct proxy proxy;
+	struct worker *workers;
+	unsigned workers_started;
+	unsigned workers_busy; /* not drained yet */
+	struct metrics **metrics;
+	struct control *controls[CLUSTER_COUNT];
+	struct tls_context *tls[CLUSTER_COUNT];
+	bool reached[CLUSTER_COUNT];
+	struct http *http;
+	struct listener listeners[SETTINGS_MAX_LISTENERS];
+	unsigned listeners_open;
+	uint32_t listen_retry_ms;
+	struct event listen_retry;
+	struct event signals[2];
+	struct event drain_timer;
+	struct event deadline_timer;
+	bool is_started;
+	bool is_draining;
+	int exit_status;
+} run;
+
+static void print_usage(FILE *out)
+{
+	fputs("usage: cqlferry [-c FILE] [--set section.key=value]...\n"
+	      "\n"
+	      "A proxy between CQL drivers and two Cassandra clusters, origin and target.\n"
+	      "Without -c the ZDM_* environment variables are the configuration.\n"
+	      "\n"
+	      "  -c, --config FILE      read the configuration from FILE (.ini, or .yaml/.yml as ZDM writes it)\n"
+	      "      --set SECTION.KEY=VALUE   override one setting\n"
+	      "      --check-config     check the configuration and end: 0 when it is good\n"
+	      "      --print-config     print every setting in force and where it comes from, secrets hidden\n"
+	      "      --print-options    print the reference of all settings (docs/config.md)\n"
+	      "      --version          print the version\n"
+	      "  -h, --help             print this text\n"
+	      "\n"
+	      "Options may be written with one dash, too (-config FILE), as ZDM's are.\n",
+	      out);
+}
+
+/* ---- 1: arguments ---- */
+
+static bool parse_arguments(int argc, char **argv, struct arguments *out)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "set", required_argument, NULL, 's' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "print-config", no_argument, NULL, 'p' },
+		{ "print-options", no_argument, NULL, 'o' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	*out = (struct arguments){ .mode = RUN_PROXY };
+	while ((option = getopt_long_only(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			out->path = optarg;
+			break;
+		case 's':
+			if (out->override_count == MAX_OVERRIDES) {
+				fprintf(stderr, "cqlferry: more than %d times --set\n", MAX_OVERRIDES);
+				return false;
+			}
+			out->overrides[out->override_count++] = optarg;
+			break;
+		case 'k':
+			out->mode = RUN_CHECK_CONFIG;
+			break;
+		case 'p':
+			out->mode = RUN_PRINT_CONFIG;
+			break;
+		case 'o':
+			out->mode = RUN_PRINT_OPTIONS;
+			break;
+		case 'v':
+			out->mode = RUN_VERSION;
+			break;
+		case 'h':
+			out->mode = RUN_HELP;
+			break;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- 2: configuration ---- */
+
+static bool load_config(const struct arguments *args)
+{
+	const struct config_request request = {
+		.path = args->path,
+		.overrides = args->overrides,
+		.override_count = args->override_count,
+		.environment = environ,
+	};
+	char error[1024];
+	char *warnings = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&warnings, &size);
+
+	run.is_zdm_start = config_request_is_zdm(&request);
+	run.config = config_load(&request, memory, error, sizeof(error));
+	if (memory)
+		fclose(memory);
+	for (char *line = warnings, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		log_warn("%s", line);
+	}
+	free(warnings);
+	if (!run.config) {
+		log_error("%s", error);
+		run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+		return false;
+	}
+	run.settings = config_settings(run.config);
+	return true;
+}
+
+/* The configuration in force is in the log of every start: the first question of any support case. */
+static void log_config(void)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		return;
+	config_print(run.config, memory);
+	fclose(memory);
+	for (char *line = text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (*line)
+			log_debug("config: %s", line);
+	}
+	free(text);
+}
+
+/* ---- the end ---- */
+
+static void end_now(void)
+{
+	loop_stop(&run.loop);
+}
+
+/* What cannot be helped by trying again ends a process that has not started to serve. */
+static void fatal(const char *why)
+{
+	log_error("%s", why);
+	run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+	end_now();
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	log_warn("shutdown_timeout (%u ms) is over, %u clients are closed with requests in flight",
+		 run.settings->shutdown_timeout_ms, atomic_load(&run.proxy.client_count));
+	end_now();
+}
+
+static void run_worker_drained(struct loop_message *message)
+{
+	free(message);
+	if (--run.workers_busy == 0)
+		end_now();
+}
+
+/* On the worker's thread. */
+static void on_worker_drained(struct worker *worker, void *arg)
+{
+	struct loop_message *message = xcalloc(1, sizeof(*message));
+
+	(void)worker;
+	(void)arg;
+	message->run = run_worker_drained;
+	loop_post(&run.loop, message);
+}
+
+static void close_listeners(void)
+{
+	for (unsigned i = 0; i < run.listeners_open; i++)
+		listener_close(&run.listeners[i]);
+	run.listeners_open = 0;
+}
+
+static void on_drain_delay_over(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval deadline = { .tv_sec = run.settings->shutdown_timeout_ms / 1000,
+					  .tv_usec = run.settings->shutdown_timeout_ms % 1000 * 1000 };
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	close_listeners();
+	event_add(&run.deadline_timer, &deadline);
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_drain(&run.workers[i]);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	const struct timeval delay = { .tv_sec = run.settings->drain_delay_ms / 1000,
+				       .tv_usec = run.settings->drain_delay_ms % 1000 * 1000 };
+
+	(void)what;
+	(void)arg;
+	if (run.is_draining) {
+		log_warn("second signal: ending at once");
+		_exit(EXIT_FAILURE);
+	}
+	run.is_draining = true;
+	log_info("%s: draining %u clients", number == SIGTERM ? "SIGTERM" : "SIGINT", atomic_load(&run.proxy.client_count));
+	event_del(&run.listen_retry);
+	if (!run.is_started)
+		end_now();
+	else
+		event_add(&run.drain_timer, &delay);
+}
+
+/* ---- 6: listeners ---- */
+
+static void open_listeners(void)
+{
+	char error[256];
+
+	while (run.listeners_open < run.settings->listener_count) {
+		struct listener *l = &run.listeners[run.listeners_open];
+		char name[NET_TEXT_MAX];
+
+		if (listener_open(l, run.loop.base, &run.proxy, run.workers, run.listeners_open, error, sizeof(error))) {
+			run.listeners_open++;
+			log_info("ready for CQL clients on %s%s", net_format(&l->bound, name),
+				 run.settings->listeners[l->index].tls_cert ? " with TLS" : "");
+			continue;
+		}
+		if (run.settings->profile != PROFILE_ZDM) {
+			fatal(error);
+			return;
+		}
+		run.listen_retry_ms = MIN(MAX(run.listen_retry_ms * 2, LISTEN_RETRY_MIN_MS), LISTEN_RETRY_MAX_MS);
+		log_error("%s; next try in %u ms", error, run.listen_retry_ms);
+		event_add(&run.listen_retry, &(struct timeval){ .tv_sec = run.listen_retry_ms / 1000,
+								 .tv_usec = run.listen_retry_ms % 1000 * 1000 });
+		return;
+	}
+	run.is_started = true;
+}
+
+static void on_listen_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	open_listeners();
+}
+
+/* ---- 5: control connections ---- */
+
+static void warn_about_credentials(void)
+{
+	const struct settings *s = run.settings;
+	bool all_configured = true;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		all_configured &= s->cluster[i].credentials == CREDENTIALS_CONFIGURED;
+	if (all_configured)
+		log_warn("credentials = configured on both clusters: no client's password is checked by anybody");
+}
+
+static void on_topology(struct control *control, void *arg)
+{
+	struct cluster *cluster = arg;
+
+	(void)control;
+	if (run.reached[cluster->id])
+		return;
+	run.reached[cluster->id] = true;
+	/* ZDM reaches for target only when it has origin; the order of log lines and first contacts stays its own. */
+	if (cluster->id == CLUSTER_ORIGIN)
+		control_start(run.controls[CLUSTER_TARGET]);
+	if (run.reached[CLUSTER_ORIGIN] && run.reached[CLUSTER_TARGET] && !run.is_draining) {
+		log_info("both clusters speak protocol v%u; reads go to %s",
+			 clusters_common_version(run.proxy.clusters, run.settings),
+			 cluster_id_name(run.settings->primary));
+		warn_about_credentials();
+		open_listeners();
+	}
+}
+
+static void on_hopeless(struct control *control, const char *why, void *arg)
+{
+	(void)control;
+	(void)arg;
+	if (!run.is_started)
+		fatal(why);
+}
+
+static bool make_controls(void)
+{
+	char error[512];
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct cluster_settings *cs = &run.settings->cluster[i];
+		const struct tls_options tls = {
+			.ca = cs->tls_ca, .cert = cs->tls_cert, .key = cs->tls_key, .verify_name = cs->tls == TLS_FULL
+		};
+
+		if (cs->tls != TLS_NONE) {
+			run.tls[i] = tls_context_new_client(&tls, error, sizeof(error));
+			if (!run.tls[i]) {
+				fatal(error);
+				return false;
+			}
+		}
+		run.controls[i] = control_new(&(struct control_options){
+			.loop = &run.loop,
+			.cluster = &run.proxy.clusters[i],
+			.settings = run.settings,
+			.tls = run.tls[i],
+			.on_topology = on_topology,
+			.on_hopeless = on_hopeless,
+			.arg = &run.proxy.clusters[i],
+		});
+	}
+	control_start(run.controls[CLUSTER_ORIGIN]);
+	return true;
+}
+
+/* ---- 4: HTTP ---- */
+
+static uint64_t prepared_entries(void)
+{
+	return atomic_load_explicit(&run.proxy.prepared.count, memory_order_relaxed);
+}
+
+static bool start_http(void)
+{
+	const struct http_context context = {
+		.settings = run.settings,
+		.base = run.loop.base,
+		.controls = run.controls,
+		.metrics = run.metrics,
+		.metrics_count = run.settings->workers,
+		.bounds = run.proxy.bounds,
+		.prepared_entries = prepared_entries,
+		.is_started = &run.is_started,
+		.is_draining = &run.is_draining,
+	};
+	char error[256];
+
+	if (!run.settings->http_enabled)
+		return true;
+	run.http = http_start(&context, error, sizeof(error));
+	if (run.http)
+		return true;
+	if (run.settings->profile == PROFILE_ZDM) {
+		log_error("%s; going on without health pages and metrics", error);
+		return true;
+	}
+	fatal(error);
+	return false;
+}
+
+/* ---- 3: workers ---- */
+
+static bool start_workers(void)
+{
+	char error[512];
+
+	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
+	run.metrics = xcalloc(run.settings->workers, sizeof(*run.metrics));
+	for (unsigned i = 0; i < run.settings->workers; i++) {
+		struct worker *w = &run.workers[i];
+
+		run.workers_started++;
+		run.metrics[i] = &w->metrics;
+		if (!worker_init(w, &run.proxy, i, error, sizeof(error))) {
+			fatal(error);
+			return false;
+		}
+		w->on_drained = on_worker_drained;
+		if (!worker_start(w)) {
+			fatal("a worker thread cannot be started");
+			return false;
+		}
+	}
+	run.workers_busy = run.workers_started;
+	return true;
+}
+
+/* Each client needs up to three descriptors; the soft limit of most systems (1024) is for interactive programs. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 3ull * run.settings->max_client_connections + 64)
+		log_warn("the limit of open files (%llu) allows fewer than max_client_connections (%u), which need 3 each",
+			 (unsigned long long)limit.rlim_cur, run.settings->max_client_connections);
+}
+
+static bool start(void)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+
+	raise_file_limit();
+	signal(SIGPIPE, SIG_IGN);
+	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
+		fatal("no event loop can be made");
+		return false;
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(numbers); i++) {
+		evsignal_assign(&run.signals[i], run.loop.base, numbers[i], on_signal, NULL);
+		evsignal_add(&run.signals[i], NULL);
+	}
+	evtimer_assign(&run.drain_timer, run.loop.base, on_drain_delay_over, NULL);
+	evtimer_assign(&run.deadline_timer, run.loop.base, on_deadline, NULL);
+	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
+	proxy_init(&run.proxy, run.settings);
+	return start_workers() && start_http() && make_controls();
+}
+
+static void stop(void)
+{
+	close_listeners();
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_stop(&run.workers[i]);
+	if (run.http)
+		http_stop(run.http);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (run.controls[i])
+			control_free(run.controls[i]);
+		tls_context_free(run.tls[i]);
+	}
+	proxy_fini(&run.proxy);
+	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++)
+		event_del(&run.signals[i]);
+	event_del(&run.drain_timer);
+	event_del(&run.deadline_timer);
+	event_del(&run.listen_retry);
+	loop_fini(&run.loop);
+	free(run.workers);
+	free(run.metrics);
+}
+
+static int run_proxy(void)
+{
+	log_set_level((enum log_level)run.settings->log_level);
+	log_set_json(run.settings->log_format == LOG_FORMAT_JSON);
+	log_config();
+	if (start())
+		loop_run(&run.loop);
+	stop();
+	log_info("ended");
+	return run.exit_status;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments args;
+	int status = 0;
+
+	if (!parse_arguments(argc, argv, &args)) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	switch (args.mode) {
+	case RUN_HELP:
+		print_usage(stdout);
+		return 0;
+	case RUN_VERSION:
+		puts("cqlferry " PACKAGE_VERSION);
+		return 0;
+	case RUN_PRINT_OPTIONS:
+		config_print_reference(stdout);
+		return 0;
+	default:
+		break;
+	}
+	if (args.mode == RUN_PROXY)
+		log_info("cqlferry %s", PACKAGE_VERSION);
+	if (!load_config(&args))
+		return run.exit_status;
+	if (args.mode == RUN_PRINT_CONFIG)
+		config_print(run.config, stdout);
+	else if (args.mode == RUN_CHECK_CONFIG)
+		puts("the configuration is good");
+	else
+		status = run_proxy();
+	config_free(run.config);
+	return status;
+}

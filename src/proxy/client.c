@@ -1,0 +1,426 @@
+/* client.c - see client.h */
+#include "proxy/client.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "proxy/dispatch.h"
+#include "proxy/handshake.h"
+#include "proxy/plain.h"
+#include "proxy/request.h"
+
+/* The text of an error of our own; longer ones are cut. */
+#define ERROR_TEXT_MAX 512
+
+static const struct wire_handler client_wire_handler;
+
+static const char *close_reason_words(enum client_close_reason reason)
+{
+	static const char *const words[] = {
+#define X(name, text) [CLOSE_##name] = text,
+		CLIENT_CLOSE_REASONS(X)
+#undef X
+	};
+
+	return words[reason];
+}
+
+static const uint8_t allowed_next[] = {
+	[CLIENT_NEW] = 1 << CLIENT_STARTING | 1 << CLIENT_FINISHING | 1 << CLIENT_CLOSED,
+	[CLIENT_STARTING] = 1 << CLIENT_AUTH | 1 << CLIENT_READY | 1 << CLIENT_FINISHING | 1 << CLIENT_CLOSED,
+	[CLIENT_AUTH] = 1 << CLIENT_READY | 1 << CLIENT_FINISHING | 1 << CLIENT_CLOSED,
+	[CLIENT_READY] = 1 << CLIENT_FINISHING | 1 << CLIENT_CLOSED,
+	[CLIENT_FINISHING] = 1 << CLIENT_CLOSED,
+	[CLIENT_CLOSED] = 0,
+};
+
+void client_set_state(struct client *c, enum client_state next)
+{
+	Assert(allowed_next[c->state] & 1 << next);
+	c->state = (uint8_t)next;
+}
+
+/* ---- birth ---- */
+
+void client_accept(struct worker *worker, int fd, unsigned listener)
+{
+	struct client *c = xcalloc(1, sizeof(*c));
+	struct net_address peer = { .len = sizeof(peer.ss) };
+
+	c->worker = worker;
+	c->number = atomic_fetch_add_explicit(&worker->proxy->next_client, 1, memory_order_relaxed) + 1;
+	c->opened_ns = loop_now(&worker->loop);
+	list_init(&c->node);
+	list_init(&c->requests);
+	timeout_item_init(&c->handshake_timeout);
+	c->local_address.len = sizeof(c->local_address.ss);
+	if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&c->local_address.ss, &c->local_address.len) < 0)
+		snprintf(c->name, sizeof(c->name), "(gone)");
+	else
+		net_format(&peer, c->name);
+	wire_init(&c->wire, &worker->loop, &client_wire_handler, HANDSHAKE_MAX_FRAME);
+	list_append(&worker->clients, &c->node);
+	metric_add(&worker->metrics.client_connections, 1);
+	timeout_start(&worker->loop, &worker->handshake_timeouts, &c->handshake_timeout);
+	if (!sbuf_adopt(&c->wire.sb, fd, worker->listener_tls[listener]))
+		client_close(c, CLOSE_HANDSHAKE, "out of memory for a TLS session");
+	else
+		log_debug("client %s #%llu: accepted by worker %u", c->name, (unsigned long long)c->number, worker->index);
+}
+
+/* ---- death ---- */
+
+static void release(struct loop_deferred *d)
+{
+	struct client *c = container_of(d, struct client, deferred);
+
+	free(c->streams);
+	free(c->keyspace);
+	free(c);
+}
+
+static void log_end(const struct client *c, const char *detail)
+{
+	double seconds = (double)(loop_now(&c->worker->loop) - c->opened_ns) / 1e9;
+
+	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; v%u, %s, %llu requests", c->name,
+		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "", detail,
+		 *detail ? ")" : "", c->version, cql_compression_name(c->compression),
+		 (unsigned long long)c->request_count);
+}
+
+/* Lets go of everything that works for this client, but not of its socket. */
+static void stop_working(struct client *c)
+{
+	timeout_stop(&c->handshake_timeout);
+	handshake_abort(c);
+	requests_drop(c);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (c->server[i]) {
+			server_detach(c->server[i]);
+			server_close(c->server[i], "the client has gone");
+			metric_sub(&c->worker->metrics.server_connections[i], 1);
+			c->server[i] = NULL;
+		}
+		credentials_wipe(&c->credentials[i]);
+	}
+}
+
+static void close_now(struct client *c, const char *detail)
+{
+	struct worker *worker = c->worker;
+
+	if (c->state == CLIENT_CLOSED)
+		return;
+	stop_working(c);
+	log_end(c, detail);
+	client_set_state(c, CLIENT_CLOSED);
+	wire_close(&c->wire);
+	list_remove(&c->node);
+	metric_sub(&worker->metrics.client_connections, 1);
+	loop_defer(&worker->loop, &c->deferred, release);
+	worker_client_gone(worker);
+}
+
+void client_close(struct client *c, enum client_close_reason reason, const char *fmt, ...)
+{
+	char detail[256];
+	va_list args;
+
+	if (c->state < CLIENT_FINISHING)
+		c->close_reason = (uint8_t)reason;
+	va_start(args, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, args);
+	va_end(args);
+	close_now(c, detail);
+}
+
+/* Nothing more is read or served; what is queued goes out first. */
+static void finish(struct client *c, enum client_close_reason reason)
+{
+	if (c->state >= CLIENT_FINISHING)
+		return;
+	c->close_reason = (uint8_t)reason;
+	stop_working(c);
+	client_set_state(c, CLIENT_FINISHING);
+	wire_finish(&c->wire);
+}
+
+void client_drain(struct client *c, enum client_close_reason reason, const char *fmt, ...)
+{
+	char detail[256];
+	va_list args;
+
+	if (c->state >= CLIENT_FINISHING || c->is_draining)
+		return;
+	va_start(args, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, args);
+	va_end(args);
+	log_debug("client %s #%llu: draining: %s (%s)", c->name, (unsigned long long)c->number,
+		  close_reason_words(reason), detail);
+	c->is_draining = true;
+	c->close_reason = (uint8_t)reason;
+	if (list_is_empty(&c->requests))
+		finish(c, reason);
+}
+
+/* ---- answers ---- */
+
+void client_send(struct client *c, int16_t stream, uint8_t opcode, uint8_t flags, const void *body, uint32_t len)
+{
+	uint8_t head[FRAME_HEAD_LEN];
+
+	frame_head_write(head, true, c->version, flags, stream, opcode, len);
+	wire_send_body(&c->wire, head, body, len);
+}
+
+static void send_error(struct client *c, int16_t stream, enum cql_error_code code, const char *fmt, va_list args)
+{
+	char text[ERROR_TEXT_MAX];
+	struct writer w;
+
+	vsnprintf(text, sizeof(text), fmt, args);
+	writer_init(&w);
+	error_write(&w, code, sv_from(text));
+	client_send(c, stream, OP_ERROR, 0, w.data, w.len);
+	writer_free(&w);
+}
+
+void client_send_error(struct client *c, int16_t stream, enum cql_error_code code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	send_error(c, stream, code, fmt, args);
+	va_end(args);
+}
+
+void client_refuse(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
+		   const char *fmt, ...)
+{
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	if (c->state >= CLIENT_FINISHING)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_limited(LOG_WARN, "client %s #%llu: %s: %s", c->name, (unsigned long long)c->number,
+		    close_reason_words(reason), text);
+	if (c->version == 0)
+		c->version = FRAME_VERSION_MAX;
+	client_send_error(c, MAX(stream, 0), code, "%s", text);
+	finish(c, reason);
+}
+
+/* ---- the handshake's end ---- */
+
+void client_switch_framing(struct client *c)
+{
+	enum wire_framing framing = c->compression == COMPRESSION_LZ4 ? WIRE_SEGMENTS_LZ4 : WIRE_SEGMENTS;
+
+	if (c->version < 5 || c->wire.in_framing != WIRE_PLAIN)
+		return;
+	wire_set_in_framing(&c->wire, framing);
+	wire_set_out_framing(&c->wire, framing);
+}
+
+void client_ready(struct client *c)
+{
+	timeout_stop(&c->handshake_timeout);
+	client_set_state(c, CLIENT_READY);
+	c->wire.max_frame = c->worker->settings->max_frame_size;
+	log_debug("client %s #%llu: ready, v%u, compression %s", c->name, (unsigned long long)c->number, c->version,
+		  cql_compression_name(c->compression));
+	if (c->worker->is_draining)
+		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
+}
+
+void client_request_done(struct client *c, int16_t stream)
+{
+	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
+	c->in_flight--;
+	if (unlikely(c->is_draining) && c->state == CLIENT_READY && list_is_empty(&c->requests))
+		finish(c, (enum client_close_reason)c->close_reason);
+}
+
+/* ---- back-pressure ---- */
+
+/* Reading from the client stops while a cluster, or the client itself, does not take what waits for it. */
+static void adjust_reading(struct client *c)
+{
+	const uint64_t limit = c->worker->settings->client_output_limit;
+	const uint64_t low = limit / 2;
+	const size_t out = wire_pending(&c->wire);
+	const uint64_t mark = c->is_throttled ? low : limit;
+	bool blocked = out > mark;
+
+	if (blocked != c->is_throttled) {
+		c->is_throttled = blocked;
+		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+			if (!c->server[i])
+				continue;
+			if (blocked)
+				sbuf_pause(&c->server[i]->wire.sb);
+			else
+				sbuf_resume(&c->server[i]->wire.sb);
+		}
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		blocked |= c->server[i] && wire_pending(&c->server[i]->wire) > limit;
+	if (blocked)
+		sbuf_pause(&c->wire.sb);
+	else
+		sbuf_resume(&c->wire.sb);
+}
+
+void client_check_output(struct client *c)
+{
+	const uint64_t limit = c->worker->settings->client_output_limit;
+
+	if (unlikely(wire_pending(&c->wire) > limit) || unlikely(c->is_throttled))
+		adjust_reading(c);
+}
+
+/* ---- the client's socket ---- */
+
+static void on_open(struct wire *w)
+{
+	(void)w; /* the driver speaks first */
+}
+
+static void on_frame(struct wire *w, struct frame *f)
+{
+	struct client *c = container_of(w, struct client, wire);
+
+	if (likely(c->state == CLIENT_READY)) {
+		dispatch_frame(c, f);
+		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+			if (unlikely(c->server[i] &&
+				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
+				adjust_reading(c);
+		}
+		return;
+	}
+	if (c->state < CLIENT_READY)
+		handshake_on_frame(c, f);
+}
+
+static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
+{
+	struct client *c = container_of(w, struct client, wire);
+	const int16_t stream = MAX(f->stream, 0);
+
+	if (c->version == 0 && bad != WIRE_BAD_VERSION && bad != WIRE_BAD_SEGMENT)
+		c->version = f->version;
+	switch (bad) {
+	case WIRE_BAD_VERSION:
+		handshake_refuse_version(c, f->version);
+		return;
+	case WIRE_BAD_DIRECTION:
+		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "wrong protocol direction: expected a request, got an answer");
+		return;
+	case WIRE_BAD_OPCODE:
+		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "opcode 0x%02x is not a request",
+			      f->opcode);
+		return;
+	case WIRE_BAD_LENGTH:
+		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      f->length > INT32_MAX ? "negative frame length %d" :
+						      "frame of %d bytes is over the limit of %u bytes%s",
+			      (int)f->length, w->max_frame, c->state == CLIENT_READY ? "" : " before log-in");
+		return;
+	case WIRE_BAD_SEGMENT:
+		client_refuse(c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "damaged segment: checksum mismatch or undecodable lz4");
+		return;
+	case WIRE_BAD_MEMORY:
+		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_OVERLOADED, "no memory for a frame of %u bytes", f->length);
+		return;
+	}
+}
+
+static void client_on_progress(struct wire *w)
+{
+	struct client *c = container_of(w, struct client, wire);
+
+	if (unlikely(c->is_throttled || c->wire.sb.is_paused))
+		adjust_reading(c);
+}
+
+static void client_on_closed(struct wire *w, const char *why)
+{
+	struct client *c = container_of(w, struct client, wire);
+
+	if (c->state == CLIENT_FINISHING)
+		close_now(c, "");
+	else
+		client_close(c, CLOSE_BY_PEER, "%s", why);
+}
+
+static const struct wire_handler client_wire_handler = {
+	.expects_requests = true,
+	.on_open = on_open,
+	.on_frame = on_frame,
+	.on_bad = on_bad,
+	.on_progress = client_on_progress,
+	.on_closed = client_on_closed,
+};
+
+/* ---- its dedicated servers ---- */
+
+static void server_on_event(struct server *server, struct frame *f)
+{
+	struct client *c = server->owner;
+	struct plain p;
+	const char *why;
+
+	/* One cluster's view of the schema is enough, and the other events name nodes that drivers must not see. */
+	if (server->cluster != c->worker->settings->primary || !(c->events & EVENT_SCHEMA_CHANGE))
+		return;
+	if (!plain_open(&p, &c->worker->loop, server->compression, f, server->wire.max_frame, &why))
+		return;
+	if (message_event_kind(p.data, p.len) == EVENT_SCHEMA_CHANGE)
+		client_send(c, -1, OP_EVENT, p.flags, p.data, p.len);
+	plain_close(&p);
+	client_check_output(c);
+}
+
+static void server_on_closed(struct server *server, const char *why)
+{
+	struct client *c = server->owner;
+
+	requests_lost(c, server->cluster, server->name, why);
+	c->server[server->cluster] = NULL;
+	metric_sub(&c->worker->metrics.server_connections[server->cluster], 1);
+	log_limited(LOG_WARN, "client %s #%llu: connection to %s at %s: %s", c->name, (unsigned long long)c->number,
+		    cluster_id_name(server->cluster), server->name, why);
+	client_drain(c, CLOSE_SERVER_LOST, "%s at %s: %s", cluster_id_name(server->cluster), server->name, why);
+}
+
+static void server_on_progress(struct server *server)
+{
+	struct client *c = server->owner;
+
+	if (unlikely(c->wire.sb.is_paused))
+		adjust_reading(c);
+}
+
+static void server_on_open(struct server *server)
+{
+	(void)server; /* open long since: the handshake was before */
+}
+
+const struct server_handler client_server_handler = {
+	.on_open = server_on_open,
+	.on_event = server_on_event,
+	.on_closed = server_on_closed,
+	.on_progress = server_on_progress,
+};

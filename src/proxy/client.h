@@ -1,0 +1,116 @@
+/*
+ * client.h - one connection of a driver.
+ *
+ *   accept -> NEW -> STARTING -> (AUTH ->) READY -> FINISHING -> CLOSED
+ *              \--------\-----------\--------\----------/
+ *
+ * Belongs to one worker. In dedicated mode it owns one server per cluster; its
+ * requests reach them through pool_pick() and legs only.
+ */
+#ifndef PROXY_CLIENT_H
+#define PROXY_CLIENT_H
+
+#include "cql/error.h"
+#include "proxy/login.h"
+#include "proxy/worker.h"
+
+enum client_state {
+	CLIENT_NEW,       /* nothing but OPTIONS and STARTUP is taken; handshake_timeout runs until READY */
+	CLIENT_STARTING,  /* STARTUP came; connections to the clusters are being made */
+	CLIENT_AUTH,      /* AUTHENTICATE was sent; nothing but AUTH_RESPONSE is taken */
+	CLIENT_READY,     /* requests are served */
+	CLIENT_FINISHING, /* nothing is read any more; what is queued goes out */
+	CLIENT_CLOSED,    /* freed at the end of the turn */
+};
+
+/* Why a connection ended: X(name, words in the log) */
+#define CLIENT_CLOSE_REASONS(X)                                                                                        \
+	X(BY_PEER, "closed by the client")                                                                             \
+	X(PROTOCOL, "protocol error")                                                                                  \
+	X(HANDSHAKE, "handshake failed")                                                                               \
+	X(AUTHENTICATION, "authentication failed")                                                                     \
+	X(TIMEOUT, "handshake time-out")                                                                               \
+	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
+	X(ORPHANS, "too many answers outstanding")                                                                     \
+	X(SHUTDOWN, "shutdown")
+
+enum client_close_reason {
+#define X(name, words) CLOSE_##name,
+	CLIENT_CLOSE_REASONS(X)
+#undef X
+};
+
+struct handshake;
+
+struct client {
+	struct wire wire;
+	struct worker *worker;
+	struct list node; /* on worker->clients */
+	struct list requests;
+	struct server *server[CLUSTER_COUNT]; /* dedicated mode; NULL before STARTUP and after the loss */
+	struct handshake *handshake;          /* from STARTUP to READY */
+	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
+	uint32_t stream_words;
+	uint32_t in_flight;
+	uint8_t state; /* enum client_state, set by client_set_state() only */
+	uint8_t version;
+	uint8_t compression; /* enum cql_compression */
+	uint8_t events;      /* enum event_kind bits it registered for */
+	uint8_t close_reason;
+	bool is_draining : 1; /* new requests are refused; closed when the last answer has left */
+	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
+	char *keyspace;       /* as set by USE, NULL before */
+	struct credentials credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
+	struct timeout_item handshake_timeout;
+	struct loop_deferred deferred;
+	uint64_t number;
+	uint64_t opened_ns;
+	uint64_t request_count;
+	char name[NET_TEXT_MAX]; /* the driver's address */
+	struct net_address local_address;
+};
+
+/* Takes over an accepted socket. */
+void client_accept(struct worker *worker, int fd, unsigned listener);
+
+void client_set_state(struct client *c, enum client_state next);
+
+/* Ends the connection at once. */
+void client_close(struct client *c, enum client_close_reason reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Refuses new requests, lets those in flight end, then closes; at once when there are none. */
+void client_drain(struct client *c, enum client_close_reason reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Queues an answer whose body is `len` bytes; flags as in the frame header. */
+void client_send(struct client *c, int16_t stream, uint8_t opcode, uint8_t flags, const void *body, uint32_t len);
+/* Queues an ERROR without further fields. */
+void client_send_error(struct client *c, int16_t stream, enum cql_error_code code, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* An ERROR, then the end of the connection once it is out. */
+void client_refuse(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
+		   const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* The handshake is over: requests are served from now on. */
+void client_ready(struct client *c);
+/* The last answer of a request has been queued: the request is off the client's list. */
+void client_request_done(struct client *c, int16_t stream);
+/* Something was queued for the client: stops reading its servers when it takes too little. */
+void client_check_output(struct client *c);
+/* v5: frames behind READY or AUTHENTICATE are in segments. */
+void client_switch_framing(struct client *c);
+
+/* Handlers for the client's dedicated servers once they are ready. */
+extern const struct server_handler client_server_handler;
+
+static inline struct strview client_keyspace(const struct client *c)
+{
+	return sv_from(c->keyspace ? c->keyspace : "");
+}
+
+static inline bool client_stream_is_used(const struct client *c, int16_t stream)
+{
+	const uint32_t word = (uint32_t)stream / 64;
+
+	return word < c->stream_words && (c->streams[word] >> ((uint32_t)stream % 64) & 1);
+}
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * cluster.h - origin or target as the workers see it: settings, and what the
+ * control connection last learnt, as an immutable snapshot.
+ *
+ * The main thread publishes snapshots (cluster_publish), any thread takes them
+ * (cluster_topology). Taking one locks a mutex, so it is done when a
+ * connection is opened or a system table is asked for, never per request.
+ */
+#ifndef PROXY_CLUSTER_H
+#define PROXY_CLUSTER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/net.h"
+#include "base/strview.h"
+#include "cql/reader.h"
+#include "proxy/settings.h"
+
+/* One value of a node's row in system.local or system.peers, kept as it came. */
+struct node_value {
+	char *column;
+	uint8_t *value; /* NULL: null */
+	uint32_t len;
+};
+
+struct host {
+	struct net_address address; /* where it speaks CQL */
+	char name[NET_TEXT_MAX];
+	char *datacenter;
+	char *rack;
+	uint8_t host_id[16];
+	bool is_local_row; /* the node of the control connection */
+	/* Every column of its row in system.local (the control connection's node) or system.peers. */
+	struct node_value *values;
+	unsigned value_count;
+};
+
+struct topology {
+	_Atomic uint32_t refs;
+	uint8_t version;         /* protocol version the control connection ended at: the highest this cluster speaks */
+	bool requires_auth;      /* it answered STARTUP by AUTHENTICATE */
+	bool offers_lz4;
+	bool offers_snappy;
+	char *cql_version;       /* the CQL_VERSION of SUPPORTED, for ours */
+	char *cluster_name;
+	char *partitioner;
+	struct net_address contact; /* the node of the control connection */
+	char contact_name[NET_TEXT_MAX];
+	char *contact_host; /* the contact point's name when it is no literal (for TLS name checks), else NULL */
+	/* Hosts of the local datacenter, sorted by rack and host id: the same order in every instance. */
+	struct host *hosts;
+	unsigned host_count;
+	/* Indexes into hosts that this instance uses (proxy_topology_index), round robin. */
+	unsigned *assigned;
+	unsigned assigned_count;
+	/* All columns of the local row, from which the virtual tables take what is not per host. */
+	struct host local;
+	/* Column names that system.peers has in this cluster. */
+	struct string_list peer_columns;
+};
+
+struct cluster {
+	enum cluster_id id;
+	const struct cluster_settings *settings;
+	pthread_mutex_t lock;
+	struct topology *topology; /* NULL until the control connection was up once; guarded by lock */
+	_Atomic uint32_t next_host; /* round robin */
+	_Atomic uint32_t failures;  /* of the control connection, in a row; for health */
+};
+
+void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_settings *settings);
+void cluster_fini(struct cluster *c);
+
+/* A reference to the current snapshot, given back by topology_unref(); NULL before the first. */
+struct topology *cluster_topology(struct cluster *c);
+/* Makes `t` the current snapshot; takes over its reference. */
+void cluster_publish(struct cluster *c, struct topology *t);
+void topology_unref(struct topology *t);
+/* An empty snapshot with one reference. */
+struct topology *topology_new(void);
+
+/*
+ * The node for a new connection: round robin over the assigned hosts, or the
+ * control connection's node with enable_host_assignment = false. False before
+ * the first snapshot. `name` is for TLS: the name the certificate must have,
+ * "" when there is none to check but the address.
+ */
+MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
+
+/* What drivers may speak: the highest version that both clusters do, and blocked ones left out. 0 before both are known. */
+uint8_t clusters_common_version(struct cluster *clusters, const struct settings *settings);
+
+#endif

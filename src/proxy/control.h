@@ -1,0 +1,48 @@
+/*
+ * control.h - the control connection to one cluster, on the main thread's
+ * loop: finds a node that answers, learns what the cluster speaks and who its
+ * nodes are, keeps watch, and publishes snapshots (cluster.h).
+ *
+ *   WAITING --timer--> CONNECTING -> LOGIN -> LEARNING -> UP
+ *      ^                   |           |         |        |
+ *      '------- back-off --+-----------+---------+--------'
+ */
+#ifndef PROXY_CONTROL_H
+#define PROXY_CONTROL_H
+
+#include "base/loop.h"
+#include "proxy/cluster.h"
+
+struct control;
+
+struct control_options {
+	struct loop *loop; /* the main thread's */
+	struct cluster *cluster;
+	const struct settings *settings;
+	struct tls_context *tls; /* NULL: plain */
+	/* A new snapshot was published; the first call says that the cluster has been reached. */
+	void (*on_topology)(struct control *control, void *arg);
+	/*
+	 * Trying again cannot help (credentials refused, partitioner not
+	 * supported): the process ends with this message when it has not started
+	 * yet, else it is logged and tried again all the same. Trying goes on when
+	 * the function returns.
+	 */
+	void (*on_hopeless)(struct control *control, const char *why, void *arg);
+	void *arg;
+};
+
+struct control *control_new(const struct control_options *options);
+/* Starts to connect; never fails: what goes wrong is logged and tried again with back-off. */
+void control_start(struct control *control);
+void control_free(struct control *control);
+
+/* For the health page: address of the current or last connection ("NOT_CONNECTED" before the first), failures in a row. */
+struct control_status {
+	char address[NET_TEXT_MAX];
+	uint32_t failures;
+	bool was_up;
+};
+void control_get_status(const struct control *control, struct control_status *out);
+
+#endif

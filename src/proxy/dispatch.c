@@ -1,0 +1,427 @@
+/*
+ * dispatch.c - see dispatch.h
+ *
+ * Errors here are answers: the connection goes on after a body that cannot be
+ * read, since the frame around it was whole.
+ */
+#include "proxy/dispatch.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proxy/handshake.h"
+#include "proxy/reply.h"
+#include "proxy/request.h"
+#include "proxy/supported.h"
+#include "proxy/virtual.h"
+
+/* The most bound values that a read of a system table may come with: it has no more markers than relations and LIMIT. */
+#define MAX_VIRTUAL_VALUES 16
+
+/* A frame and its body proper. */
+struct arrival {
+	struct client *c;
+	struct frame *f;
+	struct plain plain;
+	uint32_t offset; /* behind the custom payload */
+};
+
+static void refuse_body(struct arrival *a, const char *field)
+{
+	client_send_error(a->c, a->f->stream, CQL_ERR_PROTOCOL_ERROR, "the body of %s cannot be read: %s",
+			  cql_opcode_name(a->f->opcode), field);
+}
+
+static enum request_type type_of(const struct verdict *v)
+{
+	if (v->to == TO_BOTH)
+		return REQUEST_WRITES;
+	return v->to == TO_ORIGIN ? REQUEST_READS_ORIGIN : REQUEST_READS_TARGET;
+}
+
+/* ---- paging ---- */
+
+/* A page other than the first comes from the cluster that made the state, whatever the routing says now. */
+static void follow_paging_state(struct request *rq, const struct query_params *params, const struct settings *settings)
+{
+	enum cluster_id cluster;
+
+	if (params->paging_state.is_null || rq->verdict.class != CLASS_READ)
+		return;
+	if (paging_mark_read(params->paging_state, &cluster)) {
+		rq->paging_offset = params->paging_state_offset;
+		rq->paging_len = params->paging_state.len;
+	} else {
+		cluster = settings->primary; /* made before the proxy stood here */
+	}
+	rq->verdict.to = (uint8_t)(1u << cluster);
+	rq->verdict.answer_from = (uint8_t)cluster;
+}
+
+/* ---- system tables ---- */
+
+struct virtual_values {
+	struct bytesview value[MAX_VIRTUAL_VALUES];
+	struct strview name[MAX_VIRTUAL_VALUES];
+	bool named;
+	unsigned count;
+};
+
+static bool collect_values(struct arrival *a, const struct query_params *params, struct virtual_values *out)
+{
+	out->count = MIN(params->value_count, MAX_VIRTUAL_VALUES);
+	out->named = (params->flags & QUERY_NAMES_FOR_VALUES) != 0;
+	for (unsigned i = 0; i < out->count; i++) {
+		if (!message_value(a->plain.data, a->plain.len, params, i, &out->name[i], &out->value[i]))
+			return false;
+	}
+	return true;
+}
+
+static void send_written(struct arrival *a, bool ok, struct writer *w)
+{
+	client_send(a->c, a->f->stream, ok ? OP_RESULT : OP_ERROR, 0, w->data, w->len);
+}
+
+static void answer_rows(struct arrival *a, const struct virtual_query *q, const struct query_params *params)
+{
+	struct proxy *proxy = a->c->worker->proxy;
+	struct virtual_source source = {
+		.settings = proxy->settings,
+		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
+		.local_address = &a->c->local_address,
+	};
+	struct virtual_values v;
+	struct writer w;
+
+	if (!collect_values(a, params, &v)) {
+		refuse_body(a, "values");
+	} else {
+		writer_init(&w);
+		send_written(a, virtual_write_rows(q, &source, v.value, v.named ? v.name : NULL, v.count, &w), &w);
+		writer_free(&w);
+	}
+	topology_unref(source.topology);
+}
+
+static void query_virtual(struct arrival *a, struct strview text, const struct query_params *params)
+{
+	struct writer w;
+	struct virtual_query *q;
+
+	writer_init(&w);
+	q = virtual_query_new(text, &w);
+	if (q)
+		answer_rows(a, q, params);
+	else
+		send_written(a, false, &w);
+	virtual_query_free(q);
+	writer_free(&w);
+}
+
+/* The id of a statement that no cluster knows: as ZDM makes it, MD5 of the text and the keyspace. */
+static void virtual_id(struct strview text, struct strview keyspace, struct prepared_id *out)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	unsigned len = 0;
+
+	if (!md || !EVP_DigestInit_ex(md, EVP_md5(), NULL) || !EVP_DigestUpdate(md, text.p, text.len) ||
+	    !EVP_DigestUpdate(md, keyspace.p, keyspace.len) || !EVP_DigestFinal_ex(md, out->bytes, &len))
+		len = 0;
+	EVP_MD_CTX_free(md);
+	out->len = (uint8_t)len;
+}
+
+static void prepare_virtual(struct arrival *a, struct strview text, struct strview keyspace)
+{
+	struct worker *worker = a->c->worker;
+	struct proxy *proxy = worker->proxy;
+	struct virtual_source source = {
+		.settings = proxy->settings,
+		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
+		.local_address = &a->c->local_address,
+	};
+	struct prepared *entry = prepared_new(text, keyspace);
+	struct writer w;
+	bool ok = false;
+
+	writer_init(&w);
+	virtual_id(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
+	entry->virtual_query = virtual_query_new(text, &w);
+	entry->verdict = (struct verdict){ .to = 0, .class = CLASS_READ };
+	if (entry->virtual_query)
+		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), &w);
+	send_written(a, ok, &w);
+	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
+		prepared_insert(&proxy->prepared, entry, worker_now_s(worker));
+	else
+		prepared_unref(entry);
+	writer_free(&w);
+	topology_unref(source.topology);
+}
+
+/* ---- one function per opcode ---- */
+
+static void dispatch_query(struct arrival *a)
+{
+	struct client *c = a->c;
+	const struct settings *settings = c->worker->settings;
+	struct statement_facts facts;
+	struct query_message m;
+	struct verdict verdict;
+	struct request *rq;
+	const char *why;
+
+	if (unlikely(!message_parse_query(a->plain.data, a->plain.len, a->offset, c->version, &m, &why))) {
+		refuse_body(a, why);
+		return;
+	}
+	statement_scan(m.text, &facts);
+	verdict = route_statement(settings, &facts, m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c));
+	if (unlikely(verdict.to == 0)) {
+		query_virtual(a, m.text, &m.params);
+		return;
+	}
+	rq = request_new(c, a->f, &a->plain);
+	rq->verdict = verdict;
+	rq->consistency = m.params.consistency;
+	follow_paging_state(rq, &m.params, settings);
+	rq->type = (uint8_t)type_of(&rq->verdict);
+	request_start(rq);
+}
+
+static void dispatch_prepare(struct arrival *a)
+{
+	struct client *c = a->c;
+	struct statement_facts facts;
+	struct prepare_message m;
+	struct strview keyspace;
+	struct request *rq;
+	const char *why;
+
+	if (!message_parse_prepare(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
+		refuse_body(a, why);
+		return;
+	}
+	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
+	statement_scan(m.text, &facts);
+	if (route_statement(c->worker->settings, &facts, keyspace).to == 0) {
+		prepare_virtual(a, m.text, keyspace);
+		return;
+	}
+	rq = request_new(c, a->f, &a->plain);
+	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	request_start(rq);
+}
+
+static void answer_unprepared(struct arrival *a, struct bytesview id)
+{
+	struct writer w;
+
+	metric_add(&a->c->worker->metrics.prepared_misses, 1);
+	writer_init(&w);
+	error_write_unprepared(&w, id);
+	client_send(a->c, a->f->stream, OP_ERROR, 0, w.data, w.len);
+	writer_free(&w);
+}
+
+static void dispatch_execute(struct arrival *a)
+{
+	struct client *c = a->c;
+	struct worker *worker = c->worker;
+	struct prepared_ref *ref;
+	struct execute_message m;
+	struct request *rq;
+	const char *why;
+
+	if (unlikely(!message_parse_execute(a->plain.data, a->plain.len, a->offset, c->version, &m, &why))) {
+		refuse_body(a, why);
+		return;
+	}
+	ref = prepared_find(&worker->prepared, m.id, worker_now_s(worker));
+	if (unlikely(!ref)) {
+		answer_unprepared(a, m.id);
+		return;
+	}
+	if (unlikely(ref->entry->verdict.to == 0)) {
+		answer_rows(a, ref->entry->virtual_query, &m.params);
+		prepared_release(ref);
+		return;
+	}
+	rq = request_new(c, a->f, &a->plain);
+	rq->prepared = ref;
+	rq->verdict = ref->entry->verdict;
+	rq->consistency = m.params.consistency;
+	rq->id_offset = m.id_offset;
+	if (c->version < 5 && (m.params.flags & QUERY_SKIP_METADATA))
+		rq->flags_offset = m.params.flags_offset;
+	follow_paging_state(rq, &m.params, worker->settings);
+	rq->type = (uint8_t)type_of(&rq->verdict);
+	request_start(rq);
+}
+
+/* All prepared children must be known; the first unknown one is answered. */
+static bool check_children(struct arrival *a, const struct batch_message *m, bool *has_prepared)
+{
+	struct worker *worker = a->c->worker;
+	uint32_t offset = m->children_offset;
+
+	*has_prepared = false;
+	for (unsigned i = 0; i < m->child_count; i++) {
+		struct batch_child child;
+		struct prepared_ref *ref;
+
+		if (!message_batch_child(a->plain.data, a->plain.len, &offset, &child)) {
+			refuse_body(a, "child statement");
+			return false;
+		}
+		if (!child.is_prepared)
+			continue;
+		*has_prepared = true;
+		ref = prepared_find(&worker->prepared, child.id, worker_now_s(worker));
+		if (!ref) {
+			answer_unprepared(a, child.id);
+			return false;
+		}
+		prepared_release(ref);
+	}
+	return true;
+}
+
+static void dispatch_batch(struct arrival *a)
+{
+	static const uint8_t types[] = {
+		[BATCH_LOGGED] = WRITE_BATCH,
+		[BATCH_UNLOGGED] = WRITE_UNLOGGED_BATCH,
+		[BATCH_COUNTER] = WRITE_COUNTER,
+	};
+	struct client *c = a->c;
+	struct batch_message m;
+	struct request *rq;
+	bool has_prepared;
+	const char *why;
+
+	if (!message_parse_batch(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
+		refuse_body(a, why);
+		return;
+	}
+	if (!check_children(a, &m, &has_prepared))
+		return;
+	rq = request_new(c, a->f, &a->plain);
+	rq->verdict = route_both(c->worker->settings, CLASS_WRITE,
+				 m.type < ARRAY_LEN(types) ? (enum write_type)types[m.type] : WRITE_SIMPLE);
+	rq->consistency = m.consistency;
+	rq->has_prepared_children = has_prepared;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
+		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
+	rq->type = REQUEST_WRITES;
+	request_start(rq);
+}
+
+static void dispatch_register(struct arrival *a)
+{
+	struct request *rq;
+	unsigned kinds;
+	const char *why;
+
+	if (!message_parse_register(a->plain.data + a->offset, a->plain.len - a->offset, &kinds, &why)) {
+		refuse_body(a, why);
+		return;
+	}
+	rq = request_new(a->c, a->f, &a->plain);
+	rq->verdict = route_both(a->c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	rq->events = (uint8_t)kinds;
+	request_start(rq);
+}
+
+/* A heartbeat. The connections to the clusters are kept alive by it in the zdm profile, as ZDM does it. */
+static void dispatch_options(struct arrival *a)
+{
+	struct client *c = a->c;
+	struct request *rq;
+
+	if (c->worker->settings->profile != PROFILE_ZDM) {
+		supported_send(c, a->f->stream, c->version);
+		return;
+	}
+	rq = request_new(c, a->f, &a->plain);
+	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	request_start(rq);
+}
+
+static void dispatch_by_opcode(struct arrival *a)
+{
+	switch (a->f->opcode) {
+	case OP_QUERY:
+		dispatch_query(a);
+		return;
+	case OP_EXECUTE:
+		dispatch_execute(a);
+		return;
+	case OP_BATCH:
+		dispatch_batch(a);
+		return;
+	case OP_PREPARE:
+		dispatch_prepare(a);
+		return;
+	case OP_REGISTER:
+		dispatch_register(a);
+		return;
+	case OP_OPTIONS:
+		dispatch_options(a);
+		return;
+	default: /* STARTUP, AUTH_RESPONSE */
+		client_refuse(a->c, a->f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "%s on a connection that is ready", cql_opcode_name(a->f->opcode));
+		return;
+	}
+}
+
+/* What can be said by the header alone; false when the frame is answered. */
+static bool check_header(struct client *c, const struct frame *f)
+{
+	if (unlikely(f->version != c->version)) {
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "frame of version %u on a connection that began with version %u", f->version, c->version);
+		return false;
+	}
+	if (unlikely(f->stream < 0)) {
+		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "negative stream id: %d", f->stream);
+		return false;
+	}
+	if (unlikely(client_stream_is_used(c, f->stream))) {
+		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR,
+				  "stream id %d is in use: its earlier request has not been answered", f->stream);
+		return false;
+	}
+	if (unlikely(c->is_draining)) {
+		client_send_error(c, f->stream, CQL_ERR_OVERLOADED, "Shutting down, please retry on next host.");
+		return false;
+	}
+	return true;
+}
+
+void dispatch_frame(struct client *c, struct frame *f)
+{
+	struct arrival a = { .c = c, .f = f };
+	const char *why;
+
+	if (!check_header(c, f))
+		return;
+	/* Inside segments the flag means nothing; some drivers set it (a gocql defect). */
+	if (c->wire.in_framing != WIRE_PLAIN)
+		f->flags &= (uint8_t)~FRAME_COMPRESSED;
+	if (unlikely(!plain_open(&a.plain, &c->worker->loop, (enum cql_compression)c->compression, f, c->wire.max_frame,
+				 &why))) {
+		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
+		return;
+	}
+	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
+	    !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))
+		refuse_body(&a, why);
+	else
+		dispatch_by_opcode(&a);
+	plain_close(&a.plain);
+}

@@ -1,0 +1,13 @@
+/*
+ * dispatch.h - takes a ready client's frame apart as far as its opcode needs,
+ * and decides: answered by us, refused, or a request for one or both clusters.
+ */
+#ifndef PROXY_DISPATCH_H
+#define PROXY_DISPATCH_H
+
+#include "proxy/client.h"
+
+/* A frame of a client in state READY. */
+void dispatch_frame(struct client *c, struct frame *f);
+
+#endif

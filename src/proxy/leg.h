@@ -1,0 +1,49 @@
+/*
+ * leg.h - one exchange with a node: a frame that was sent on a server and the
+ * answer that is due on the same stream id. A server knows nothing but legs,
+ * so requests of drivers, log-ins, PREPAREs that repair a lost statement and
+ * the queries of control connections all look the same to it.
+ *
+ * A leg is embedded in what it belongs to. It is on a server (server != NULL)
+ * from server_send() until just before on_answer() or on_lost() is called, or
+ * until leg_abandon().
+ */
+#ifndef PROXY_LEG_H
+#define PROXY_LEG_H
+
+#include "cql/frame.h"
+
+struct server;
+struct leg;
+
+struct leg_ops {
+	/* The answer, of any opcode but EVENT. The stream id is free again. */
+	void (*on_answer)(struct leg *leg, struct frame *f);
+	/* The connection ended before an answer came. */
+	void (*on_lost)(struct leg *leg, const char *why);
+};
+
+struct leg {
+	const struct leg_ops *ops;
+	struct server *server;
+	uint16_t stream;
+};
+
+static inline void leg_init(struct leg *leg, const struct leg_ops *ops)
+{
+	*leg = (struct leg){ .ops = ops };
+}
+
+static inline bool leg_is_out(const struct leg *leg)
+{
+	return leg->server != NULL;
+}
+
+/*
+ * Nobody waits for the answer any more. The stream id stays taken until the
+ * node has answered (the answer is swallowed), so that a late answer can never
+ * be taken for another request's. Harmless when the leg is not out.
+ */
+void leg_abandon(struct leg *leg);
+
+#endif

@@ -1,0 +1,219 @@
+/* login.c - see login.h */
+#include "proxy/login.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DSE_AUTHENTICATOR "com.datastax.bdp.cassandra.auth.DseAuthenticator"
+/* STARTUP, the mechanism, the credentials, and some to spare: a node that asks on and on is not a Cassandra. */
+#define MAX_ROUNDS 6
+
+static const struct leg_ops login_leg_ops;
+
+/* ---- credentials ---- */
+
+static void wipe_string(char **s)
+{
+	if (*s) {
+		explicit_bzero(*s, strlen(*s));
+		free(*s);
+	}
+	*s = NULL;
+}
+
+void credentials_wipe(struct credentials *c)
+{
+	wipe_string(&c->authzid);
+	wipe_string(&c->user);
+	wipe_string(&c->password);
+}
+
+void credentials_set(struct credentials *c, const struct sasl_plain *from)
+{
+	credentials_wipe(c);
+	if (from->authzid.len > 0)
+		c->authzid = xstrndup(from->authzid.p, from->authzid.len);
+	c->user = xstrndup(from->user.p, from->user.len);
+	c->password = xstrndup(from->password.p, from->password.len);
+}
+
+void credentials_set_text(struct credentials *c, const char *user, const char *password)
+{
+	credentials_wipe(c);
+	c->user = xstrdup(user ? user : "");
+	c->password = xstrdup(password ? password : "");
+}
+
+void credentials_copy(struct credentials *to, const struct credentials *from)
+{
+	credentials_wipe(to);
+	if (!from->user)
+		return;
+	to->authzid = from->authzid ? xstrdup(from->authzid) : NULL;
+	to->user = xstrdup(from->user);
+	to->password = xstrdup(from->password);
+}
+
+void credentials_write_plain(const struct credentials *c, struct writer *w)
+{
+	const size_t z = c->authzid ? strlen(c->authzid) : 0;
+	const size_t u = strlen(c->user);
+	const size_t p = strlen(c->password);
+	/* Reserved as a whole: growing would leave a copy behind that nobody wipes. */
+	uint8_t *to = writer_reserve(w, (uint32_t)(z + u + p + 2));
+
+	if (z)
+		memcpy(to, c->authzid, z);
+	to[z] = 0;
+	memcpy(to + z + 1, c->user, u);
+	to[z + 1 + u] = 0;
+	memcpy(to + z + 1 + u + 1, c->password, p);
+}
+
+void writer_wipe_free(struct writer *w)
+{
+	if (w->data)
+		explicit_bzero(w->data, w->len);
+	writer_free(w);
+}
+
+/* ---- the dialogue ---- */
+
+void login_init(struct login *login, struct server *server, const struct login_handler *handler)
+{
+	*login = (struct login){ .handler = handler, .server = server };
+	leg_init(&login->leg, &login_leg_ops);
+}
+
+void login_abandon(struct login *login)
+{
+	leg_abandon(&login->leg);
+}
+
+static void send_or_fail(struct login *login, uint8_t opcode, const void *body, uint32_t length)
+{
+	if (!server_send_body(login->server, &login->leg, opcode, 0, body, length))
+		login->handler->on_lost(login, "the connection ended during log-in");
+}
+
+void login_startup(struct login *login, const void *options, uint32_t length, enum cql_compression compression)
+{
+	login->server->compression = (uint8_t)compression;
+	send_or_fail(login, OP_STARTUP, options, length);
+}
+
+void login_token(struct login *login, struct bytesview token)
+{
+	struct writer w;
+
+	writer_init(&w);
+	write_bytes(&w, token.is_null ? NULL : token.p, token.len);
+	send_or_fail(login, OP_AUTH_RESPONSE, w.data, w.len);
+	writer_wipe_free(&w);
+}
+
+static void send_plain(struct login *login)
+{
+	struct writer w;
+
+	writer_init(&w);
+	credentials_write_plain(login->credentials, &w);
+	login_token(login, (struct bytesview){ .p = w.data, .len = w.len });
+	writer_wipe_free(&w);
+}
+
+void login_with(struct login *login, const struct credentials *credentials)
+{
+	login->credentials = credentials;
+	if (login->is_dse)
+		login_token(login, (struct bytesview){ .p = (const uint8_t *)"PLAIN", .len = 5 });
+	else
+		send_plain(login);
+}
+
+static void on_authenticate(struct login *login, struct frame *f)
+{
+	struct reader r = reader_over(f->body, f->length);
+	struct strview class_name = read_string(&r);
+
+	if (!reader_ok(&r)) {
+		login->handler->on_lost(login, "its AUTHENTICATE cannot be read");
+		return;
+	}
+	login->is_dse = sv_equal(class_name, SV(DSE_AUTHENTICATOR));
+	login->handler->on_authenticate(login, class_name);
+}
+
+static void on_challenge(struct login *login, struct frame *f)
+{
+	struct reader r = reader_over(f->body, f->length);
+	struct bytesview token = read_bytes(&r);
+
+	if (!login->credentials) {
+		login->handler->on_challenge(login, f);
+		return;
+	}
+	if (!reader_ok(&r) || !sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN-START")))
+		login->handler->on_lost(login, "its authenticator asks for something else than PLAIN");
+	else
+		send_plain(login);
+}
+
+static void on_answer(struct leg *leg, struct frame *f)
+{
+	struct login *login = container_of(leg, struct login, leg);
+	struct error_message error;
+	uint32_t offset = 0;
+	const char *why;
+
+	if (++login->rounds > MAX_ROUNDS) {
+		login->handler->on_lost(login, "its log-in dialogue does not end");
+		return;
+	}
+	switch (f->opcode) {
+	case OP_READY:
+	case OP_AUTH_SUCCESS:
+		server_set_ready(login->server);
+		login->handler->on_ready(login, f);
+		return;
+	case OP_AUTHENTICATE:
+		on_authenticate(login, f);
+		return;
+	case OP_AUTH_CHALLENGE:
+		on_challenge(login, f);
+		return;
+	case OP_ERROR:
+		if (message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why) &&
+		    message_parse_error(f->body, f->length, offset, &error)) {
+			login->handler->on_refused(login, f, &error);
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	login->handler->on_refused(login, f, NULL);
+}
+
+static void on_lost(struct leg *leg, const char *why)
+{
+	struct login *login = container_of(leg, struct login, leg);
+
+	login->handler->on_lost(login, why);
+}
+
+static const struct leg_ops login_leg_ops = {
+	.on_answer = on_answer,
+	.on_lost = on_lost,
+};
+
+void login_write_startup(struct writer *w, enum cql_compression compression)
+{
+	write_short(w, compression == COMPRESSION_NONE ? 1 : 2);
+	write_cstring(w, "CQL_VERSION");
+	write_cstring(w, "3.0.0");
+	if (compression != COMPRESSION_NONE) {
+		write_cstring(w, "COMPRESSION");
+		write_cstring(w, cql_compression_name(compression));
+	}
+}

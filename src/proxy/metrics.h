@@ -1,0 +1,77 @@
+/*
+ * metrics.h - the counters of one worker. Each is written by its worker alone
+ * and read by the main thread, so a plain add with a relaxed store is enough;
+ * a page sums over the workers.
+ */
+#ifndef PROXY_METRICS_H
+#define PROXY_METRICS_H
+
+#include "proxy/settings.h"
+
+/* What a counted request was: ZDM's `type` label. */
+enum request_type {
+	REQUEST_READS_ORIGIN = 0, /* sent to origin alone */
+	REQUEST_READS_TARGET = 1, /* sent to target alone */
+	REQUEST_WRITES = 2,       /* sent to both */
+	REQUEST_UNTRACKED = 3,    /* PREPARE, OPTIONS, REGISTER, handshakes, system tables: in no request metric */
+};
+#define REQUEST_TYPES 3
+
+enum failed_on {
+	FAILED_ON_ORIGIN = CLUSTER_ORIGIN,
+	FAILED_ON_TARGET = CLUSTER_TARGET,
+	FAILED_ON_BOTH = 2,
+};
+
+struct histogram {
+	uint64_t counts[SETTINGS_MAX_BUCKETS + 1]; /* the last: above every bound */
+	uint64_t sum_ns;
+};
+
+struct metrics {
+	uint64_t client_connections; /* gauge */
+	uint64_t failed_connections[CLUSTER_COUNT];
+	uint64_t failed_reads[CLUSTER_COUNT];
+	uint64_t failed_writes[3]; /* by enum failed_on */
+	uint64_t inflight[REQUEST_TYPES]; /* gauge */
+	uint64_t prepared_misses; /* EXECUTE or BATCH answered with an UNPREPARED of ours */
+	uint64_t prepared_repaired[CLUSTER_COUNT]; /* statements prepared again because a node had lost them */
+	uint64_t bind_mismatches; /* statements whose bind types differ between the clusters */
+	uint64_t timeouts[CLUSTER_COUNT]; /* requests that this cluster had not answered in time */
+	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
+	struct histogram latency[REQUEST_TYPES];
+};
+
+static inline void metric_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static inline void metric_sub(uint64_t *gauge, uint64_t n)
+{
+	__atomic_store_n(gauge, *gauge - n, __ATOMIC_RELAXED);
+}
+
+/* From another thread. */
+static inline uint64_t metric_read(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Bounds in nanoseconds, made once from the settings; the first bucket that fits counts. */
+struct histogram_bounds {
+	uint64_t ns[SETTINGS_MAX_BUCKETS];
+	unsigned count;
+};
+
+static inline void histogram_observe(struct histogram *h, const struct histogram_bounds *b, uint64_t ns)
+{
+	unsigned i = 0;
+
+	while (i < b->count && ns > b->ns[i])
+		i++;
+	metric_add(&h->counts[i], 1);
+	metric_add(&h->sum_ns, ns);
+}
+
+#endif

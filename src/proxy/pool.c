@@ -1,0 +1,40 @@
+/* pool.c - see pool.h */
+#include "proxy/pool.h"
+
+/* Answers are not ours to refuse: what Cassandra may send (native_transport_max_frame_size, 256 MiB by default in 3.x)
+ * passes, whatever clients may send. */
+#define MAX_ANSWER (256u << 20)
+
+struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
+			    uint8_t version, const struct server_handler *handler, void *owner, const char **why)
+{
+	const struct cluster_settings *cs = &worker->settings->cluster[cluster];
+	char ip[NET_TEXT_MAX];
+	const struct server_options options = {
+		.loop = &worker->loop,
+		.cluster = cluster,
+		.address = *address,
+		.tls = worker->cluster_tls[cluster],
+		.server_name = cs->tls_server_name ? cs->tls_server_name : net_format_ip(address, ip),
+		.version = version,
+		.max_frame = MAX(worker->settings->max_frame_size, MAX_ANSWER),
+		.max_streams = worker->settings->max_stream_ids,
+		.handler = handler,
+		.owner = owner,
+	};
+	struct server *server = server_open(&options, why);
+
+	return server;
+}
+
+struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t version,
+			 const struct server_handler *handler, void *owner, const char **why)
+{
+	struct net_address address;
+
+	if (!cluster_pick_host(&worker->proxy->clusters[cluster], &address)) {
+		*why = "no node of it is known yet";
+		return NULL;
+	}
+	return pool_open_at(worker, cluster, &address, version, handler, owner, why);
+}

@@ -1,0 +1,285 @@
+/* prepared.c - see prepared.h */
+#include "proxy/prepared.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "proxy/virtual.h"
+
+static inline uint64_t hash_id(struct bytesview id)
+{
+	return XXH3_64bits(id.p, id.len);
+}
+
+static struct bytesview id_view(const struct prepared_id *id)
+{
+	return (struct bytesview){ .p = id->bytes, .len = id->len };
+}
+
+/* ---- entries ---- */
+
+struct prepared *prepared_new(struct strview text, struct strview keyspace)
+{
+	struct prepared *p = xcalloc(1, sizeof(*p));
+
+	p->refs = 1;
+	p->text = xstrndup(text.p, text.len);
+	p->text_len = (uint32_t)text.len;
+	if (keyspace.len > 0)
+		p->keyspace = xstrndup(keyspace.p, keyspace.len);
+	list_init(&p->lru);
+	return p;
+}
+
+void prepared_unref(struct prepared *p)
+{
+	if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	virtual_query_free(p->virtual_query);
+	free(p->text);
+	free(p->keyspace);
+	free(p);
+}
+
+static struct prepared *prepared_hold(struct prepared *p)
+{
+	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+	return p;
+}
+
+struct bytesview prepared_client_id(const struct prepared *p)
+{
+	return id_view(p->id[CLUSTER_ORIGIN].len > 0 ? &p->id[CLUSTER_ORIGIN] : &p->id[CLUSTER_TARGET]);
+}
+
+static uint64_t memory_of(const struct prepared *p)
+{
+	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0);
+}
+
+/* ---- the table ---- */
+
+static uint32_t bucket_count_for(uint32_t entries)
+{
+	uint32_t n = 64;
+
+	while (n < entries && n < 1u << 20)
+		n *= 2;
+	return n;
+}
+
+void prepared_table_init(struct prepared_table *t, uint32_t max_count, uint64_t max_memory)
+{
+	const uint32_t buckets = bucket_count_for(max_count);
+
+	memset(t, 0, sizeof(*t));
+	pthread_mutex_init(&t->lock, NULL);
+	list_init(&t->lru);
+	t->bucket_mask = buckets - 1;
+	t->max_count = max_count;
+	t->max_memory = max_memory;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		t->buckets[i] = xcalloc(buckets, sizeof(struct prepared *));
+}
+
+static struct prepared **bucket_of(struct prepared_table *t, unsigned cluster, struct bytesview id)
+{
+	return &t->buckets[cluster][hash_id(id) & t->bucket_mask];
+}
+
+static struct prepared *find_locked(struct prepared_table *t, unsigned cluster, struct bytesview id)
+{
+	struct prepared *p = *bucket_of(t, cluster, id);
+
+	while (p && !prepared_id_equal(&p->id[cluster], id))
+		p = p->chain[cluster];
+	return p;
+}
+
+static void unchain(struct prepared_table *t, struct prepared *p, unsigned cluster)
+{
+	struct prepared **at = bucket_of(t, cluster, id_view(&p->id[cluster]));
+
+	if (p->id[cluster].len == 0)
+		return;
+	while (*at != p)
+		at = &(*at)->chain[cluster];
+	*at = p->chain[cluster];
+}
+
+static void remove_locked(struct prepared_table *t, struct prepared *p)
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		unchain(t, p, i);
+	list_remove(&p->lru);
+	t->memory -= memory_of(p);
+	atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
+	atomic_store_explicit(&p->is_stale, true, memory_order_release);
+	prepared_unref(p);
+}
+
+/*
+ * Second chance: the oldest entry goes unless it was used since it was queued,
+ * in which case it is queued again. Near enough to least-recently-used, and
+ * constant work per insertion.
+ */
+static void evict_locked(struct prepared_table *t, uint64_t incoming)
+{
+	while (!list_is_empty(&t->lru) && (t->count >= t->max_count || t->memory + incoming > t->max_memory)) {
+		struct prepared *p = list_entry(t->lru.next, struct prepared, lru);
+		uint32_t used = atomic_load_explicit(&p->last_used_s, memory_order_relaxed);
+
+		if (used > p->queued_s) {
+			list_remove(&p->lru);
+			p->queued_s = used;
+			list_append(&t->lru, &p->lru);
+			continue;
+		}
+		remove_locked(t, p);
+	}
+}
+
+/*
+ * Only the client's id replaces an entry. Two entries may share an id of the
+ * other cluster: a qualified text prepared in two keyspaces has one id on a
+ * Cassandra 5.0 and two on an early 4.0 (CASSANDRA-15252, CASSANDRA-17248).
+ */
+static void insert_locked(struct prepared_table *t, struct prepared *p, uint32_t now_s)
+{
+	const unsigned key = p->id[CLUSTER_ORIGIN].len > 0 ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+	struct prepared *old = find_locked(t, key, id_view(&p->id[key]));
+
+	if (old)
+		remove_locked(t, old);
+	evict_locked(t, memory_of(p));
+	p->queued_s = now_s;
+	atomic_store_explicit(&p->last_used_s, now_s, memory_order_relaxed);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct prepared **bucket;
+
+		if (p->id[i].len == 0)
+			continue;
+		bucket = bucket_of(t, i, id_view(&p->id[i]));
+		p->chain[i] = *bucket;
+		*bucket = p;
+	}
+	list_append(&t->lru, &p->lru);
+	t->memory += memory_of(p);
+	atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
+}
+
+void prepared_insert(struct prepared_table *t, struct prepared *p, uint32_t now_s)
+{
+	pthread_mutex_lock(&t->lock);
+	insert_locked(t, p, now_s);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
+			struct bytesview id, uint32_t now_s)
+{
+	struct prepared *copy = prepared_new((struct strview){ p->text, p->text_len },
+					     p->keyspace ? sv_from(p->keyspace) : SV(""));
+
+	memcpy(copy->id, p->id, sizeof(copy->id));
+	memcpy(copy->id[cluster].bytes, id.p, id.len);
+	copy->id[cluster].len = (uint8_t)id.len;
+	copy->is_qualified = p->is_qualified;
+	copy->verdict = p->verdict;
+	prepared_insert(t, copy, now_s);
+}
+
+struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id)
+{
+	struct prepared *p;
+
+	if (id.len == 0 || id.len > PREPARED_ID_MAX)
+		return NULL;
+	pthread_mutex_lock(&t->lock);
+	p = find_locked(t, cluster, id);
+	if (p)
+		prepared_hold(p);
+	pthread_mutex_unlock(&t->lock);
+	return p;
+}
+
+void prepared_table_fini(struct prepared_table *t)
+{
+	while (!list_is_empty(&t->lru))
+		remove_locked(t, list_entry(t->lru.next, struct prepared, lru));
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		free(t->buckets[i]);
+	pthread_mutex_destroy(&t->lock);
+}
+
+/* ---- a worker's cache ---- */
+
+void prepared_front_init(struct prepared_front *f, struct prepared_table *t)
+{
+	memset(f, 0, sizeof(*f));
+	f->table = t;
+}
+
+void prepared_release(struct prepared_ref *ref)
+{
+	Assert(ref->refs > 0);
+	if (--ref->refs > 0)
+		return;
+	prepared_unref(ref->entry);
+	free(ref);
+}
+
+void prepared_front_fini(struct prepared_front *f)
+{
+	for (unsigned i = 0; i < PREPARED_FRONT_SLOTS; i++) {
+		if (f->slots[i])
+			prepared_release(f->slots[i]);
+	}
+}
+
+static bool ref_serves(const struct prepared_ref *ref, struct bytesview id)
+{
+	const struct prepared *p = ref->entry;
+
+	return (prepared_id_equal(&p->id[CLUSTER_ORIGIN], id) || prepared_id_equal(&p->id[CLUSTER_TARGET], id)) &&
+	       !atomic_load_explicit(&p->is_stale, memory_order_acquire);
+}
+
+/* Asks the table and puts the answer into the slot. */
+static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref **slot, struct bytesview id)
+{
+	struct prepared *p = prepared_find_on(f->table, CLUSTER_ORIGIN, id);
+
+	if (!p)
+		p = prepared_find_on(f->table, CLUSTER_TARGET, id);
+	if (!p)
+		return NULL;
+	if (*slot)
+		prepared_release(*slot);
+	*slot = xmalloc(sizeof(**slot));
+	**slot = (struct prepared_ref){ .entry = p, .refs = 1 };
+	return *slot;
+}
+
+struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id, uint32_t now_s)
+{
+	struct prepared_ref **slot;
+	struct prepared_ref *ref;
+
+	if (unlikely(id.len == 0 || id.len > PREPARED_ID_MAX))
+		return NULL;
+	slot = &f->slots[hash_id(id) % PREPARED_FRONT_SLOTS];
+	ref = *slot;
+	if (unlikely(!ref || !ref_serves(ref, id))) {
+		ref = refill(f, slot, id);
+		if (!ref)
+			return NULL;
+	}
+	ref->refs++;
+	if (unlikely(atomic_load_explicit(&ref->entry->last_used_s, memory_order_relaxed) != now_s))
+		atomic_store_explicit(&ref->entry->last_used_s, now_s, memory_order_relaxed);
+	return ref;
+}

@@ -1,0 +1,105 @@
+/*
+ * prepared.h - the statements that drivers have prepared through us: their
+ * ids on both clusters, their text, how they are routed.
+ *
+ * One table for the process (a driver prepares on one connection and executes
+ * on another), behind one mutex and bounded by count and memory; in front of
+ * it a small direct-mapped cache per worker, so that an EXECUTE costs a hash
+ * and a compare and no lock.
+ *
+ * An entry never changes. When a statement is prepared again and an id has
+ * changed, a new entry replaces the old one, which is marked stale; the
+ * workers' caches see the mark and ask the table again.
+ */
+#ifndef PROXY_PREPARED_H
+#define PROXY_PREPARED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "cql/reader.h"
+#include "proxy/route.h"
+
+/* Cassandra's ids are the 16 bytes of an MD5; Scylla's and Astra's as well. Longer ones are refused at PREPARE. */
+#define PREPARED_ID_MAX 64
+
+struct prepared_id {
+	uint8_t bytes[PREPARED_ID_MAX];
+	uint8_t len;
+};
+
+struct virtual_query;
+
+struct prepared {
+	_Atomic uint32_t refs;
+	_Atomic bool is_stale;        /* replaced or evicted */
+	_Atomic uint32_t last_used_s; /* coarse, for eviction */
+	uint32_t queued_s;            /* guarded by the table's lock */
+	struct prepared_id id[CLUSTER_COUNT]; /* len 0: not prepared on this cluster */
+	char *text;
+	uint32_t text_len;
+	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
+	bool is_qualified;
+	bool results_equal; /* both clusters reported the same result columns */
+	struct verdict verdict;
+	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
+	struct list lru;
+	struct prepared *chain[CLUSTER_COUNT]; /* hash chains by id */
+};
+
+struct prepared_table {
+	pthread_mutex_t lock;
+	struct prepared **buckets[CLUSTER_COUNT]; /* by the id of that cluster */
+	uint32_t bucket_mask;
+	struct list lru;
+	_Atomic uint64_t count;
+	uint64_t memory;
+	uint32_t max_count;
+	uint64_t max_memory;
+};
+
+/* A worker's hold on an entry: counted without atomics, by the cache slot and by the requests in flight. */
+struct prepared_ref {
+	struct prepared *entry;
+	uint32_t refs;
+};
+
+#define PREPARED_FRONT_SLOTS 4096
+
+struct prepared_front {
+	struct prepared_table *table;
+	struct prepared_ref *slots[PREPARED_FRONT_SLOTS];
+};
+
+void prepared_table_init(struct prepared_table *t, uint32_t max_count, uint64_t max_memory);
+void prepared_table_fini(struct prepared_table *t);
+
+/* An entry to be filled, with one reference. `text` and `keyspace` (len 0: none) are copied. */
+struct prepared *prepared_new(struct strview text, struct strview keyspace);
+void prepared_unref(struct prepared *p);
+
+/* The id that drivers get: origin's, else target's. */
+struct bytesview prepared_client_id(const struct prepared *p);
+
+/* Puts a filled entry into the table, in place of one with the same id; takes over the caller's reference. */
+void prepared_insert(struct prepared_table *t, struct prepared *p, uint32_t now_s);
+/* A copy of `p` with another id for one cluster goes in its place (a repair gave it); as prepared_insert(). */
+void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
+			struct bytesview id, uint32_t now_s);
+
+void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
+void prepared_front_fini(struct prepared_front *f);
+
+/* The entry for an id of either cluster, held for the caller until prepared_release(); NULL when it is not known. */
+struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id, uint32_t now_s);
+/* The entry whose id on `cluster` this is; as prepared_find(), always asks the table. */
+struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id);
+void prepared_release(struct prepared_ref *ref);
+
+static inline bool prepared_id_equal(const struct prepared_id *a, struct bytesview b)
+{
+	return a->len == b.len && memcmp(a->bytes, b.p, b.len) == 0;
+}
+
+#endif

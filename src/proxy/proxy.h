@@ -1,0 +1,25 @@
+/*
+ * proxy.h - what the whole process shares. Made by main before the workers
+ * start and outliving them; the workers only read it, except what is atomic or
+ * has a lock of its own.
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include "proxy/cluster.h"
+#include "proxy/metrics.h"
+#include "proxy/prepared.h"
+
+struct proxy {
+	const struct settings *settings;
+	struct cluster clusters[CLUSTER_COUNT];
+	struct prepared_table prepared;
+	struct histogram_bounds bounds[REQUEST_TYPES];
+	_Atomic uint32_t client_count; /* accepted and not yet closed */
+	_Atomic uint64_t next_client;  /* numbers for log lines */
+};
+
+void proxy_init(struct proxy *proxy, const struct settings *settings);
+void proxy_fini(struct proxy *proxy);
+
+#endif

@@ -1,0 +1,394 @@
+/*
+ * repair.c - see repair.h
+ *
+ * Where the PREPARE goes:
+ *
+ *   the statement was prepared     the request's connection is in    PREPARE is sent
+ *   in keyspace K, protocol v5     any                               on it, with the keyspace in the frame
+ *   in K                           K                                 on it
+ *   in none                        none                              on it
+ *   otherwise                                                        on a connection made for it: STARTUP, log-in,
+ *                                                                    USE "K" (if K), PREPARE
+ */
+#include "proxy/repair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proxy/pool.h"
+#include "proxy/reply.h"
+
+enum repair_step {
+	STEP_LOGIN, /* on a connection of its own */
+	STEP_USE,
+	STEP_PREPARE,
+};
+
+struct repair {
+	struct list node; /* on worker->repairs */
+	struct list waiters;
+	struct worker *worker;
+	struct prepared *entry; /* one reference */
+	struct net_address host;
+	struct leg leg;
+	const struct server *via; /* the client's connection that the PREPARE went out on, or NULL */
+	struct server *own; /* the connection made for this repair, or NULL */
+	struct login login;
+	struct credentials credentials;
+	uint8_t cluster;
+	uint8_t version;
+	uint8_t compression; /* of the connection in use */
+	uint8_t step; /* enum repair_step, of what is under way */
+};
+
+static const struct leg_ops repair_leg_ops;
+static const struct login_handler repair_login_handler;
+static const struct server_handler own_server_handler;
+
+static void repair_free(struct repair *r)
+{
+	leg_abandon(&r->leg);
+	if (r->own) {
+		login_abandon(&r->login);
+		server_detach(r->own);
+		server_close(r->own, "the repair is over");
+	}
+	list_remove(&r->node);
+	credentials_wipe(&r->credentials);
+	prepared_unref(r->entry);
+	free(r);
+}
+
+/* Ends the repair; `r` is freed, then every waiter is told. */
+static void conclude(struct repair *r, void (*tell)(struct request_leg *, void *), void *arg)
+{
+	struct list waiters;
+	struct list *node;
+
+	list_init(&waiters);
+	list_splice(&waiters, &r->waiters);
+	repair_free(r);
+	while ((node = list_pop(&waiters)))
+		tell(list_entry(node, struct request_leg, waiting), arg);
+}
+
+static void tell_hopeless(struct request_leg *leg, void *arg)
+{
+	request_leg_hopeless(leg, arg);
+}
+
+static void tell_refused(struct request_leg *leg, void *arg)
+{
+	request_leg_refused(leg, arg);
+}
+
+static void tell_prepared(struct request_leg *leg, void *arg)
+{
+	request_leg_resend(leg, *(const bool *)arg);
+}
+
+static void give_up(struct repair *r, const char *why)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s", why); /* `why` may die with the connection */
+	conclude(r, tell_hopeless, text);
+}
+
+/* ---- the PREPARE ---- */
+
+static void send_prepare(struct repair *r, struct server *s)
+{
+	const struct prepared *p = r->entry;
+	struct writer w;
+	bool sent;
+
+	writer_init(&w);
+	write_long_string(&w, (struct strview){ p->text, p->text_len });
+	if (r->version >= 5) {
+		write_int(&w, p->keyspace ? 0x01 : 0); /* native protocol v5, section 4.1.5: with keyspace */
+		if (p->keyspace)
+			write_cstring(&w, p->keyspace);
+	}
+	r->step = STEP_PREPARE;
+	sent = server_send_body(s, &r->leg, OP_PREPARE, 0, w.data, w.len);
+	writer_free(&w);
+	if (!sent)
+		give_up(r, "no stream id is left for PREPARE");
+}
+
+static void send_use(struct repair *r)
+{
+	const char *keyspace = r->entry->keyspace;
+	struct writer w, text;
+	bool sent;
+
+	writer_init(&text);
+	write_raw(&text, "USE \"", 5);
+	for (const char *p = keyspace; *p; p++) {
+		write_raw(&text, p, 1);
+		if (*p == '"')
+			write_raw(&text, p, 1);
+	}
+	write_byte(&text, '"');
+	writer_init(&w);
+	write_long_string(&w, (struct strview){ (const char *)text.data, text.len });
+	write_short(&w, CL_ONE);
+	if (r->version >= 5)
+		write_int(&w, 0);
+	else
+		write_byte(&w, 0);
+	r->step = STEP_USE;
+	sent = server_send_body(r->own, &r->leg, OP_QUERY, 0, w.data, w.len);
+	writer_free(&w);
+	writer_free(&text);
+	if (!sent)
+		give_up(r, "USE could not be sent");
+}
+
+/* The node has prepared it. When the id is another one than before, the table learns it. */
+static void prepared_again(struct repair *r, const struct frame *f)
+{
+	struct worker *worker = r->worker;
+	struct prepared_message m;
+	uint32_t offset = 0;
+	const char *why;
+	struct plain plain;
+	bool changed;
+
+	if (!plain_open(&plain, &worker->loop, (enum cql_compression)r->compression, f, UINT32_MAX, &why)) {
+		give_up(r, why);
+		return;
+	}
+	if (!message_skip_preamble(plain.data, plain.len, plain.flags, true, &offset, &why) ||
+	    !message_parse_prepared(plain.data, plain.len, offset, f->version, &m, &why) || m.id.len == 0 ||
+	    m.id.len > PREPARED_ID_MAX) {
+		plain_close(&plain);
+		give_up(r, "its answer to PREPARE cannot be read");
+		return;
+	}
+	metric_add(&worker->metrics.prepared_repaired[r->cluster], 1);
+	changed = !prepared_id_equal(&r->entry->id[r->cluster], m.id);
+	if (changed)
+		prepared_change_id(&worker->proxy->prepared, r->entry, (enum cluster_id)r->cluster, m.id,
+				   worker_now_s(worker));
+	plain_close(&plain);
+	conclude(r, tell_prepared, &changed);
+}
+
+static void repair_on_answer(struct leg *leg, struct frame *f)
+{
+	struct repair *r = container_of(leg, struct repair, leg);
+
+	if (f->opcode == OP_ERROR)
+		conclude(r, tell_refused, f);
+	else if (r->step == STEP_USE)
+		send_prepare(r, r->own);
+	else
+		prepared_again(r, f);
+}
+
+/* ---- starting ---- */
+
+static bool is_in_keyspace(const struct prepared *p, const struct server *s)
+{
+	if (s->version >= 5 && p->keyspace)
+		return true;
+	if (!p->keyspace || !s->keyspace)
+		return !p->keyspace && !s->keyspace;
+	return strcmp(p->keyspace, s->keyspace) == 0;
+}
+
+static void open_own(struct repair *r, const struct client *c)
+{
+	const char *why;
+
+	credentials_copy(&r->credentials, &c->credentials[r->cluster]);
+	r->step = STEP_LOGIN;
+	r->own = pool_open_at(r->worker, (enum cluster_id)r->cluster, &r->host, r->version, &own_server_handler, r, &why);
+	if (!r->own)
+		give_up(r, why);
+}
+
+/* Sends the PREPARE for the first waiter's client, on its connection or on one like it. */
+static void begin(struct repair *r)
+{
+	struct request_leg *first = list_entry(r->waiters.next, struct request_leg, waiting);
+	const struct client *c = first->request->client;
+	struct server *s = pool_pick(c, (enum cluster_id)r->cluster);
+
+	if (!s) {
+		give_up(r, "the connection was lost");
+	} else if (is_in_keyspace(r->entry, s)) {
+		r->compression = s->compression;
+		r->via = s;
+		send_prepare(r, s);
+	} else {
+		r->compression = COMPRESSION_NONE;
+		open_own(r, c);
+	}
+}
+
+/* The connection it went out on is lost; other waiters may have theirs still. */
+static void repair_on_lost(struct leg *leg, const char *why)
+{
+	struct repair *r = container_of(leg, struct repair, leg);
+
+	if (r->own) {
+		give_up(r, why);
+		return;
+	}
+	/* Those on the lost connection are told by their own server. */
+	list_for_each_safe(node, tmp, &r->waiters) {
+		struct request_leg *w = list_entry(node, struct request_leg, waiting);
+
+		if (pool_pick(w->request->client, (enum cluster_id)r->cluster) == r->via)
+			list_remove(node);
+	}
+	if (list_is_empty(&r->waiters))
+		repair_free(r);
+	else
+		begin(r);
+}
+
+static const struct leg_ops repair_leg_ops = {
+	.on_answer = repair_on_answer,
+	.on_lost = repair_on_lost,
+};
+
+static struct repair *find_repair(struct worker *worker, const struct prepared *entry, const struct server *s)
+{
+	list_for_each_safe(node, tmp, &worker->repairs) {
+		struct repair *r = list_entry(node, struct repair, node);
+
+		if (r->cluster == s->cluster && net_equal(&r->host, &s->address) && r->version == s->version &&
+		    prepared_id_equal(&r->entry->id[r->cluster], (struct bytesview){ .p = entry->id[s->cluster].bytes,
+										     .len = entry->id[s->cluster].len }))
+			return r;
+	}
+	return NULL;
+}
+
+void repair_start(struct request_leg *leg, struct prepared *entry)
+{
+	const struct client *c = leg->request->client;
+	struct server *s = pool_pick(c, (enum cluster_id)leg->cluster);
+	struct repair *r;
+
+	if (!s) {
+		request_leg_hopeless(leg, "the connection was lost");
+		return;
+	}
+	log_limited(LOG_INFO, "%s at %s has lost a prepared statement, preparing it again: %.*s",
+		    cluster_id_name(s->cluster), s->name, (int)MIN(entry->text_len, 200), entry->text);
+	r = find_repair(c->worker, entry, s);
+	if (r) {
+		list_append(&r->waiters, &leg->waiting);
+		return;
+	}
+	r = xcalloc(1, sizeof(*r));
+	r->worker = c->worker;
+	r->entry = entry;
+	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+	r->cluster = leg->cluster;
+	r->version = s->version;
+	r->host = s->address;
+	leg_init(&r->leg, &repair_leg_ops);
+	list_init(&r->node);
+	list_init(&r->waiters);
+	list_append(&r->waiters, &leg->waiting);
+	list_append(&c->worker->repairs, &r->node);
+	begin(r);
+}
+
+void repair_forget(struct request_leg *leg)
+{
+	/* A repair without waiters ends by itself when its answer comes: the statement is of use all the same. */
+	list_remove(&leg->waiting);
+}
+
+void repairs_drop(struct worker *worker)
+{
+	while (!list_is_empty(&worker->repairs))
+		repair_free(list_entry(worker->repairs.next, struct repair, node));
+}
+
+/* ---- a connection of its own ---- */
+
+static void own_on_open(struct server *server)
+{
+	struct repair *r = server->owner;
+	struct writer w;
+
+	writer_init(&w);
+	login_write_startup(&w, COMPRESSION_NONE);
+	login_init(&r->login, server, &repair_login_handler);
+	login_startup(&r->login, w.data, w.len, COMPRESSION_NONE);
+	writer_free(&w);
+}
+
+static void own_on_closed(struct server *server, const char *why)
+{
+	struct repair *r = server->owner;
+
+	give_up(r, why);
+}
+
+static const struct server_handler own_server_handler = {
+	.on_open = own_on_open,
+	.on_closed = own_on_closed,
+};
+
+static void login_on_authenticate(struct login *login, struct strview class_name)
+{
+	struct repair *r = container_of(login, struct repair, login);
+
+	(void)class_name;
+	if (r->credentials.user)
+		login_with(login, &r->credentials);
+	else
+		give_up(r, "its keyspace needs a connection of its own, and the client's log-in cannot be repeated");
+}
+
+static void login_on_challenge(struct login *login, struct frame *f)
+{
+	(void)f;
+	give_up(container_of(login, struct repair, login), "an unexpected challenge");
+}
+
+static void login_on_ready(struct login *login, struct frame *f)
+{
+	struct repair *r = container_of(login, struct repair, login);
+
+	(void)f;
+	if (r->entry->keyspace && r->version < 5)
+		send_use(r);
+	else
+		send_prepare(r, r->own);
+}
+
+static void login_on_refused(struct login *login, struct frame *f, const struct error_message *error)
+{
+	struct repair *r = container_of(login, struct repair, login);
+	char text[200];
+
+	(void)f;
+	snprintf(text, sizeof(text), "log-in refused: %.*s", error ? (int)MIN(error->text.len, 150) : 0,
+		 error ? error->text.p : "");
+	give_up(r, text);
+}
+
+static void login_on_lost(struct login *login, const char *why)
+{
+	give_up(container_of(login, struct repair, login), why);
+}
+
+static const struct login_handler repair_login_handler = {
+	.on_authenticate = login_on_authenticate,
+	.on_challenge = login_on_challenge,
+	.on_ready = login_on_ready,
+	.on_refused = login_on_refused,
+	.on_lost = login_on_lost,
+};

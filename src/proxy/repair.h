@@ -1,0 +1,28 @@
+/*
+ * repair.h - a node has answered UNPREPARED: the statement is prepared on it
+ * again and the request is sent once more, to that cluster only. The client
+ * notices nothing, and the cluster that did not lose it executes it once.
+ *
+ * One PREPARE is in flight per worker, host and statement; others wait for it.
+ * The PREPARE goes out on a connection in the keyspace the statement was first
+ * prepared in, since ids depend on it: the request's own connection when it is
+ * in that keyspace (or v5 can say the keyspace in the frame), else one that is
+ * opened for it with the credentials that the cluster accepted for this client.
+ */
+#ifndef PROXY_REPAIR_H
+#define PROXY_REPAIR_H
+
+#include "proxy/request.h"
+
+/*
+ * `entry` is the lost statement; the leg is off its server and ends by
+ * request_leg_resend(), request_leg_refused() or request_leg_hopeless(), which
+ * may happen before this returns.
+ */
+void repair_start(struct request_leg *leg, struct prepared *entry);
+/* The request ends meanwhile. Harmless for a leg that does not wait. */
+void repair_forget(struct request_leg *leg);
+/* The worker ends, its clients have gone: frees what is still under way. */
+void repairs_drop(struct worker *worker);
+
+#endif

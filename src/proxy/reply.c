@@ -1,0 +1,300 @@
+/* reply.c - see reply.h */
+#include "proxy/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proxy/supported.h"
+
+/* Of a RESULT its kind, of ROWS also the flags and the column count; of an ERROR its code. */
+#define PEEK_LEN 12
+
+bool paging_mark_read(struct bytesview state, enum cluster_id *cluster)
+{
+	if (state.is_null || state.len < PAGING_MARK_LEN || state.p[state.len - 2] != PAGING_MARK)
+		return false;
+	if (state.p[state.len - 1] >= CLUSTER_COUNT)
+		return false;
+	*cluster = (enum cluster_id)state.p[state.len - 1];
+	return true;
+}
+
+/* ---- a look at an answer ---- */
+
+/*
+ * The first bytes of the body proper, without decompressing more than these.
+ * Returns how many there are; -1 when that needs plain_open().
+ */
+static int peek(enum cql_compression compression, const struct frame *f, uint8_t out[PEEK_LEN])
+{
+	const char *why;
+	uint32_t offset = 0;
+	uint32_t n;
+
+	if (f->flags & FRAME_COMPRESSED) {
+		if (compression != COMPRESSION_LZ4 || (f->flags & ~FRAME_COMPRESSED))
+			return -1;
+		return MAX(compression_peek(compression, f->body, f->length, out, PEEK_LEN, NULL), 0);
+	}
+	if (f->flags && !message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why))
+		return 0;
+	n = MIN(f->length - offset, PEEK_LEN);
+	memcpy(out, f->body + offset, n);
+	return (int)n;
+}
+
+static bool is_interesting(uint8_t opcode, const uint8_t *head, int n)
+{
+	if (n < 0)
+		return true;
+	if (n < 4)
+		return false;
+	if (opcode == OP_ERROR)
+		return get_u32(head) == CQL_ERR_UNPREPARED;
+	switch (get_u32(head)) {
+	case RESULT_ROWS:
+		return n >= 8 && (get_u32(head + 4) & ROWS_HAS_MORE_PAGES);
+	case RESULT_SET_KEYSPACE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+uint32_t reply_result_kind(struct loop *loop, enum cql_compression compression, const struct frame *f)
+{
+	uint8_t head[PEEK_LEN];
+	int n = peek(compression, f, head);
+	uint32_t offset = 0;
+	uint32_t kind = 0;
+	const char *why;
+	struct plain p;
+
+	if (n >= 0)
+		return n >= 4 ? get_u32(head) : 0;
+	if (!plain_open(&p, loop, compression, f, UINT32_MAX, &why))
+		return 0;
+	if (message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why) && p.len - offset >= 4)
+		kind = get_u32(p.data + offset);
+	plain_close(&p);
+	return kind;
+}
+
+/* ---- sending ---- */
+
+static void send_pieces(struct client *c, const struct request *rq, const struct frame *f, uint8_t flags,
+			const struct wire_piece *pieces, unsigned count, uint32_t length)
+{
+	uint8_t head[FRAME_HEAD_LEN];
+
+	frame_head_write(head, true, f->version, flags, rq->stream, f->opcode, length);
+	wire_send(&c->wire, head, pieces, count);
+	client_check_output(c);
+}
+
+static void send_as_it_is(struct request *rq, const struct frame *f)
+{
+	const struct wire_piece piece = { .data = f->body, .len = f->length, .chunk = f->chunk };
+
+	send_pieces(rq->client, rq, f, f->flags, &piece, f->length > 0 ? 1 : 0, f->length);
+}
+
+static void send_edited(struct request *rq, const struct frame *f, const struct plain *p,
+			const struct frame_edit *edits, unsigned count)
+{
+	struct wire_piece pieces[WIRE_MAX_PIECES];
+	uint32_t length;
+	unsigned n = wire_edit(p->data, p->len, p->chunk, edits, count, pieces, &length);
+
+	send_pieces(rq->client, rq, f, p->flags, pieces, n, length);
+}
+
+static void send_rows(struct request *rq, enum cluster_id cluster, const struct frame *f, const struct plain *p,
+		      uint32_t offset)
+{
+	const uint8_t mark[PAGING_MARK_LEN] = { PAGING_MARK, (uint8_t)cluster };
+	struct frame_edit edits[2];
+	struct rows_head rows;
+	uint8_t len[4];
+
+	if (!message_parse_rows_head(p->data, p->len, offset, &rows) || rows.paging_state.is_null) {
+		send_as_it_is(rq, f);
+		return;
+	}
+	put_u32(len, rows.paging_state.len + PAGING_MARK_LEN);
+	edits[0] = (struct frame_edit){ .offset = rows.paging_state_offset, .drop = 4, .len = 4, .with = len };
+	edits[1] = (struct frame_edit){ .offset = rows.paging_state_offset + 4 + rows.paging_state.len,
+					.len = PAGING_MARK_LEN,
+					.with = mark };
+	send_edited(rq, f, p, edits, 2);
+}
+
+static void note_keyspace(struct client *c, const struct plain *p, uint32_t offset)
+{
+	struct reader r = reader_over(p->data + offset, p->len - offset);
+	struct strview name;
+
+	read_int(&r);
+	name = read_string(&r);
+	if (!reader_ok(&r))
+		return;
+	free(c->keyspace);
+	c->keyspace = xstrndup(name.p, name.len);
+}
+
+/* An UNPREPARED that could not be repaired: the client must see the id it knows, or it will not prepare again. */
+static void send_unprepared(struct request *rq, enum cluster_id cluster, const struct frame *f, const struct plain *p,
+			    uint32_t offset)
+{
+	struct prepared_table *table = &rq->client->worker->proxy->prepared;
+	struct error_message error;
+	struct prepared *entry = NULL;
+	struct bytesview id;
+
+	if (message_parse_error(p->data, p->len, offset, &error))
+		entry = prepared_find_on(table, cluster, error.unprepared_id);
+	if (!entry) {
+		send_as_it_is(rq, f);
+		return;
+	}
+	id = prepared_client_id(entry);
+	{
+		const struct frame_edit edit = { .offset = (uint32_t)(error.unprepared_id.p - p->data),
+						 .drop = error.unprepared_id.len,
+						 .len = id.len,
+						 .with = id.p };
+		uint8_t len[2];
+		struct frame_edit edits[2];
+
+		put_u16(len, (uint16_t)id.len);
+		edits[0] = (struct frame_edit){ .offset = edit.offset - 2, .drop = 2, .len = 2, .with = len };
+		edits[1] = edit;
+		send_edited(rq, f, p, edits, 2);
+	}
+	prepared_unref(entry);
+}
+
+static void send_interesting(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	struct client *c = rq->client;
+	uint32_t offset = 0;
+	const char *why;
+	struct plain p;
+
+	if (!plain_open(&p, &c->worker->loop, c->compression, f, UINT32_MAX, &why)) {
+		send_as_it_is(rq, f);
+		return;
+	}
+	if (!message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why) || p.len - offset < 4) {
+		send_as_it_is(rq, f);
+	} else if (f->opcode == OP_ERROR) {
+		if (get_u32(p.data + offset) == CQL_ERR_UNPREPARED)
+			send_unprepared(rq, cluster, f, &p, offset);
+		else
+			send_as_it_is(rq, f);
+	} else if (get_u32(p.data + offset) == RESULT_ROWS) {
+		send_rows(rq, cluster, f, &p, offset);
+	} else {
+		if (get_u32(p.data + offset) == RESULT_SET_KEYSPACE)
+			note_keyspace(c, &p, offset);
+		send_as_it_is(rq, f);
+	}
+	plain_close(&p);
+}
+
+void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	struct client *c = rq->client;
+	uint8_t head[PEEK_LEN];
+
+	if (unlikely(rq->opcode == OP_OPTIONS && f->opcode == OP_SUPPORTED)) {
+		supported_send(c, rq->stream, c->version);
+		return;
+	}
+	if (unlikely(rq->opcode == OP_REGISTER && f->opcode == OP_READY))
+		c->events |= rq->events;
+	if ((f->opcode == OP_RESULT || f->opcode == OP_ERROR) &&
+	    is_interesting(f->opcode, head, peek(c->compression, f, head)))
+		send_interesting(rq, cluster, f);
+	else
+		send_as_it_is(rq, f);
+}
+
+/* ---- PREPARED ---- */
+
+struct opened_prepared {
+	struct plain plain;
+	struct prepared_message message;
+};
+
+static bool open_prepared(struct request *rq, const struct frame *f, struct opened_prepared *o)
+{
+	struct client *c = rq->client;
+	uint32_t offset = 0;
+	const char *why;
+
+	if (!plain_open(&o->plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why))
+		return false;
+	if (message_skip_preamble(o->plain.data, o->plain.len, o->plain.flags, true, &offset, &why) &&
+	    message_parse_prepared(o->plain.data, o->plain.len, offset, f->version, &o->message, &why) &&
+	    o->message.id.len > 0 && o->message.id.len <= PREPARED_ID_MAX)
+		return true;
+	plain_close(&o->plain);
+	return false;
+}
+
+static bool bytes_equal(struct bytesview a, struct bytesview b)
+{
+	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+}
+
+static void enter(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
+{
+	struct client *c = rq->client;
+	struct worker *worker = c->worker;
+	const struct prepared_message *origin = &answers[CLUSTER_ORIGIN].message;
+	const struct prepared_message *target = &answers[CLUSTER_TARGET].message;
+	struct statement_facts facts;
+	struct prepare_message m;
+	struct prepared *entry;
+	struct strview keyspace;
+	uint32_t offset = 0;
+	const char *why;
+
+	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
+	    !message_parse_prepare(rq->data, rq->len, offset, c->version, &m, &why))
+		return;
+	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
+	statement_scan(m.text, &facts);
+	entry = prepared_new(m.text, keyspace);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		memcpy(entry->id[i].bytes, answers[i].message.id.p, answers[i].message.id.len);
+		entry->id[i].len = (uint8_t)answers[i].message.id.len;
+	}
+	entry->is_qualified = facts.is_qualified;
+	entry->verdict = route_statement(worker->settings, &facts, keyspace);
+	entry->results_equal = bytes_equal(origin->result_spec, target->result_spec);
+	if (!bytes_equal(origin->bind_spec, target->bind_spec)) {
+		metric_add(&worker->metrics.bind_mismatches, 1);
+		log_limited(LOG_WARN, "the bind variables of a statement differ between origin and target: %.*s",
+			    (int)MIN(m.text.len, 200), m.text.p);
+	}
+	prepared_insert(&worker->proxy->prepared, entry, worker_now_s(worker));
+}
+
+void reply_note_prepared(struct request *rq, const struct frame answers[CLUSTER_COUNT])
+{
+	struct opened_prepared o[CLUSTER_COUNT];
+	unsigned opened = 0;
+
+	while (opened < CLUSTER_COUNT && open_prepared(rq, &answers[opened], &o[opened]))
+		opened++;
+	if (opened == CLUSTER_COUNT)
+		enter(rq, o);
+	else
+		log_limited(LOG_WARN, "%s answered PREPARE with a result that cannot be read; EXECUTE will be refused",
+			    cluster_id_name((enum cluster_id)opened));
+	while (opened > 0)
+		plain_close(&o[--opened].plain);
+}

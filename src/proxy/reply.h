@@ -1,0 +1,31 @@
+/*
+ * reply.h - from a node's answer to the client's: the stream id, and the few
+ * things in a body that must not pass as they are.
+ *
+ *   paging state    two bytes are appended: a mark and the cluster that made it,
+ *                   since only that cluster can go on with it
+ *   UNPREPARED      carries the id that the client knows
+ *   SET_KEYSPACE    is noted as the client's keyspace
+ *   PREPARED        is entered into the table of prepared statements
+ */
+#ifndef PROXY_REPLY_H
+#define PROXY_REPLY_H
+
+#include "proxy/request.h"
+
+#define PAGING_MARK 0xCF
+#define PAGING_MARK_LEN 2
+
+/* The cluster that a marked paging state belongs to; false for a state without our mark. */
+MUSTCHECK bool paging_mark_read(struct bytesview state, enum cluster_id *cluster);
+
+/* Sends the answer of `cluster` to the client; the request goes on to exist. */
+void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f);
+
+/* Both clusters have prepared the statement: enters it into the table. */
+void reply_note_prepared(struct request *rq, const struct frame answers[CLUSTER_COUNT]);
+
+/* What a RESULT frame is (enum cql_result_kind), 0 when it cannot be told. */
+uint32_t reply_result_kind(struct loop *loop, enum cql_compression compression, const struct frame *f);
+
+#endif

@@ -1,0 +1,705 @@
+/*
+ * request.c - see request.h
+ *
+ * A dual write, `r` of client C, on its dedicated servers O and T:
+ *
+ *   C.streams  r in flight
+ *   C.requests ... -> r
+ *   O.legs[7]  -> r.legs[origin]      sent as stream 7
+ *   T.legs[3]  -> r.legs[target]      sent as stream 3
+ *
+ *   T answers on 3: T.legs[3] free again, r.legs[target] OK, the frame is kept in r
+ *   O answers on 7: O.legs[7] free again, r.legs[origin] OK, merge: origin's
+ *                   answer goes to C on r.stream, r goes back to the slab
+ *
+ * Had the deadline passed between the two: O.legs[7] = ORPHAN, C gets a
+ * WRITE_TIMEOUT, r goes back; O's late answer only frees stream 7.
+ */
+#include "proxy/request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proxy/pool.h"
+#include "proxy/repair.h"
+#include "proxy/reply.h"
+
+/* A statement that is lost again right after it was prepared: something else is wrong. */
+#define MAX_REPAIRS 2
+/* With this share of its ids waiting for answers that never came, a connection is given up. */
+#define ORPHAN_SHARE 2
+
+static const struct leg_ops request_leg_ops;
+
+/* ---- life ---- */
+
+static void mark_stream(struct client *c, int16_t stream)
+{
+	const uint32_t word = (uint32_t)stream / 64;
+
+	if (unlikely(word >= c->stream_words)) {
+		uint32_t words = MAX(2, c->stream_words * 2);
+
+		while (words <= word)
+			words *= 2;
+		c->streams = xrealloc(c->streams, words * sizeof(*c->streams));
+		memset(c->streams + c->stream_words, 0, (words - c->stream_words) * sizeof(*c->streams));
+		c->stream_words = words;
+	}
+	c->streams[word] |= 1ull << ((uint32_t)stream % 64);
+}
+
+/* Bytes that outlive the frame: a reference when they lie in a large chunk, else a copy. */
+static struct chunk *keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t *data, uint32_t len, bool owned,
+				uint8_t **kept)
+{
+	struct chunk *copy;
+
+	if (chunk && (owned || len >= WIRE_REF_MIN)) {
+		*kept = data;
+		return chunk_ref(chunk);
+	}
+	copy = chunk_new(&loop->chunks, len);
+	memcpy(copy->data, data, len);
+	*kept = copy->data;
+	return copy;
+}
+
+struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain)
+{
+	struct loop *loop = &c->worker->loop;
+	struct request *rq = slab_get(&c->worker->requests);
+
+	memset(rq, 0, offsetof(struct request, kept));
+	list_init(&rq->node);
+	timeout_item_init(&rq->timeout);
+	rq->client = c;
+	rq->stream = f->stream;
+	rq->opcode = f->opcode;
+	rq->flags = plain->flags;
+	rq->type = REQUEST_UNTRACKED;
+	rq->len = plain->len;
+	rq->body = keep_bytes(loop, plain->chunk, plain->data, plain->len, plain->owns_chunk, &rq->data);
+	if (unlikely(f->flags & FRAME_COMPRESSED)) {
+		rq->packed = keep_bytes(loop, f->chunk, f->body, f->length, false, &rq->packed_data);
+		rq->packed_len = f->length;
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct request_leg *leg = &rq->legs[i];
+
+		leg_init(&leg->leg, &request_leg_ops);
+		list_init(&leg->waiting);
+		leg->request = rq;
+		leg->cluster = (uint8_t)i;
+		leg->repairs_left = MAX_REPAIRS;
+	}
+	rq->started_ns = loop_now(loop);
+	list_append(&c->requests, &rq->node);
+	mark_stream(c, f->stream);
+	c->in_flight++;
+	c->request_count++;
+	return rq;
+}
+
+static void drop_kept(struct request *rq)
+{
+	if (rq->has_kept && rq->kept.chunk)
+		chunk_unref(rq->kept.chunk);
+	rq->has_kept = false;
+}
+
+/* Frees it; legs that are still out become orphans. */
+static void release(struct request *rq)
+{
+	struct worker *worker = rq->client->worker;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		leg_abandon(&rq->legs[i].leg);
+		repair_forget(&rq->legs[i]);
+	}
+	timeout_stop(&rq->timeout);
+	list_remove(&rq->node);
+	drop_kept(rq);
+	chunk_unref(rq->body);
+	if (rq->packed)
+		chunk_unref(rq->packed);
+	if (rq->prepared)
+		prepared_release(rq->prepared);
+	if (rq->type != REQUEST_UNTRACKED && rq->verdict.to)
+		metric_sub(&worker->metrics.inflight[rq->type], 1);
+	slab_put(&worker->requests, rq);
+}
+
+/* The client has its answer. */
+static void end(struct request *rq)
+{
+	struct client *c = rq->client;
+	struct worker *worker = c->worker;
+	const int16_t stream = rq->stream;
+
+	if (rq->type != REQUEST_UNTRACKED)
+		histogram_observe(&worker->metrics.latency[rq->type], &worker->proxy->bounds[rq->type],
+				  loop_now(&worker->loop) - rq->started_ns);
+	release(rq);
+	client_request_done(c, stream);
+}
+
+void requests_drop(struct client *c)
+{
+	while (!list_is_empty(&c->requests))
+		release(list_entry(c->requests.next, struct request, node));
+	c->in_flight = 0;
+}
+
+/* ---- errors of our own ---- */
+
+static void send_own_error(struct request *rq, struct writer *w)
+{
+	client_send(rq->client, rq->stream, OP_ERROR, 0, w->data, w->len);
+	client_check_output(rq->client);
+}
+
+void request_fail_unsent(struct request *rq, enum cql_error_code code, const char *fmt, ...)
+{
+	char text[512];
+	struct writer w;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	writer_init(&w);
+	if (code == CQL_ERR_UNAVAILABLE)
+		error_write_unavailable(&w, sv_from(text), rq->consistency, 1, 0);
+	else
+		error_write(&w, code, sv_from(text));
+	send_own_error(rq, &w);
+	writer_free(&w);
+	end(rq);
+}
+
+static void fail_with_text(struct request *rq, struct strview text)
+{
+	struct writer w;
+
+	writer_init(&w);
+	switch ((enum request_class)rq->verdict.class) {
+	case CLASS_READ:
+		error_write_read_timeout(&w, text, rq->consistency, 0, 1, false);
+		break;
+	case CLASS_WRITE:
+		error_write_write_timeout(&w, text, rq->consistency, 0, 1,
+					  write_type_name((enum write_type)rq->verdict.write_type), rq->client->version);
+		break;
+	case CLASS_CONTROL:
+		error_write(&w, CQL_ERR_SERVER_ERROR, text);
+		break;
+	}
+	send_own_error(rq, &w);
+	writer_free(&w);
+	end(rq);
+}
+
+void request_fail_sent(struct request *rq, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	fail_with_text(rq, sv_from(text));
+}
+
+static const char *node_name(const struct request *rq, unsigned cluster)
+{
+	const struct server *s = pool_pick(rq->client, (enum cluster_id)cluster);
+
+	return s ? s->name : "(no connection)";
+}
+
+/* Names every cluster that has not answered. */
+static void describe_silence(const struct request *rq, char *text, size_t size)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (rq->legs[i].outcome == OUTCOME_PENDING)
+			n += (size_t)snprintf(text + n, size - n, "%s%s at %s", n ? " and " : "",
+					      cluster_id_name((enum cluster_id)i), node_name(rq, i));
+	}
+}
+
+void request_on_timeout(struct timeout_item *item)
+{
+	struct request *rq = container_of(item, struct request, timeout);
+	struct client *c = rq->client;
+	char silent[2 * (NET_TEXT_MAX + 16)] = "";
+	const struct server *crowded = NULL;
+
+	describe_silence(rq, silent, sizeof(silent));
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct server *s = pool_pick(c, (enum cluster_id)i);
+
+		if (rq->legs[i].outcome != OUTCOME_PENDING)
+			continue;
+		if (rq->type != REQUEST_UNTRACKED)
+			metric_add(&c->worker->metrics.timeouts[i], 1);
+		if (s && s->orphans + 1 > s->max_streams / ORPHAN_SHARE)
+			crowded = s;
+	}
+	request_fail_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
+	if (crowded)
+		client_drain(c, CLOSE_ORPHANS, "%s at %s", cluster_id_name(crowded->cluster), crowded->name);
+}
+
+/* ---- sending ---- */
+
+/* What has to change in the body for one cluster. The bytes put in live in here or in the prepared entry. */
+struct leg_edits {
+	struct frame_edit edits[4];
+	unsigned count;
+	uint8_t id_len[2];
+	uint8_t query_flags;
+	uint8_t paging_len[4];
+};
+
+static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const void *with, uint32_t len)
+{
+	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
+}
+
+static void plan_execute(const struct request *rq, unsigned cluster, struct leg_edits *e)
+{
+	const struct prepared *entry = rq->prepared->entry;
+	const struct prepared_id *id = &entry->id[cluster];
+	const uint32_t old_len = get_u16(rq->data + rq->id_offset - 2);
+
+	if (old_len != id->len) {
+		put_u16(e->id_len, id->len);
+		add_edit(e, rq->id_offset - 2, 2, e->id_len, 2);
+	}
+	if (old_len != id->len || memcmp(rq->data + rq->id_offset, id->bytes, id->len) != 0)
+		add_edit(e, rq->id_offset, old_len, id->bytes, id->len);
+	/* The client holds the columns that origin reported; a node that skips them may only do so when its own are equal. */
+	if (rq->flags_offset && cluster != CLUSTER_ORIGIN && !entry->results_equal) {
+		e->query_flags = rq->data[rq->flags_offset] & (uint8_t)~QUERY_SKIP_METADATA;
+		add_edit(e, rq->flags_offset, 1, &e->query_flags, 1);
+	}
+}
+
+static void plan_edits(const struct request *rq, unsigned cluster, struct leg_edits *e)
+{
+	e->count = 0;
+	if (rq->prepared)
+		plan_execute(rq, cluster, e);
+	if (rq->paging_offset) {
+		const uint32_t len = rq->paging_len - PAGING_MARK_LEN;
+
+		put_u32(e->paging_len, len);
+		add_edit(e, rq->paging_offset, 4, e->paging_len, 4);
+		add_edit(e, rq->paging_offset + 4 + len, PAGING_MARK_LEN, NULL, 0);
+	}
+}
+
+/* Copies the body of a BATCH with the ids of one cluster; ids differ in length only between kinds of servers. */
+static bool send_batch(struct request_leg *leg, struct server *s)
+{
+	struct request *rq = leg->request;
+	struct worker *worker = rq->client->worker;
+	struct batch_message m;
+	struct writer w;
+	uint32_t offset = 0;
+	uint32_t at = 0;
+	const char *why;
+	bool ok;
+
+	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
+	    !message_parse_batch(rq->data, rq->len, offset, rq->client->version, &m, &why))
+		return false;
+	writer_init(&w);
+	offset = m.children_offset;
+	for (unsigned i = 0; i < m.child_count; i++) {
+		struct batch_child child;
+		struct prepared_ref *ref;
+
+		if (!message_batch_child(rq->data, rq->len, &offset, &child))
+			break;
+		if (!child.is_prepared)
+			continue;
+		ref = prepared_find(&worker->prepared, child.id, worker_now_s(worker));
+		if (!ref)
+			continue; /* evicted since the batch was checked: the node will say UNPREPARED */
+		write_raw(&w, rq->data + at, child.id_offset - 2 - at);
+		write_short_bytes(&w, ref->entry->id[leg->cluster].bytes, ref->entry->id[leg->cluster].len);
+		at = child.id_offset + child.id.len;
+		prepared_release(ref);
+	}
+	write_raw(&w, rq->data + at, rq->len - at);
+	ok = server_send_body(s, &leg->leg, rq->opcode, rq->flags, w.data, w.len);
+	writer_free(&w);
+	return ok;
+}
+
+static bool send_leg(struct request_leg *leg)
+{
+	struct request *rq = leg->request;
+	struct server *s = pool_pick(rq->client, (enum cluster_id)leg->cluster);
+	struct leg_edits e;
+
+	if (unlikely(!s || !server_has_room(s)))
+		return false;
+	if (rq->has_prepared_children)
+		return send_batch(leg, s);
+	plan_edits(rq, leg->cluster, &e);
+	if (likely(e.count == 0)) {
+		const bool packed = rq->packed && s->compression == rq->client->compression;
+		const struct wire_piece piece = {
+			.data = packed ? rq->packed_data : rq->data,
+			.len = packed ? rq->packed_len : rq->len,
+			.chunk = packed ? rq->packed : rq->body,
+		};
+
+		return server_send(s, &leg->leg, rq->opcode, rq->flags | (packed ? FRAME_COMPRESSED : 0), &piece,
+				   piece.len > 0 ? 1 : 0, piece.len);
+	} else {
+		struct wire_piece pieces[WIRE_MAX_PIECES];
+		uint32_t length;
+		unsigned n = wire_edit(rq->data, rq->len, rq->body, e.edits, e.count, pieces, &length);
+
+		return server_send(s, &leg->leg, rq->opcode, rq->flags, pieces, n, length);
+	}
+}
+
+/* Every cluster of the verdict has a ready connection with a free stream id; else the request is answered. */
+static bool check_room(struct request *rq)
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct server *s;
+
+		if (!(rq->verdict.to & 1u << i))
+			continue;
+		s = pool_pick(rq->client, (enum cluster_id)i);
+		if (unlikely(!s || s->state != SERVER_READY)) {
+			request_fail_unsent(rq, CQL_ERR_UNAVAILABLE, "no connection to %s; nothing was sent",
+					    cluster_id_name((enum cluster_id)i));
+			return false;
+		}
+		if (unlikely(!server_has_room(s))) {
+			request_fail_unsent(rq, CQL_ERR_OVERLOADED,
+					    "all %u stream ids of the connection to %s at %s are in use; nothing was sent",
+					    s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+void request_start(struct request *rq)
+{
+	struct worker *worker = rq->client->worker;
+
+	if (rq->type != REQUEST_UNTRACKED)
+		metric_add(&worker->metrics.inflight[rq->type], 1);
+	if (!check_room(rq))
+		return;
+	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (rq->verdict.to & 1u << i) {
+			rq->legs[i].outcome = OUTCOME_PENDING;
+			rq->open++;
+		}
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if ((rq->verdict.to & 1u << i) && unlikely(!send_leg(&rq->legs[i]))) {
+			/* Room was there a moment ago, so this is a defect of ours; answer all the same. */
+			request_fail_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
+			return;
+		}
+	}
+}
+
+/* ---- answers ---- */
+
+static void keep_answer(struct request *rq, const struct request_leg *leg, const struct frame *f)
+{
+	struct kept_answer *k = &rq->kept;
+	uint8_t *to = k->small;
+
+	rq->has_kept = true;
+	k->cluster = leg->cluster;
+	k->version = f->version;
+	k->opcode = f->opcode;
+	k->flags = f->flags;
+	k->len = f->length;
+	k->chunk = NULL;
+	if (f->length > SMALL_ANSWER) {
+		k->chunk = chunk_new(&rq->client->worker->loop.chunks, f->length);
+		to = k->chunk->data;
+	}
+	memcpy(to, f->body, f->length);
+}
+
+static struct frame kept_frame(struct request *rq)
+{
+	struct kept_answer *k = &rq->kept;
+
+	return (struct frame){
+		.version = k->version,
+		.is_response = true,
+		.flags = k->flags,
+		.opcode = k->opcode,
+		.stream = rq->stream,
+		.length = k->len,
+		.body = k->chunk ? k->chunk->data : k->small,
+		.chunk = k->len >= WIRE_REF_MIN ? k->chunk : NULL,
+	};
+}
+
+/* The code of an ERROR frame, 0 (SERVER_ERROR) when it cannot be read; its text and id point into `plain`. */
+static uint32_t open_error(struct request *rq, const struct frame *f, struct plain *plain, struct error_message *out)
+{
+	struct client *c = rq->client;
+	uint32_t offset = 0;
+	const char *why;
+
+	*out = (struct error_message){ .text = SV("an error that cannot be read") };
+	if (!plain_open(plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why)) {
+		*plain = (struct plain){ 0 };
+		return 0;
+	}
+	if (message_skip_preamble(plain->data, plain->len, plain->flags, true, &offset, &why) &&
+	    message_parse_error(plain->data, plain->len, offset, out))
+		return out->code;
+	return 0;
+}
+
+static void count_failure(struct request *rq)
+{
+	struct metrics *m = &rq->client->worker->metrics;
+	const bool origin = rq->legs[CLUSTER_ORIGIN].outcome == OUTCOME_ERROR;
+	const bool target = rq->legs[CLUSTER_TARGET].outcome == OUTCOME_ERROR;
+
+	if (rq->type == REQUEST_UNTRACKED || (!origin && !target))
+		return;
+	if (rq->verdict.to == TO_BOTH)
+		metric_add(&m->failed_writes[origin && target ? FAILED_ON_BOTH :
+					     origin	      ? FAILED_ON_ORIGIN :
+								FAILED_ON_TARGET],
+			   1);
+	else
+		metric_add(&m->failed_reads[origin ? CLUSTER_ORIGIN : CLUSTER_TARGET], 1);
+}
+
+/* One cluster has applied the write, the other one refused it in a way that drivers take for "send it again". */
+static void answer_write_timeout(struct request *rq, const struct frame *failed, enum cluster_id cluster)
+{
+	struct error_message error;
+	struct plain plain;
+	char text[512];
+
+	open_error(rq, failed, &plain, &error);
+	snprintf(text, sizeof(text),
+		 "applied on %s, but %s at %s answered %s: %.*s", cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN),
+		 cluster_id_name(cluster), node_name(rq, cluster), cql_error_name(error.code),
+		 (int)MIN(error.text.len, 300), error.text.p);
+	plain_close(&plain);
+	fail_with_text(rq, sv_from(text));
+}
+
+/* Both legs have ended; `f` is the answer that came last, of `leg`. */
+static void answer_merged(struct request *rq, struct request_leg *leg, struct frame *f)
+{
+	struct frame answers[CLUSTER_COUNT];
+	enum leg_outcome outcome[CLUSTER_COUNT];
+	uint32_t code[CLUSTER_COUNT];
+	enum merge_choice choice;
+
+	answers[leg->cluster] = *f;
+	answers[rq->kept.cluster] = kept_frame(rq);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		outcome[i] = (enum leg_outcome)rq->legs[i].outcome;
+		code[i] = rq->legs[i].error_code;
+	}
+	choice = merge_choose(&rq->verdict, rq->opcode == OP_PREPARE,
+			      rq->client->worker->settings->profile == PROFILE_ZDM, outcome, code);
+	if (unlikely(choice == MERGE_WRITE_TIMEOUT)) {
+		enum cluster_id failed = outcome[CLUSTER_ORIGIN] == OUTCOME_ERROR ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+
+		answer_write_timeout(rq, &answers[failed], failed);
+		return;
+	}
+	if (unlikely(rq->opcode == OP_PREPARE) && outcome[CLUSTER_ORIGIN] == OUTCOME_OK &&
+	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
+		reply_note_prepared(rq, answers);
+	reply_send(rq, (enum cluster_id)choice, &answers[choice]);
+	end(rq);
+}
+
+/* The leg has its final answer. */
+static void leg_ended(struct request_leg *leg, struct frame *f)
+{
+	struct request *rq = leg->request;
+
+	if (--rq->open > 0) {
+		keep_answer(rq, leg, f);
+		return;
+	}
+	count_failure(rq);
+	if (rq->has_kept) {
+		answer_merged(rq, leg, f);
+		return;
+	}
+	reply_send(rq, (enum cluster_id)leg->cluster, f);
+	end(rq);
+}
+
+/* An UNPREPARED that the proxy can mend; true when that was begun. */
+static bool try_repair(struct request_leg *leg, struct bytesview id)
+{
+	struct request *rq = leg->request;
+	struct prepared_table *table = &rq->client->worker->proxy->prepared;
+	struct prepared *entry;
+
+	if ((rq->opcode != OP_EXECUTE && rq->opcode != OP_BATCH) || leg->repairs_left == 0)
+		return false;
+	if (rq->opcode == OP_EXECUTE) {
+		entry = rq->prepared->entry;
+		atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+	} else {
+		entry = prepared_find_on(table, (enum cluster_id)leg->cluster, id);
+		if (!entry)
+			return false;
+	}
+	leg->repairs_left--;
+	repair_start(leg, entry);
+	prepared_unref(entry);
+	return true;
+}
+
+static void on_error(struct request_leg *leg, struct frame *f)
+{
+	struct request *rq = leg->request;
+	struct error_message error;
+	struct plain plain;
+
+	leg->error_code = open_error(rq, f, &plain, &error);
+	leg->outcome = OUTCOME_ERROR;
+	if (leg->error_code == CQL_ERR_UNPREPARED) {
+		leg->outcome = OUTCOME_PENDING;
+		if (try_repair(leg, error.unprepared_id)) {
+			plain_close(&plain);
+			return;
+		}
+		leg->outcome = OUTCOME_ERROR;
+	}
+	plain_close(&plain);
+	leg_ended(leg, f);
+}
+
+/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
+static void note_server_keyspace(struct request_leg *leg, struct server *s, const struct frame *f)
+{
+	struct client *c = leg->request->client;
+	uint32_t offset = 0;
+	struct plain plain;
+	const char *why;
+
+	if (reply_result_kind(&c->worker->loop, c->compression, f) != RESULT_SET_KEYSPACE ||
+	    !plain_open(&plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why))
+		return;
+	if (message_skip_preamble(plain.data, plain.len, plain.flags, true, &offset, &why)) {
+		struct reader r = reader_over(plain.data + offset, plain.len - offset);
+		struct strview name;
+
+		read_int(&r);
+		name = read_string(&r);
+		if (reader_ok(&r)) {
+			free(s->keyspace);
+			s->keyspace = xstrndup(name.p, name.len);
+		}
+	}
+	plain_close(&plain);
+}
+
+static void request_leg_on_answer(struct leg *l, struct frame *f)
+{
+	struct request_leg *leg = container_of(l, struct request_leg, leg);
+	struct request *rq = leg->request;
+
+	Assert(leg->outcome == OUTCOME_PENDING);
+	if (unlikely(f->opcode == OP_ERROR)) {
+		on_error(leg, f);
+		return;
+	}
+	leg->outcome = OUTCOME_OK;
+	if (unlikely(f->opcode == OP_RESULT && rq->opcode == OP_QUERY && rq->verdict.class != CLASS_READ)) {
+		struct server *s = pool_pick(rq->client, (enum cluster_id)leg->cluster);
+
+		if (s)
+			note_server_keyspace(leg, s, f);
+	}
+	leg_ended(leg, f);
+}
+
+static void request_leg_on_lost(struct leg *l, const char *why)
+{
+	struct request_leg *leg = container_of(l, struct request_leg, leg);
+	struct request *rq = leg->request;
+
+	request_fail_sent(rq, "the connection to %s at %s was lost before it answered: %s",
+			  cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
+}
+
+static const struct leg_ops request_leg_ops = {
+	.on_answer = request_leg_on_answer,
+	.on_lost = request_leg_on_lost,
+};
+
+void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why)
+{
+	list_for_each_safe(pos, tmp, &c->requests) {
+		struct request *rq = list_entry(pos, struct request, node);
+
+		if (rq->legs[cluster].outcome == OUTCOME_PENDING)
+			request_fail_sent(rq, "the connection to %s at %s was lost before it answered: %s",
+					  cluster_id_name(cluster), node, why);
+	}
+}
+
+/* ---- repairs ---- */
+
+void request_leg_resend(struct request_leg *leg, bool changed)
+{
+	struct request *rq = leg->request;
+	struct worker *worker = rq->client->worker;
+
+	if (changed && rq->prepared) {
+		struct prepared_ref *ref =
+			prepared_find(&worker->prepared, prepared_client_id(rq->prepared->entry), worker_now_s(worker));
+
+		if (ref) {
+			prepared_release(rq->prepared);
+			rq->prepared = ref;
+		}
+	}
+	if (!send_leg(leg))
+		request_leg_hopeless(leg, "the connection has no room to send the request again");
+}
+
+void request_leg_refused(struct request_leg *leg, struct frame *f)
+{
+	leg->repairs_left = 0;
+	on_error(leg, f);
+}
+
+void request_leg_hopeless(struct request_leg *leg, const char *why)
+{
+	struct request *rq = leg->request;
+
+	request_fail_sent(rq, "%s at %s had lost the prepared statement, and preparing it again failed: %s",
+			  cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
+}

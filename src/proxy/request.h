@@ -1,0 +1,114 @@
+/*
+ * request.h - one request of a driver on its way: its legs, its deadline, its
+ * body (kept until the last leg has ended, so that a leg can be sent again)
+ * and the first of two answers.
+ *
+ *   request_new -> fields filled by dispatch -> request_start
+ *      leg:  PENDING --answer--> OK | ERROR
+ *               |  ^--repaired--
+ *               '--UNPREPARED--> waiting for a repair (repair.h)
+ *   all legs ended -> merge -> answer to the client -> freed
+ *   deadline, lost connection -> an error of ours -> freed
+ */
+#ifndef PROXY_REQUEST_H
+#define PROXY_REQUEST_H
+
+#include "cql/message.h"
+#include "proxy/client.h"
+#include "proxy/merge.h"
+#include "proxy/plain.h"
+
+/* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
+#define SMALL_ANSWER 64
+
+struct request;
+struct repair;
+
+struct request_leg {
+	struct leg leg;
+	struct request *request;
+	struct list waiting; /* on a repair's list */
+	uint8_t cluster;     /* enum cluster_id */
+	uint8_t outcome;     /* enum leg_outcome */
+	uint16_t repairs_left;
+	uint32_t error_code;
+};
+
+/* The first of two answers, until the second one comes. */
+struct kept_answer {
+	uint8_t cluster;
+	uint8_t version;
+	uint8_t opcode;
+	uint8_t flags;
+	uint32_t len;
+	struct chunk *chunk; /* NULL: in `small` */
+	uint8_t small[SMALL_ANSWER];
+};
+
+struct request {
+	struct list node; /* on client->requests */
+	struct client *client;
+	struct timeout_item timeout;
+	uint64_t started_ns;
+	struct request_leg legs[CLUSTER_COUNT];
+	struct verdict verdict;
+	int16_t stream;
+	uint8_t opcode;
+	uint8_t type;  /* enum request_type */
+	uint8_t open;  /* legs without an outcome yet */
+	uint8_t flags; /* of the frame, without FRAME_COMPRESSED */
+	bool has_kept;
+	uint16_t consistency;
+	/* The body, plain, and as it came when that was compressed. */
+	struct chunk *body;
+	uint8_t *data;
+	uint32_t len;
+	struct chunk *packed;
+	uint8_t *packed_data;
+	uint32_t packed_len;
+	/* Where in the body what may have to change lies; 0: not there. */
+	uint32_t id_offset;      /* EXECUTE: of the prepared id */
+	uint32_t flags_offset;   /* EXECUTE in v3 and v4 with SKIP_METADATA: of the flags byte */
+	uint32_t paging_offset;  /* QUERY, EXECUTE: of the [bytes] of a paging state that carries our mark */
+	uint32_t paging_len;
+	struct prepared_ref *prepared; /* EXECUTE */
+	bool has_prepared_children;    /* BATCH */
+	uint8_t events;                /* REGISTER: enum event_kind bits */
+	struct kept_answer kept;
+};
+
+/* A request for this frame, on the client's list, its stream id taken. `plain` is its body. */
+struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain);
+
+/*
+ * Sends the legs that the verdict names, or answers an error when one of them
+ * cannot be sent now: then none is. May end the request.
+ */
+void request_start(struct request *rq);
+
+/* Answers from the worker's own thread, for requests that need no cluster; ends the request. */
+void request_fail_unsent(struct request *rq, enum cql_error_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/*
+ * The error for a request of which something was sent and whose outcome is not
+ * known: READ_TIMEOUT, WRITE_TIMEOUT or SERVER_ERROR by its class (see
+ * docs/protocol.md, "Errors of our own"). Ends the request, late answers are
+ * swallowed.
+ */
+void request_fail_sent(struct request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* For worker->request_timeouts. */
+void request_on_timeout(struct timeout_item *item);
+/* The client ends: its requests end without an answer. */
+void requests_drop(struct client *c);
+/* A connection of the client was lost: requests that would send on it once a repair is done are answered. */
+void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why);
+
+/* ---- for repair.c ---- */
+
+/* The statement is prepared again: sends the leg once more. `changed` says that its id is another one now. */
+void request_leg_resend(struct request_leg *leg, bool changed);
+/* It could not be prepared: the leg ends with this ERROR frame of the node, or with a text of ours. */
+void request_leg_refused(struct request_leg *leg, struct frame *f);
+void request_leg_hopeless(struct request_leg *leg, const char *why);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * route.h - the built-in routing: which cluster or clusters get a statement,
+ * and whose answer the client sees.
+ *
+ *   system.local, system.peers, system.peers_v2   answered by us
+ *   reads of other system keyspaces, LIST, DESCRIBE   the system-queries cluster
+ *   other SELECTs                                     the primary
+ *   everything else, and what is not understood       both, as a write
+ */
+#ifndef PROXY_ROUTE_H
+#define PROXY_ROUTE_H
+
+#include "cql/statement.h"
+#include "proxy/settings.h"
+
+#define TO_ORIGIN (1u << CLUSTER_ORIGIN)
+#define TO_TARGET (1u << CLUSTER_TARGET)
+#define TO_BOTH (TO_ORIGIN | TO_TARGET)
+
+/* What a request is, as far as the errors that we make for it depend on it (see request_fail_sent()). */
+enum request_class {
+	CLASS_READ,
+	CLASS_WRITE,   /* and what is not understood */
+	CLASS_CONTROL, /* PREPARE, USE, REGISTER, OPTIONS: may be repeated without harm */
+};
+
+/* The [string] write type of a WRITE_TIMEOUT. */
+enum write_type {
+	WRITE_SIMPLE,
+	WRITE_BATCH,
+	WRITE_UNLOGGED_BATCH,
+	WRITE_COUNTER,
+	WRITE_CAS,
+};
+const char *write_type_name(enum write_type type);
+
+struct verdict {
+	uint8_t to;          /* TO_* bits; 0: answered by us (system tables) */
+	uint8_t answer_from; /* enum cluster_id: whose answer wins when both agree */
+	uint8_t class;       /* enum request_class */
+	uint8_t write_type;  /* enum write_type */
+};
+
+/* `keyspace` is the one that unqualified names mean: the request's (v5) or the connection's; len 0 for none. */
+struct verdict route_statement(const struct settings *settings, const struct statement_facts *facts,
+			       struct strview keyspace);
+
+/* The verdict for everything that always goes to both: BATCH, PREPARE, REGISTER ... */
+struct verdict route_both(const struct settings *settings, enum request_class class, enum write_type type);
+
+#endif

@@ -1,0 +1,299 @@
+/* server.c - see server.h */
+#include "proxy/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* Most connections never have more requests in flight. */
+#define INITIAL_IDS 64
+
+static const struct wire_handler server_wire_handler;
+
+/* Which state may follow which; a move that is not here is a defect of ours. */
+static const uint8_t allowed_next[] = {
+	[SERVER_CONNECTING] = 1 << SERVER_LOGIN | 1 << SERVER_CLOSED,
+	[SERVER_LOGIN] = 1 << SERVER_READY | 1 << SERVER_CLOSED,
+	[SERVER_READY] = 1 << SERVER_CLOSED,
+	[SERVER_CLOSED] = 0,
+};
+
+static void set_state(struct server *s, enum server_state next)
+{
+	Assert(allowed_next[s->state] & 1 << next);
+	s->state = (uint8_t)next;
+}
+
+static void release(struct loop_deferred *d)
+{
+	struct server *s = container_of(d, struct server, deferred);
+
+	free(s->legs);
+	free(s->free_ids);
+	free(s->keyspace);
+	free(s);
+}
+
+struct server *server_open(const struct server_options *o, const char **why)
+{
+	struct server *s = xcalloc(1, sizeof(*s));
+
+	wire_init(&s->wire, o->loop, &server_wire_handler, o->max_frame);
+	s->handler = o->handler;
+	s->owner = o->owner;
+	s->cluster = (uint8_t)o->cluster;
+	s->version = o->version;
+	s->max_streams = MIN(o->max_streams, SERVER_MAX_STREAMS);
+	s->address = o->address;
+	net_format(&o->address, s->name);
+	s->state = SERVER_CONNECTING;
+	if (!sbuf_connect(&s->wire.sb, &o->address, o->tls, o->server_name, why)) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void ignore_server(struct server *s)
+{
+	(void)s;
+}
+
+static void ignore_end(struct server *s, const char *why)
+{
+	(void)s;
+	(void)why;
+}
+
+void server_detach(struct server *s)
+{
+	static const struct server_handler nobody = { .on_open = ignore_server, .on_closed = ignore_end };
+
+	s->handler = &nobody;
+	s->owner = NULL;
+}
+
+void server_set_ready(struct server *s)
+{
+	set_state(s, SERVER_READY);
+}
+
+/* ---- stream ids ---- */
+
+static void grow_ids(struct server *s)
+{
+	uint32_t cap = s->legs_cap ? s->legs_cap * 2 : INITIAL_IDS;
+
+	cap = MIN(cap, s->max_streams);
+	s->legs = xrealloc(s->legs, cap * sizeof(*s->legs));
+	s->free_ids = xrealloc(s->free_ids, cap * sizeof(*s->free_ids));
+	memset(s->legs + s->legs_cap, 0, (cap - s->legs_cap) * sizeof(*s->legs));
+	s->legs_cap = cap;
+}
+
+static inline bool take_id(struct server *s, struct leg *leg)
+{
+	uint32_t id;
+
+	if (s->free_count > 0) {
+		id = s->free_ids[--s->free_count];
+	} else {
+		if (unlikely(s->next_id >= s->max_streams))
+			return false;
+		if (unlikely(s->next_id == s->legs_cap))
+			grow_ids(s);
+		id = s->next_id++;
+	}
+	Assert(s->legs[id] == NULL);
+	s->legs[id] = leg;
+	s->in_flight++;
+	leg->server = s;
+	leg->stream = (uint16_t)id;
+	return true;
+}
+
+static inline void give_id(struct server *s, uint32_t id)
+{
+	s->legs[id] = NULL;
+	s->free_ids[s->free_count++] = (uint16_t)id;
+	s->in_flight--;
+}
+
+void leg_abandon(struct leg *leg)
+{
+	struct server *s = leg->server;
+
+	if (!s)
+		return;
+	Assert(s->legs[leg->stream] == leg);
+	s->legs[leg->stream] = LEG_ORPHAN;
+	s->orphans++;
+	leg->server = NULL;
+}
+
+bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const struct wire_piece *pieces,
+		 unsigned count, uint32_t length)
+{
+	uint8_t head[FRAME_HEAD_LEN];
+
+	Assert(!leg_is_out(leg));
+	if (unlikely(!wire_is_writable(&s->wire) || !take_id(s, leg)))
+		return false;
+	frame_head_write(head, false, s->version, flags, (int16_t)leg->stream, opcode, length);
+	wire_send(&s->wire, head, pieces, count);
+	return true;
+}
+
+bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
+		      uint32_t length)
+{
+	const struct wire_piece piece = { .data = body, .len = length };
+
+	return server_send(s, leg, opcode, flags, &piece, length > 0 ? 1 : 0, length);
+}
+
+/* ---- the end ---- */
+
+/* Tells every leg that no answer will come. A leg may close this server again or abandon others meanwhile. */
+static void lose_legs(struct server *s, const char *why)
+{
+	for (uint32_t id = 0; id < s->next_id; id++) {
+		struct leg *leg = s->legs[id];
+
+		s->legs[id] = NULL;
+		if (!leg || leg == LEG_ORPHAN)
+			continue;
+		leg->server = NULL;
+		leg->ops->on_lost(leg, why);
+	}
+}
+
+static void end(struct server *s, const char *why)
+{
+	struct loop *loop = s->wire.sb.loop;
+
+	set_state(s, SERVER_CLOSED);
+	wire_close(&s->wire);
+	loop_defer(loop, &s->deferred, release);
+	lose_legs(s, why);
+}
+
+void server_close(struct server *s, const char *why)
+{
+	if (s->state != SERVER_CLOSED)
+		end(s, why);
+}
+
+static void lost(struct server *s, const char *why)
+{
+	if (s->state == SERVER_CLOSED)
+		return;
+	end(s, why);
+	s->handler->on_closed(s, why);
+}
+
+/* ---- from the wire ---- */
+
+static void on_open(struct wire *w)
+{
+	struct server *s = container_of(w, struct server, wire);
+
+	set_state(s, SERVER_LOGIN);
+	s->handler->on_open(s);
+}
+
+/* v5: everything behind READY or AUTHENTICATE is in segments, in both directions (native protocol v5, section 2). */
+static void switch_framing(struct server *s)
+{
+	enum wire_framing framing = s->compression == COMPRESSION_LZ4 ? WIRE_SEGMENTS_LZ4 : WIRE_SEGMENTS;
+
+	s->switched = true;
+	wire_set_in_framing(&s->wire, framing);
+	wire_set_out_framing(&s->wire, framing);
+}
+
+static void on_frame(struct wire *w, struct frame *f)
+{
+	struct server *s = container_of(w, struct server, wire);
+	struct leg *leg;
+
+	if (unlikely(f->opcode == OP_EVENT)) {
+		if (s->handler->on_event)
+			s->handler->on_event(s, f);
+		return;
+	}
+	/* A frame with a compressed flag inside a segment: known from some drivers' servers, the body is plain. */
+	if (s->switched)
+		f->flags &= (uint8_t)~FRAME_COMPRESSED;
+	if (unlikely(f->stream < 0 || (uint32_t)f->stream >= s->next_id || !s->legs[f->stream])) {
+		log_limited(LOG_WARN, "%s %s: answer %s on stream %d, which no request waits for",
+			    cluster_id_name(s->cluster), s->name, cql_opcode_name(f->opcode), f->stream);
+		return;
+	}
+	leg = s->legs[f->stream];
+	give_id(s, (uint32_t)f->stream);
+	if (unlikely(leg == LEG_ORPHAN)) {
+		s->orphans--;
+		return;
+	}
+	if (unlikely(s->version >= 5 && !s->switched && f->version >= 5) &&
+	    (f->opcode == OP_READY || f->opcode == OP_AUTHENTICATE))
+		switch_framing(s);
+	leg->server = NULL;
+	leg->ops->on_answer(leg, f);
+}
+
+static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
+{
+	struct server *s = container_of(w, struct server, wire);
+	char why[128];
+
+	switch (bad) {
+	case WIRE_BAD_VERSION:
+		s->foreign_version = f->version;
+		snprintf(why, sizeof(why), "sent a frame of the unknown protocol version %u", f->version);
+		break;
+	case WIRE_BAD_DIRECTION:
+		snprintf(why, sizeof(why), "sent a request (opcode 0x%02x) instead of an answer", f->opcode);
+		break;
+	case WIRE_BAD_OPCODE:
+		snprintf(why, sizeof(why), "sent a frame of the unknown opcode 0x%02x", f->opcode);
+		break;
+	case WIRE_BAD_LENGTH:
+		snprintf(why, sizeof(why), "announced a body of %u bytes, more than max_frame_size (%u)", f->length,
+			 w->max_frame);
+		break;
+	case WIRE_BAD_SEGMENT:
+		snprintf(why, sizeof(why), "sent a damaged segment (checksum or lz4)");
+		break;
+	case WIRE_BAD_MEMORY:
+		snprintf(why, sizeof(why), "out of memory for an answer of %u bytes", f->length);
+		break;
+	}
+	log_warn("%s %s: %s: connection closed", cluster_id_name(s->cluster), s->name, why);
+	lost(s, why);
+}
+
+static void on_progress(struct wire *w)
+{
+	struct server *s = container_of(w, struct server, wire);
+
+	if (s->handler->on_progress)
+		s->handler->on_progress(s);
+}
+
+static void on_closed(struct wire *w, const char *why)
+{
+	lost(container_of(w, struct server, wire), why);
+}
+
+static const struct wire_handler server_wire_handler = {
+	.expects_requests = false,
+	.on_open = on_open,
+	.on_frame = on_frame,
+	.on_bad = on_bad,
+	.on_progress = on_progress,
+	.on_closed = on_closed,
+};

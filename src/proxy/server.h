@@ -1,0 +1,108 @@
+/*
+ * server.h - one connection to one node: its socket, its stream ids and the
+ * legs that wait for answers on them. It knows no client.
+ *
+ *   server_open() -> CONNECTING -> (on_open) LOGIN -> server_set_ready() READY
+ *                         \-------------\---------------------\----> CLOSED
+ *
+ * Belongs to one loop. Allocated by server_open(), freed by itself at the end
+ * of the turn in which it was closed.
+ */
+#ifndef PROXY_SERVER_H
+#define PROXY_SERVER_H
+
+#include "proxy/leg.h"
+#include "proxy/settings.h"
+#include "proxy/wire.h"
+
+/* Marks a stream id whose leg was abandoned: its answer is still to come. */
+#define LEG_ORPHAN ((struct leg *)1)
+/* The most stream ids of a connection (native protocol v5, section 2.3: non-negative 16 bit). */
+#define SERVER_MAX_STREAMS 32768
+
+enum server_state {
+	SERVER_CONNECTING, /* TCP or TLS under way; frames may be queued */
+	SERVER_LOGIN,      /* connected; STARTUP and authentication */
+	SERVER_READY,      /* requests may be sent */
+	SERVER_CLOSED,     /* freed at the end of the turn */
+};
+
+struct server;
+
+struct server_handler {
+	/* The socket is connected, TLS included; log-in may begin. */
+	void (*on_open)(struct server *server);
+	/* An EVENT frame. May be NULL. */
+	void (*on_event)(struct server *server, struct frame *f);
+	/* The connection is over; every leg has had its on_lost() before. Not called by server_close(). */
+	void (*on_closed)(struct server *server, const char *why);
+	/* Queued output has left. May be NULL. */
+	void (*on_progress)(struct server *server);
+};
+
+struct server_options {
+	struct loop *loop;
+	enum cluster_id cluster;
+	struct net_address address;
+	struct tls_context *tls; /* NULL: plain */
+	const char *server_name; /* for TLS, see tls_new(); copied by OpenSSL */
+	uint8_t version;         /* of every frame that is sent */
+	uint32_t max_frame;
+	uint32_t max_streams;
+	const struct server_handler *handler;
+	void *owner;
+};
+
+struct server {
+	struct wire wire;
+	const struct server_handler *handler;
+	void *owner;
+	struct leg **legs; /* by stream id */
+	uint16_t *free_ids; /* a stack */
+	uint32_t legs_cap;
+	uint32_t free_count;
+	uint32_t next_id; /* ids from here to max_streams were never used */
+	uint32_t max_streams;
+	uint32_t in_flight; /* ids taken, orphans included */
+	uint32_t orphans;
+	uint8_t state;     /* enum server_state, set by set_state() only */
+	uint8_t cluster;   /* enum cluster_id */
+	uint8_t version;
+	uint8_t compression; /* enum cql_compression, of this connection */
+	char *keyspace;      /* that USE has set on this connection, NULL before; owned */
+	bool switched;       /* v5: the frames are in segments now */
+	uint8_t foreign_version; /* of the frame that ended the connection, when we do not know that version; else 0 */
+	struct loop_deferred deferred;
+	struct net_address address;
+	char name[NET_TEXT_MAX]; /* address and port, for messages */
+};
+
+/* Starts to connect. NULL when that fails at once; *why is then the reason. */
+struct server *server_open(const struct server_options *options, const char **why);
+/* Ends the connection. Legs still out get on_lost(why); on_closed() is not called. */
+void server_close(struct server *server, const char *why);
+
+/* The owner goes away: its handler is called no more. The connection itself is then closed, or handed on. */
+void server_detach(struct server *server);
+
+/* Log-in is over: requests may follow. */
+void server_set_ready(struct server *server);
+
+/* True when one more frame can be sent: connected, ready, and a stream id is left. */
+static inline bool server_has_room(const struct server *s)
+{
+	return s->state == SERVER_READY && (s->free_count > 0 || s->next_id < s->max_streams);
+}
+
+/*
+ * Sends one frame and ties the leg to its answer. The pieces together are
+ * `length` bytes; FRAME_COMPRESSED in `flags` says that they are compressed as
+ * this connection has it. False when no stream id is left or the connection
+ * has ended; then nothing was sent.
+ */
+MUSTCHECK bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags,
+			   const struct wire_piece *pieces, unsigned count, uint32_t length);
+MUSTCHECK bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
+				uint32_t length);
+
+#endif

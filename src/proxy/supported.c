@@ -1,0 +1,65 @@
+/* supported.c - see supported.h */
+#include "proxy/supported.h"
+
+#include <stdio.h>
+
+/* PROTOCOL_VERSIONS as Cassandra writes them: "3/v3", "4/v4", "5/v5". */
+static void write_versions(struct writer *w, const struct settings *settings, uint8_t highest)
+{
+	uint16_t count = 0;
+
+	for (unsigned v = FRAME_VERSION_MIN; v <= highest; v++)
+		count = (uint16_t)(count + !(settings->blocked_versions >> v & 1));
+	write_cstring(w, "PROTOCOL_VERSIONS");
+	write_short(w, count);
+	for (unsigned v = FRAME_VERSION_MIN; v <= highest; v++) {
+		char text[16];
+
+		if (settings->blocked_versions >> v & 1)
+			continue;
+		snprintf(text, sizeof(text), "%u/v%u", v, v);
+		write_cstring(w, text);
+	}
+}
+
+static void write_body(struct writer *w, const struct settings *settings, uint8_t highest, const struct topology *origin,
+		       const struct topology *target)
+{
+	const bool snappy = origin->offers_snappy && target->offers_snappy;
+	const bool lz4 = origin->offers_lz4 && target->offers_lz4;
+
+	write_short(w, 3);
+	write_versions(w, settings, highest);
+	write_cstring(w, "COMPRESSION");
+	write_short(w, (uint16_t)(snappy + lz4));
+	if (snappy)
+		write_cstring(w, "snappy");
+	if (lz4)
+		write_cstring(w, "lz4");
+	write_cstring(w, "CQL_VERSION");
+	write_short(w, 1);
+	write_cstring(w, origin->cql_version ? origin->cql_version : "3.4.5");
+}
+
+void supported_send(struct client *c, int16_t stream, uint8_t version)
+{
+	struct cluster *clusters = c->worker->proxy->clusters;
+	struct topology *origin = cluster_topology(&clusters[CLUSTER_ORIGIN]);
+	struct topology *target = cluster_topology(&clusters[CLUSTER_TARGET]);
+	uint8_t head[FRAME_HEAD_LEN];
+	struct writer w;
+
+	if (!origin || !target) { /* the listener opens after both are known */
+		client_close(c, CLOSE_HANDSHAKE, "the clusters are not known yet");
+	} else {
+		writer_init(&w);
+		write_body(&w, c->worker->settings, clusters_common_version(clusters, c->worker->settings), origin, target);
+		frame_head_write(head, true, version, 0, stream, OP_SUPPORTED, w.len);
+		wire_send_body(&c->wire, head, w.data, w.len);
+		writer_free(&w);
+	}
+	if (origin)
+		topology_unref(origin);
+	if (target)
+		topology_unref(target);
+}

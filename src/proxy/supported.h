@@ -1,0 +1,10 @@
+/* supported.h - the answer to OPTIONS: what both clusters offer and we can do. */
+#ifndef PROXY_SUPPORTED_H
+#define PROXY_SUPPORTED_H
+
+#include "proxy/client.h"
+
+/* Sends SUPPORTED in the given version: PROTOCOL_VERSIONS, COMPRESSION (only what both have), CQL_VERSION. */
+void supported_send(struct client *c, int16_t stream, uint8_t version);
+
+#endif

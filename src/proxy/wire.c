@@ -1,0 +1,527 @@
+/*
+ * wire.c - see wire.h
+ *
+ * The open segment, for WIRE_SEGMENTS. Frames A, B and C of one turn:
+ *
+ *   wire_send(A)   reserve 6 bytes H in the output, copy A behind it
+ *   wire_send(B)   copy B
+ *   wire_send(C)   copy C
+ *   before flush   write the length into H, CRC24, walk the parts from A on
+ *                  for the CRC32, append its 4 bytes
+ *
+ * The payload may be spread over several parts of the output, so no copy is
+ * made for it; only the CRC is computed late, because frames are patched in
+ * the output buffer after they were copied there.
+ */
+#include "proxy/wire.h"
+
+#include <string.h>
+
+static const struct sbuf_handler wire_sbuf_handler;
+
+void wire_init(struct wire *w, struct loop *loop, const struct wire_handler *handler, uint32_t max_frame)
+{
+	memset(w, 0, sizeof(*w));
+	sbuf_init(&w->sb, loop, &wire_sbuf_handler);
+	w->handler = handler;
+	w->max_frame = max_frame;
+}
+
+static void drop_buffers(struct wire *w)
+{
+	if (w->assembly)
+		chunk_unref(w->assembly);
+	if (w->plain)
+		chunk_unref(w->plain);
+	w->assembly = NULL;
+	w->assembly_len = 0;
+	w->plain = NULL;
+	w->plain_len = 0;
+	w->segment_head = NULL;
+	w->segment_len = 0;
+	w->partial_head_len = 0;
+}
+
+void wire_close(struct wire *w)
+{
+	sbuf_close(&w->sb);
+	drop_buffers(w);
+}
+
+void wire_finish(struct wire *w)
+{
+	sbuf_finish(&w->sb);
+}
+
+/* ---- reading ---- */
+
+static void break_wire(struct wire *w, enum wire_bad bad, const struct frame *f)
+{
+	w->is_broken = true;
+	w->handler->on_bad(w, bad, f);
+	Assert(w->sb.state != SBUF_OPEN);
+}
+
+/* Checks a header as soon as its nine bytes are there; false after on_bad(). */
+static bool check_head(struct wire *w, const struct frame *f)
+{
+	const bool requests = w->handler->expects_requests;
+
+	if (unlikely(f->version < FRAME_VERSION_MIN || f->version > FRAME_VERSION_MAX))
+		break_wire(w, WIRE_BAD_VERSION, f);
+	else if (unlikely(f->is_response == requests))
+		break_wire(w, WIRE_BAD_DIRECTION, f);
+	else if (unlikely(requests ? !cql_opcode_is_request(f->opcode) : !cql_opcode_is_response(f->opcode)))
+		break_wire(w, WIRE_BAD_OPCODE, f);
+	else if (unlikely(f->length > w->max_frame))
+		break_wire(w, WIRE_BAD_LENGTH, f);
+	else
+		return true;
+	return false;
+}
+
+static bool still_reading(const struct wire *w)
+{
+	return w->sb.state == SBUF_OPEN && !w->is_broken;
+}
+
+/*
+ * Hands up the whole frames among `len` bytes at `data`; returns the bytes
+ * used. Stops early when the framing changes, since what follows is then to
+ * be read another way. *need is what the next frame wants in all, 0 when even
+ * its header is incomplete.
+ */
+static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
+{
+	const uint8_t framing = w->in_framing;
+	size_t used = 0;
+
+	*need = 0;
+	while (len - used >= FRAME_HEAD_LEN) {
+		struct frame f;
+
+		frame_head_read(&f, data + used);
+		if (!check_head(w, &f))
+			return len;
+		if (len - used - FRAME_HEAD_LEN < f.length) {
+			*need = FRAME_HEAD_LEN + f.length;
+			return used;
+		}
+		f.body = data + used + FRAME_HEAD_LEN;
+		f.chunk = chunk;
+		used += FRAME_HEAD_LEN + f.length;
+		w->handler->on_frame(w, &f);
+		if (!still_reading(w))
+			return len;
+		if (w->in_framing != framing)
+			return used;
+	}
+	/* An unknown version must be answered although its header may be shorter than ours (v1 and v2 have 8 bytes). */
+	if (len - used > 0) {
+		uint8_t version = data[used] & 0x7f;
+
+		if (unlikely(version < FRAME_VERSION_MIN || version > FRAME_VERSION_MAX)) {
+			struct frame f = { .version = version };
+
+			break_wire(w, WIRE_BAD_VERSION, &f);
+			return len;
+		}
+	}
+	return used;
+}
+
+/* The header of a frame that spans segments is complete: makes room for all of it. */
+static bool start_assembly(struct wire *w)
+{
+	struct frame f;
+
+	frame_head_read(&f, w->partial_head);
+	if (!check_head(w, &f))
+		return false;
+	w->assembly = chunk_try_new(&w->sb.loop->chunks, FRAME_HEAD_LEN + f.length);
+	if (!w->assembly) {
+		break_wire(w, WIRE_BAD_MEMORY, &f);
+		return false;
+	}
+	memcpy(w->assembly->data, w->partial_head, FRAME_HEAD_LEN);
+	w->assembly_len = FRAME_HEAD_LEN;
+	w->partial_head_len = 0;
+	return true;
+}
+
+static void finish_assembly(struct wire *w)
+{
+	struct chunk *chunk = w->assembly;
+	struct frame f;
+
+	w->assembly = NULL;
+	w->assembly_len = 0;
+	frame_head_read(&f, chunk->data);
+	f.body = chunk->data + FRAME_HEAD_LEN;
+	f.chunk = chunk;
+	w->handler->on_frame(w, &f);
+	chunk_unref(chunk);
+}
+
+static bool assembly_is_complete(const struct wire *w)
+{
+	return w->assembly && w->assembly_len == FRAME_HEAD_LEN + get_u32(w->assembly->data + 5);
+}
+
+/* Takes what belongs to the frame that began in an earlier segment; returns the bytes used, or len after on_bad(). */
+static size_t continue_assembly(struct wire *w, const uint8_t *data, size_t len)
+{
+	size_t used = 0;
+	size_t n;
+
+	if (!w->assembly) {
+		used = MIN(len, (size_t)(FRAME_HEAD_LEN - w->partial_head_len));
+		memcpy(w->partial_head + w->partial_head_len, data, used);
+		w->partial_head_len = (uint8_t)(w->partial_head_len + used);
+		if (w->partial_head_len < FRAME_HEAD_LEN)
+			return used;
+		if (!start_assembly(w))
+			return len;
+	}
+	n = MIN(len - used, FRAME_HEAD_LEN + get_u32(w->assembly->data + 5) - (size_t)w->assembly_len);
+	memcpy(w->assembly->data + w->assembly_len, data + used, n);
+	w->assembly_len += (uint32_t)n;
+	if (assembly_is_complete(w))
+		finish_assembly(w);
+	return used + n;
+}
+
+/* The payload of one segment: the rest of an earlier frame, whole frames, the beginning of another. */
+static void take_payload(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
+{
+	uint32_t need;
+	size_t used = 0;
+
+	while (used < len && (w->assembly || w->partial_head_len > 0)) {
+		used += continue_assembly(w, data + used, len - used);
+		if (!still_reading(w))
+			return;
+	}
+	used += take_frames(w, data + used, len - used, chunk, &need);
+	if (still_reading(w) && used < len)
+		continue_assembly(w, data + used, len - used);
+}
+
+/* One segment from `data`; returns its length, 0 when it is not complete (*need then says how long it is). */
+static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
+{
+	const bool lz4 = w->in_framing == WIRE_SEGMENTS_LZ4;
+	const uint32_t head = segment_head_len(lz4);
+	const struct frame none = { 0 };
+	struct segment s;
+	uint32_t total;
+
+	switch (segment_head_read(&s, lz4, data, len)) {
+	case PARSE_AGAIN:
+		return 0;
+	case PARSE_BAD:
+		break_wire(w, WIRE_BAD_SEGMENT, &none);
+		return len;
+	case PARSE_OK:
+		break;
+	}
+	total = head + s.wire_len + SEGMENT_TRAILER;
+	if (len < total) {
+		*need = total;
+		return 0;
+	}
+	if (!segment_payload_ok(data + head, s.wire_len, data + head + s.wire_len)) {
+		break_wire(w, WIRE_BAD_SEGMENT, &none);
+	} else if (!s.is_compressed) {
+		take_payload(w, data + head, s.wire_len, chunk);
+	} else {
+		struct chunk *plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
+
+		if (segment_decompress(&s, data + head, plain->data))
+			take_payload(w, plain->data, s.plain_len, plain);
+		else
+			break_wire(w, WIRE_BAD_SEGMENT, &none);
+		chunk_unref(plain);
+	}
+	return total;
+}
+
+static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *chunk)
+{
+	struct wire *w = container_of(sb, struct wire, sb);
+	size_t used = 0;
+	uint32_t need = 0;
+
+	while (used < len) {
+		const uint8_t framing = w->in_framing;
+		size_t n;
+
+		need = 0;
+		n = framing == WIRE_PLAIN ? take_frames(w, data + used, len - used, chunk, &need) :
+					    take_segment(w, data + used, len - used, chunk, &need);
+		if (!still_reading(w))
+			return len;
+		used += n;
+		if (n == 0 || (framing == WIRE_PLAIN && w->in_framing == framing))
+			break;
+	}
+	sb->want = need;
+	return used;
+}
+
+/* ---- writing ---- */
+
+static void put_crc_of_parts(struct wire *w, uint8_t *trailer)
+{
+	const struct sbuf_part *part = w->segment_part;
+	uint32_t off = w->segment_part_off;
+	uint32_t left = w->segment_len;
+	uint32_t crc = segment_crc32_start();
+
+	while (left > 0) {
+		uint32_t n;
+
+		if (part->off + part->len == off) { /* the header was the last thing in its part */
+			part = part->next;
+			off = part->off;
+			continue;
+		}
+		n = MIN(left, part->off + part->len - off);
+		crc = segment_crc32(crc, part->chunk->data + off, n);
+		off += n;
+		left -= n;
+	}
+	segment_trailer_write(trailer, crc);
+}
+
+/* Completes the open segment, if there is one. */
+static void close_segment(struct wire *w)
+{
+	if (w->segment_head && w->segment_len > 0) {
+		uint8_t trailer[SEGMENT_TRAILER];
+
+		segment_head_write(w->segment_head, w->segment_len, true);
+		put_crc_of_parts(w, trailer);
+		sbuf_write(&w->sb, trailer, sizeof(trailer));
+	}
+	w->segment_head = NULL;
+	w->segment_len = 0;
+	if (w->plain_len > 0) {
+		struct chunk *out = chunk_new(&w->sb.loop->chunks, SEGMENT_MAX_LEN);
+		uint32_t n = segment_build_lz4(out->data, w->plain->data, w->plain_len, true);
+
+		w->plain_len = 0;
+		if (n < WIRE_REF_MIN)
+			sbuf_write(&w->sb, out->data, n);
+		else
+			sbuf_write_ref(&w->sb, out, out->data, n);
+		chunk_unref(out);
+	}
+	if (w->plain) {
+		chunk_unref(w->plain);
+		w->plain = NULL;
+	}
+}
+
+static void put_piece(struct sbuf *sb, const struct wire_piece *p, uint32_t off, uint32_t len)
+{
+	if (p->chunk && len >= WIRE_REF_MIN)
+		sbuf_write_ref(sb, p->chunk, p->data + off, len);
+	else
+		sbuf_write(sb, p->data + off, len);
+}
+
+/* Reserves the header of a new segment; it and the beginning of its payload lie in one buffer, so that no write ends
+ * between them (python-driver 3.29 loses bytes when a read ends inside a segment header). */
+static void open_segment(struct wire *w, uint32_t payload)
+{
+	w->segment_head = sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN, MIN(SEGMENT_HEAD_PLAIN + payload, 512));
+	w->segment_part = w->sb.out_tail;
+	w->segment_part_off = w->sb.out_tail->off + w->sb.out_tail->len;
+	w->segment_len = 0;
+}
+
+/* A frame larger than a segment: slices of SEGMENT_MAX_PAYLOAD, none of them self-contained. */
+static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
+			uint32_t total)
+{
+	const struct wire_piece first = { .data = head, .len = FRAME_HEAD_LEN };
+	struct chunk_pool *pool = &w->sb.loop->chunks;
+	const bool lz4 = w->out_framing == WIRE_SEGMENTS_LZ4;
+	struct chunk *slice = chunk_new(pool, SEGMENT_MAX_PAYLOAD);
+	const struct wire_piece *p = &first;
+	unsigned next = 0;
+	uint32_t off = 0;
+
+	close_segment(w);
+	while (total > 0) {
+		const uint32_t want = MIN(total, SEGMENT_MAX_PAYLOAD);
+		uint32_t have = 0;
+
+		while (have < want) {
+			uint32_t n = MIN(want - have, p->len - off);
+
+			memcpy(slice->data + have, p->data + off, n);
+			have += n;
+			off += n;
+			if (off == p->len && next < count) {
+				p = &pieces[next++];
+				off = 0;
+			}
+		}
+		if (lz4) {
+			struct chunk *out = chunk_new(pool, SEGMENT_MAX_LEN);
+			uint32_t n = segment_build_lz4(out->data, slice->data, want, false);
+
+			sbuf_write_ref(&w->sb, out, out->data, n);
+			chunk_unref(out);
+		} else {
+			uint8_t trailer[SEGMENT_TRAILER];
+
+			segment_head_write(sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN, 512), want, false);
+			sbuf_write(&w->sb, slice->data, want);
+			segment_trailer_write(trailer,
+					      segment_crc32(segment_crc32_start(), slice->data, want));
+			sbuf_write(&w->sb, trailer, sizeof(trailer));
+		}
+		total -= want;
+	}
+	chunk_unref(slice);
+}
+
+static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count)
+{
+	memcpy(sbuf_reserve(&w->sb, FRAME_HEAD_LEN), head, FRAME_HEAD_LEN);
+	for (unsigned i = 0; i < count; i++)
+		put_piece(&w->sb, &pieces[i], 0, pieces[i].len);
+}
+
+static void send_in_segment(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
+			    uint32_t total)
+{
+	if (w->segment_head && w->segment_len + total > SEGMENT_MAX_PAYLOAD)
+		close_segment(w);
+	if (!w->segment_head)
+		open_segment(w, total);
+	send_in_plain(w, head, pieces, count);
+	w->segment_len += total;
+}
+
+static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
+			uint32_t total)
+{
+	uint8_t *to;
+
+	if (w->plain_len + total > SEGMENT_MAX_PAYLOAD)
+		close_segment(w);
+	if (!w->plain || w->plain->cap < w->plain_len + total) {
+		struct chunk *larger = chunk_new(&w->sb.loop->chunks, MAX(w->plain_len + total, 2 * w->plain_len));
+
+		if (w->plain) {
+			memcpy(larger->data, w->plain->data, w->plain_len);
+			chunk_unref(w->plain);
+		}
+		w->plain = larger;
+	}
+	to = w->plain->data + w->plain_len;
+	memcpy(to, head, FRAME_HEAD_LEN);
+	to += FRAME_HEAD_LEN;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(to, pieces[i].data, pieces[i].len);
+		to += pieces[i].len;
+	}
+	w->plain_len += total;
+	sbuf_want_flush(&w->sb);
+}
+
+void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count)
+{
+	const uint32_t total = FRAME_HEAD_LEN + get_u32(head + 5);
+
+	if (!wire_is_writable(w))
+		return;
+	if (w->out_framing == WIRE_PLAIN)
+		send_in_plain(w, head, pieces, count);
+	else if (total > SEGMENT_MAX_PAYLOAD)
+		send_sliced(w, head, pieces, count, total);
+	else if (w->out_framing == WIRE_SEGMENTS)
+		send_in_segment(w, head, pieces, count, total);
+	else
+		send_in_lz4(w, head, pieces, count, total);
+}
+
+void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len)
+{
+	const struct wire_piece piece = { .data = body, .len = len };
+
+	wire_send(w, head, &piece, len > 0 ? 1 : 0);
+}
+
+unsigned wire_edit(const uint8_t *body, uint32_t len, struct chunk *chunk, const struct frame_edit *edits,
+		   unsigned edit_count, struct wire_piece *pieces, uint32_t *length)
+{
+	unsigned n = 0;
+	uint32_t at = 0;
+
+	Assert(2 * edit_count + 1 <= WIRE_MAX_PIECES);
+	for (unsigned i = 0; i < edit_count; i++) {
+		if (edits[i].offset > at)
+			pieces[n++] = (struct wire_piece){ body + at, edits[i].offset - at, chunk };
+		if (edits[i].len > 0)
+			pieces[n++] = (struct wire_piece){ edits[i].with, edits[i].len, NULL };
+		at = edits[i].offset + edits[i].drop;
+	}
+	if (len > at)
+		pieces[n++] = (struct wire_piece){ body + at, len - at, chunk };
+	*length = frame_edited_length(len, edits, edit_count);
+	return n;
+}
+
+void wire_set_in_framing(struct wire *w, enum wire_framing framing)
+{
+	w->in_framing = framing;
+}
+
+void wire_set_out_framing(struct wire *w, enum wire_framing framing)
+{
+	close_segment(w);
+	w->out_framing = framing;
+}
+
+/* ---- from the sbuf ---- */
+
+static void wire_on_open(struct sbuf *sb)
+{
+	struct wire *w = container_of(sb, struct wire, sb);
+
+	w->handler->on_open(w);
+}
+
+static void wire_before_flush(struct sbuf *sb)
+{
+	close_segment(container_of(sb, struct wire, sb));
+}
+
+static void wire_on_progress(struct sbuf *sb)
+{
+	struct wire *w = container_of(sb, struct wire, sb);
+
+	if (w->handler->on_progress)
+		w->handler->on_progress(w);
+}
+
+static void wire_on_closed(struct sbuf *sb, const char *why)
+{
+	struct wire *w = container_of(sb, struct wire, sb);
+
+	drop_buffers(w);
+	w->handler->on_closed(w, why);
+}
+
+static const struct sbuf_handler wire_sbuf_handler = {
+	.on_open = wire_on_open,
+	.on_data = wire_on_data,
+	.before_flush = wire_before_flush,
+	.on_progress = wire_on_progress,
+	.on_closed = wire_on_closed,
+};

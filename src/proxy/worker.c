@@ -1,0 +1,215 @@
+/* worker.c - see worker.h */
+#include "proxy/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proxy/client.h"
+#include "proxy/handshake.h"
+#include "proxy/repair.h"
+#include "proxy/request.h"
+
+/* Requests kept for reuse: what 64 connections with 64 requests in flight need, about 2 MiB. */
+#define MAX_FREE_REQUESTS 4096
+
+struct worker_message {
+	struct loop_message message;
+	struct worker *worker;
+	int fd;
+	unsigned listener;
+};
+
+static void handshake_timed_out(struct timeout_item *item)
+{
+	handshake_on_timeout(container_of(item, struct client, handshake_timeout));
+}
+
+static bool make_tls(struct worker *w, char *error, size_t error_size)
+{
+	const struct settings *s = w->settings;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct cluster_settings *cs = &s->cluster[i];
+		const struct tls_options options = {
+			.ca = cs->tls_ca,
+			.cert = cs->tls_cert,
+			.key = cs->tls_key,
+			.verify_name = cs->tls == TLS_FULL,
+		};
+
+		if (cs->tls == TLS_NONE)
+			continue;
+		w->cluster_tls[i] = tls_context_new_client(&options, error, error_size);
+		if (!w->cluster_tls[i])
+			return false;
+	}
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		const struct listener_settings *ls = &s->listeners[i];
+		const struct tls_options options = {
+			.ca = ls->tls_ca,
+			.cert = ls->tls_cert,
+			.key = ls->tls_key,
+			.require_client_cert = ls->tls_require_client_cert,
+		};
+
+		if (!ls->tls_cert)
+			continue;
+		w->listener_tls[i] = tls_context_new_server(&options, error, error_size);
+		if (!w->listener_tls[i])
+			return false;
+	}
+	return true;
+}
+
+bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *error, size_t error_size)
+{
+	const struct settings *s = proxy->settings;
+
+	memset(w, 0, sizeof(*w));
+	w->proxy = proxy;
+	w->settings = s;
+	w->index = index;
+	list_init(&w->clients);
+	list_init(&w->repairs);
+	if (!loop_init(&w->loop, s->client_write_timeout_ms)) {
+		snprintf(error, error_size, "worker %u: no event loop can be made", index);
+		return false;
+	}
+	w->loop.owner = w;
+	slab_init(&w->requests, sizeof(struct request), MAX_FREE_REQUESTS);
+	timeout_queue_init(&w->loop, &w->request_timeouts, s->request_timeout_ms, request_on_timeout);
+	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
+				   handshake_connect_timed_out);
+	prepared_front_init(&w->prepared, &proxy->prepared);
+	return make_tls(w, error, error_size);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%u", w->index);
+	pthread_setname_np(pthread_self(), name);
+	loop_run(&w->loop);
+	return NULL;
+}
+
+/* Signals are the main thread's. */
+bool worker_start(struct worker *w)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	w->is_running = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return w->is_running;
+}
+
+static struct worker_message *message_new(struct worker *w, void (*run)(struct loop_message *))
+{
+	struct worker_message *m = xcalloc(1, sizeof(*m));
+
+	m->worker = w;
+	m->message.run = run;
+	return m;
+}
+
+static void run_stop(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+	struct worker *w = m->worker;
+
+	free(m);
+	while (!list_is_empty(&w->clients))
+		client_close(list_entry(w->clients.next, struct client, node), CLOSE_SHUTDOWN, "the proxy ends now");
+	repairs_drop(w);
+	loop_stop(&w->loop);
+}
+
+void worker_stop(struct worker *w)
+{
+	if (w->is_running) {
+		loop_post(&w->loop, &message_new(w, run_stop)->message);
+		pthread_join(w->thread, NULL);
+		w->is_running = false;
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		tls_context_free(w->cluster_tls[i]);
+	for (unsigned i = 0; i < w->settings->listener_count; i++)
+		tls_context_free(w->listener_tls[i]);
+	prepared_front_fini(&w->prepared);
+	slab_fini(&w->requests);
+	loop_fini(&w->loop);
+}
+
+static void run_give_client(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+
+	if (m->worker->is_draining) {
+		close(m->fd);
+		worker_client_gone(m->worker);
+	} else {
+		client_accept(m->worker, m->fd, m->listener);
+	}
+	free(m);
+}
+
+void worker_give_client(struct worker *w, int fd, unsigned listener)
+{
+	struct worker_message *m = message_new(w, run_give_client);
+
+	m->fd = fd;
+	m->listener = listener;
+	atomic_fetch_add_explicit(&w->client_count, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&w->proxy->client_count, 1, memory_order_relaxed);
+	loop_post(&w->loop, &m->message);
+}
+
+static void tell_if_drained(struct worker *w)
+{
+	if (w->is_draining && w->on_drained && list_is_empty(&w->clients)) {
+		void (*tell)(struct worker *, void *) = w->on_drained;
+
+		w->on_drained = NULL;
+		tell(w, w->on_drained_arg);
+	}
+}
+
+void worker_client_gone(struct worker *w)
+{
+	atomic_fetch_sub_explicit(&w->client_count, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&w->proxy->client_count, 1, memory_order_relaxed);
+	tell_if_drained(w);
+}
+
+static void run_drain(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+	struct worker *w = m->worker;
+
+	free(m);
+	w->is_draining = true;
+	list_for_each_safe(node, tmp, &w->clients) {
+		struct client *c = list_entry(node, struct client, node);
+
+		if (c->state == CLIENT_READY)
+			client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
+		else if (c->state < CLIENT_READY)
+			client_close(c, CLOSE_SHUTDOWN, "the proxy stops");
+	}
+	tell_if_drained(w);
+}
+
+void worker_drain(struct worker *w)
+{
+	loop_post(&w->loop, &message_new(w, run_drain)->message);
+}

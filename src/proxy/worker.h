@@ -1,0 +1,56 @@
+/*
+ * worker.h - one thread that serves clients: its loop, its clients and their
+ * connections to the clusters, its counters. Workers share nothing on the way
+ * of a request.
+ */
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+
+#include "base/loop.h"
+#include "proxy/proxy.h"
+
+struct worker {
+	struct loop loop;
+	struct proxy *proxy;
+	const struct settings *settings;
+	unsigned index;
+	pthread_t thread;
+	bool is_running;
+	bool is_draining;
+	struct list clients;
+	_Atomic uint32_t client_count; /* read by the listener to find the least loaded worker */
+	struct slab requests;
+	struct timeout_queue request_timeouts;
+	struct timeout_queue handshake_timeouts;
+	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
+	struct prepared_front prepared;
+	struct list repairs; /* PREPAREs under way for statements that a node has lost */
+	struct metrics metrics;
+	struct tls_context *cluster_tls[CLUSTER_COUNT];                /* NULL: plain */
+	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS]; /* NULL: plain */
+	/* Called on the worker's thread once, when it drains and its last client has gone. */
+	void (*on_drained)(struct worker *worker, void *arg);
+	void *on_drained_arg;
+};
+
+/* Makes contexts, queues and slabs. False with the reason in `error` (a certificate file that cannot be read ...). */
+MUSTCHECK bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *error, size_t error_size);
+MUSTCHECK bool worker_start(struct worker *w);
+/* Stops the thread at once, whatever its clients do, and waits for it; then frees everything. */
+void worker_stop(struct worker *w);
+
+/* From the main thread: takes over an accepted socket of the listener with this index. */
+void worker_give_client(struct worker *w, int fd, unsigned listener);
+/* From the main thread: refuses new requests, closes idle clients, finishes what is in flight. */
+void worker_drain(struct worker *w);
+
+/* Seconds for the prepared cache's ageing. */
+static inline uint32_t worker_now_s(struct worker *w)
+{
+	return (uint32_t)(loop_now(&w->loop) / 1000000000u);
+}
+
+/* A client has gone: the drain may be over. */
+void worker_client_gone(struct worker *w);
+
+#endif
