@@ -1,0 +1,58 @@
+/* health.c - see health.h */
+#include "control/health.h"
+
+#include <event2/buffer.h>
+#include <inttypes.h>
+
+static void add_text(struct evbuffer *out, const char *text)
+{
+	evbuffer_add(out, text, strlen(text));
+}
+
+/* A JSON string. Addresses come from the configuration, so anything may stand in them. */
+static void add_string(struct evbuffer *out, const char *s)
+{
+	add_text(out, "\"");
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == '"' || c == '\\')
+			evbuffer_add_printf(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			evbuffer_add_printf(out, "\\u%04x", c);
+		else
+			evbuffer_add(out, s, 1);
+	}
+	add_text(out, "\"");
+}
+
+static bool is_down(const struct health *h, enum cluster_id id)
+{
+	return h->cluster[id].failures >= h->failure_threshold;
+}
+
+static void add_cluster(struct evbuffer *out, const struct health *h, enum cluster_id id)
+{
+	add_text(out, "{\"Addr\":");
+	add_string(out, h->cluster[id].address);
+	evbuffer_add_printf(out,
+			    ",\"CurrentFailureCount\":%" PRIu32 ",\"FailureCountThreshold\":%" PRIu32
+			    ",\"Status\":\"%s\"}",
+			    h->cluster[id].failures, h->failure_threshold, is_down(h, id) ? "DOWN" : "UP");
+}
+
+int health_write_readiness(const struct health *h, struct evbuffer *out)
+{
+	bool down = h->is_draining || is_down(h, CLUSTER_ORIGIN) || is_down(h, CLUSTER_TARGET);
+
+	if (!h->is_started) {
+		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");
+		return 503;
+	}
+	add_text(out, "{\"OriginStatus\":");
+	add_cluster(out, h, CLUSTER_ORIGIN);
+	add_text(out, ",\"TargetStatus\":");
+	add_cluster(out, h, CLUSTER_TARGET);
+	evbuffer_add_printf(out, ",\"Status\":\"%s\"}", down ? "DOWN" : "UP");
+	return down ? 503 : 200;
+}

@@ -1,0 +1,34 @@
+/*
+ * health.h - the body and status of /health/readiness, as ZDM Proxy's pollers
+ * expect them: a report per cluster, members in this order, no line break.
+ *
+ *   not started    503  {"OriginStatus":null,"TargetStatus":null,"Status":"STARTUP"}
+ *   ready          200  {"OriginStatus":{"Addr":"10.0.0.1:9042","CurrentFailureCount":0,
+ *                        "FailureCountThreshold":1,"Status":"UP"},"TargetStatus":{...},"Status":"UP"}
+ *   a cluster down 503  the same with "Status":"DOWN" there and at the end
+ *   draining       503  the same with "Status":"DOWN" at the end only
+ *
+ * A cluster is down when its control connection failed
+ * heartbeat_failure_threshold times in a row or more often. While draining the
+ * clusters' own states stay true, so that one can see why the whole is down.
+ */
+#ifndef CONTROL_HEALTH_H
+#define CONTROL_HEALTH_H
+
+#include "proxy/control.h"
+
+struct evbuffer;
+
+struct health {
+	bool is_started;
+	bool is_draining;
+	uint32_t failure_threshold;
+	struct control_status cluster[CLUSTER_COUNT];
+};
+
+#define HEALTH_NOT_CONNECTED "NOT_CONNECTED"
+
+/* Adds the body to `out` and returns the HTTP status. */
+int health_write_readiness(const struct health *health, struct evbuffer *out);
+
+#endif

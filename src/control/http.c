@@ -1,0 +1,188 @@
+/*
+ * http.c - see http.h
+ *
+ * Pages are made in one go on the main thread. What a connection can cost is
+ * bounded: the size of headers and bodies, and the time it may be idle. The
+ * port is for operators and their machines; it must not be open to others.
+ */
+#include "control/http.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "control/health.h"
+#include "control/metrics_page.h"
+
+#define MAX_HEADERS 16384
+#define MAX_BODY 4096
+#define IDLE_TIMEOUT_S 10
+
+#define TEXT_TYPE "text/plain; charset=utf-8"
+
+struct http {
+	struct http_context context;
+	struct evhttp *evhttp;
+	struct net_address bound;
+};
+
+/* ---- pages ---- */
+
+static void reply(struct evhttp_request *rq, int status, const char *type, struct evbuffer *body)
+{
+	evhttp_add_header(evhttp_request_get_output_headers(rq), "Content-Type", type);
+	evhttp_send_reply(rq, status, NULL, body);
+}
+
+static void reply_text(struct evhttp_request *rq, int status, const char *text)
+{
+	struct evbuffer *body = evbuffer_new();
+
+	if (body)
+		evbuffer_add(body, text, strlen(text));
+	reply(rq, status, TEXT_TYPE, body);
+	if (body)
+		evbuffer_free(body);
+}
+
+static void not_found(struct evhttp_request *rq, void *arg)
+{
+	(void)arg;
+	reply_text(rq, 404, "404 page not found\n");
+}
+
+static void liveness(struct evhttp_request *rq, void *arg)
+{
+	(void)arg;
+	reply_text(rq, 200, "OK");
+}
+
+static void get_health(const struct http *http, struct health *out)
+{
+	const struct http_context *c = &http->context;
+
+	out->is_started = *c->is_started;
+	out->is_draining = *c->is_draining;
+	out->failure_threshold = c->settings->heartbeat_failure_threshold;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		out->cluster[i] = (struct control_status){ .address = HEALTH_NOT_CONNECTED };
+		if (c->controls[i])
+			control_get_status(c->controls[i], &out->cluster[i]);
+	}
+}
+
+/* ZDM Proxy knows this page for GET alone. */
+static void readiness(struct evhttp_request *rq, void *arg)
+{
+	struct http *http = arg;
+	struct evbuffer *body;
+	struct health health;
+	int status = 500;
+
+	if (evhttp_request_get_command(rq) != EVHTTP_REQ_GET) {
+		not_found(rq, arg);
+		return;
+	}
+	get_health(http, &health);
+	body = evbuffer_new();
+	if (body)
+		status = health_write_readiness(&health, body);
+	reply(rq, status, "application/json", body);
+	if (body)
+		evbuffer_free(body);
+}
+
+static void metrics(struct evhttp_request *rq, void *arg)
+{
+	const struct http_context *c = &((struct http *)arg)->context;
+	struct metrics_page page = {
+		.prefix = c->settings->metrics_prefix,
+		.metrics = c->metrics,
+		.metrics_count = c->metrics_count,
+		.bounds = c->bounds,
+	};
+	struct evbuffer *body;
+
+	if (!*c->is_started) {
+		reply_text(rq, 503, "Proxy metrics haven't been initialized yet.\n");
+		return;
+	}
+	if (!c->settings->metrics_enabled) {
+		reply_text(rq, 404, "Metrics are disabled on this proxy instance.\n");
+		return;
+	}
+	page.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0;
+	body = evbuffer_new();
+	if (body)
+		metrics_page_write(&page, body);
+	reply(rq, body ? 200 : 500, METRICS_PAGE_TYPE, body);
+	if (body)
+		evbuffer_free(body);
+}
+
+/* ---- life ---- */
+
+/* A request target may also be a whole URL; evhttp takes the path out of it and leaves a query aside. */
+static void set_pages(struct http *http)
+{
+	struct evhttp *e = http->evhttp;
+
+	evhttp_set_allowed_methods(e, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+					      EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+	evhttp_set_max_headers_size(e, MAX_HEADERS);
+	evhttp_set_max_body_size(e, MAX_BODY);
+	evhttp_set_timeout(e, IDLE_TIMEOUT_S);
+	evhttp_set_cb(e, "/health/liveness", liveness, http);
+	evhttp_set_cb(e, "/health/readiness", readiness, http);
+	evhttp_set_cb(e, "/metrics", metrics, http);
+	evhttp_set_gencb(e, not_found, http);
+}
+
+static bool start(struct http *http, char *error, size_t error_size)
+{
+	const struct settings *s = http->context.settings;
+	int fd = net_listen(s->http_address, s->http_port, &http->bound, error, error_size);
+
+	if (fd < 0)
+		return false;
+	http->evhttp = evhttp_new(http->context.base);
+	if (!http->evhttp || evhttp_accept_socket(http->evhttp, fd) < 0) {
+		close(fd);
+		snprintf(error, error_size, "out of memory for the HTTP server");
+		return false;
+	}
+	set_pages(http);
+	return true;
+}
+
+struct http *http_start(const struct http_context *context, char *error, size_t error_size)
+{
+	struct http *http = xcalloc(1, sizeof(*http));
+	char text[NET_TEXT_MAX];
+
+	http->context = *context;
+	if (!start(http, error, error_size)) {
+		http_stop(http);
+		return NULL;
+	}
+	log_info("HTTP: health and metrics at http://%s", net_format(&http->bound, text));
+	return http;
+}
+
+uint16_t http_port(const struct http *http)
+{
+	return net_port(&http->bound);
+}
+
+void http_stop(struct http *http)
+{
+	if (!http)
+		return;
+	if (http->evhttp)
+		evhttp_free(http->evhttp);
+	free(http);
+}

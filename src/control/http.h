@@ -1,0 +1,36 @@
+/*
+ * http.h - libevent's HTTP server on the main thread's loop: health pages and
+ * metrics. Paths, bodies and status codes are ZDM's (docs/operations.md).
+ */
+#ifndef CONTROL_HTTP_H
+#define CONTROL_HTTP_H
+
+#include "proxy/control.h"
+#include "proxy/metrics.h"
+
+struct http;
+
+/* What the pages read. All of it belongs to main and outlives the server. */
+struct http_context {
+	const struct settings *settings;
+	struct event_base *base;
+	struct control *const *controls; /* by enum cluster_id; NULL entries before they are made */
+	/* The counters of every worker. */
+	struct metrics *const *metrics;
+	unsigned metrics_count;
+	/* The bounds that the workers' histograms count by, by enum request_type (struct proxy has them). */
+	const struct histogram_bounds *bounds;
+	/* Number of entries of the prepared statement cache. */
+	uint64_t (*prepared_entries)(void);
+	/* True once requests are served, false again when draining: readiness then is 503. */
+	const bool *is_started;
+	const bool *is_draining;
+};
+
+/* NULL when the address cannot be bound; the reason is in `error`. */
+struct http *http_start(const struct http_context *context, char *error, size_t error_size);
+/* The port it listens on (for port 0 in the settings: the one that was chosen). */
+uint16_t http_port(const struct http *http);
+void http_stop(struct http *http);
+
+#endif

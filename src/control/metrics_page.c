@@ -1,0 +1,187 @@
+/*
+ * metrics_page.c - see metrics_page.h
+ *
+ * The workers go on counting while the page is written. Each value is read
+ * once, so a histogram's +Inf bucket and its count always agree.
+ */
+#include "control/metrics_page.h"
+
+#include <event2/buffer.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const type_names[] = {
+	[REQUEST_READS_ORIGIN] = "reads_origin",
+	[REQUEST_READS_TARGET] = "reads_target",
+	[REQUEST_WRITES] = "writes",
+};
+
+/* What one series is made of. */
+struct series {
+	const char *value; /* of the label */
+	size_t offset;     /* of the counter in struct metrics */
+};
+
+/* ---- numbers ---- */
+
+const char *metrics_format_number(double v, char out[METRICS_NUMBER_MAX])
+{
+	char text[METRICS_NUMBER_MAX];
+	int digits = 0;
+	int exponent;
+
+	if (!isfinite(v)) {
+		snprintf(out, METRICS_NUMBER_MAX, "%s", isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
+		return out;
+	}
+	do
+		snprintf(text, sizeof(text), "%.*e", digits, v);
+	while (strtod(text, NULL) != v && ++digits < 17);
+	exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+	/* Go's rule for the shortest form: an exponent below -4, or of 6 and more, is written as one. */
+	if (exponent < -4 || exponent >= 6)
+		snprintf(out, METRICS_NUMBER_MAX, "%s", text);
+	else
+		snprintf(out, METRICS_NUMBER_MAX, "%.*f", MAX(digits - exponent, 0), v);
+	return out;
+}
+
+/* ---- lines ---- */
+
+/* Writes the family's two comment lines; returns its full name, to be freed. */
+static char *start_family(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+			  const char *help)
+{
+	bool has_prefix = p->prefix && *p->prefix;
+	char *name = xasprintf("%s%s%s", has_prefix ? p->prefix : "", has_prefix ? "_" : "", suffix);
+
+	evbuffer_add_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+	return name;
+}
+
+static uint64_t sum(const struct metrics_page *p, size_t offset)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < p->metrics_count; i++)
+		total += metric_read((const uint64_t *)(const void *)((const char *)p->metrics[i] + offset));
+	return total;
+}
+
+static void write_plain(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+			const char *help, uint64_t value)
+{
+	char *name = start_family(p, out, suffix, type, help);
+	char number[METRICS_NUMBER_MAX];
+
+	evbuffer_add_printf(out, "%s %s\n", name, metrics_format_number((double)value, number));
+	free(name);
+}
+
+static void write_labelled(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+			   const char *help, const char *label, const struct series *series, unsigned count)
+{
+	char *name = start_family(p, out, suffix, type, help);
+	char number[METRICS_NUMBER_MAX];
+
+	for (unsigned i = 0; i < count; i++)
+		evbuffer_add_printf(out, "%s{%s=\"%s\"} %s\n", name, label, series[i].value,
+				    metrics_format_number((double)sum(p, series[i].offset), number));
+	free(name);
+}
+
+/* `offset` is that of an array by enum cluster_id. */
+static void write_by_cluster(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+			     const char *help, size_t offset)
+{
+	const struct series series[] = {
+		{ "origin", offset + CLUSTER_ORIGIN * sizeof(uint64_t) },
+		{ "target", offset + CLUSTER_TARGET * sizeof(uint64_t) },
+	};
+
+	write_labelled(p, out, suffix, type, help, "cluster", series, ARRAY_LEN(series));
+}
+
+static void write_histogram(const struct metrics_page *p, struct evbuffer *out, const char *name, unsigned type)
+{
+	const struct histogram_bounds *b = &p->bounds[type];
+	size_t base = offsetof(struct metrics, latency) + type * sizeof(struct histogram);
+	char number[METRICS_NUMBER_MAX];
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i <= b->count; i++) {
+		count += sum(p, base + offsetof(struct histogram, counts) + i * sizeof(uint64_t));
+		evbuffer_add_printf(out, "%s_bucket{type=\"%s\",le=\"%s\"} %" PRIu64 "\n", name, type_names[type],
+				    metrics_format_number(i < b->count ? (double)b->ns[i] / 1e9 : INFINITY, number),
+				    count);
+	}
+	evbuffer_add_printf(out, "%s_sum{type=\"%s\"} %s\n", name, type_names[type],
+			    metrics_format_number((double)sum(p, base + offsetof(struct histogram, sum_ns)) / 1e9,
+						  number));
+	evbuffer_add_printf(out, "%s_count{type=\"%s\"} %" PRIu64 "\n", name, type_names[type], count);
+}
+
+/* ---- families ---- */
+
+static void write_own(const struct metrics_page *p, struct evbuffer *out)
+{
+	write_plain(p, out, "cqlferry_bind_mismatches_total", "counter",
+		    "Statements whose bind types differ between the clusters",
+		    sum(p, offsetof(struct metrics, bind_mismatches)));
+	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
+			 "Statements prepared again because a node had lost them",
+			 offsetof(struct metrics, prepared_repaired));
+	write_by_cluster(p, out, "cqlferry_server_connections", "gauge", "Open connections to the nodes of a cluster",
+			 offsetof(struct metrics, server_connections));
+	write_by_cluster(p, out, "cqlferry_timeouts_total", "counter", "Requests that a cluster did not answer in time",
+			 offsetof(struct metrics, timeouts));
+}
+
+static void write_proxy_counters(const struct metrics_page *p, struct evbuffer *out)
+{
+	static const struct series failed_writes[] = {
+		{ "both", offsetof(struct metrics, failed_writes[FAILED_ON_BOTH]) },
+		{ "origin", offsetof(struct metrics, failed_writes[FAILED_ON_ORIGIN]) },
+		{ "target", offsetof(struct metrics, failed_writes[FAILED_ON_TARGET]) },
+	};
+	static const struct series inflight[] = {
+		{ "reads_origin", offsetof(struct metrics, inflight[REQUEST_READS_ORIGIN]) },
+		{ "reads_target", offsetof(struct metrics, inflight[REQUEST_READS_TARGET]) },
+		{ "writes", offsetof(struct metrics, inflight[REQUEST_WRITES]) },
+	};
+
+	write_by_cluster(p, out, "proxy_failed_connections_total", "counter",
+			 "Clients' connections to a cluster that could not be opened",
+			 offsetof(struct metrics, failed_connections));
+	write_by_cluster(p, out, "proxy_failed_reads_total", "counter",
+			 "Requests to one cluster that it answered with an error",
+			 offsetof(struct metrics, failed_reads));
+	write_labelled(p, out, "proxy_failed_writes_total", "counter",
+		       "Requests to both clusters that at least one answered with an error", "failed_on", failed_writes,
+		       ARRAY_LEN(failed_writes));
+	write_labelled(p, out, "proxy_inflight_requests_total", "gauge", "Requests under way", "type", inflight,
+		       ARRAY_LEN(inflight));
+}
+
+void metrics_page_write(const struct metrics_page *p, struct evbuffer *out)
+{
+	char *name;
+
+	write_plain(p, out, "client_connections_total", "gauge", "Open connections of clients",
+		    sum(p, offsetof(struct metrics, client_connections)));
+	write_own(p, out);
+	write_proxy_counters(p, out);
+	name = start_family(p, out, "proxy_request_duration_seconds", "histogram",
+			    "Time from the arrival of a request to its end, in seconds");
+	for (unsigned type = 0; type < REQUEST_TYPES; type++)
+		write_histogram(p, out, name, type);
+	free(name);
+	write_plain(p, out, "pscache_entries_total", "gauge", "Entries of the cache of prepared statements",
+		    p->prepared_entries);
+	write_plain(p, out, "pscache_miss_total", "counter",
+		    "EXECUTE and BATCH requests whose prepared statement was not in the cache",
+		    sum(p, offsetof(struct metrics, prepared_misses)));
+}

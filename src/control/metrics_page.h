@@ -1,0 +1,30 @@
+/*
+ * metrics_page.h - the counters of all workers as a page in Prometheus' text
+ * format 0.0.4. Names, labels and the way numbers are written are ZDM Proxy's
+ * for what it has at proxy level; what it does not have is named
+ * <prefix>_cqlferry_... . Families are sorted by name, series by label.
+ */
+#ifndef CONTROL_METRICS_PAGE_H
+#define CONTROL_METRICS_PAGE_H
+
+#include "proxy/metrics.h"
+
+struct evbuffer;
+
+#define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+struct metrics_page {
+	const char *prefix; /* NULL or "": names without one */
+	struct metrics *const *metrics;
+	unsigned metrics_count;
+	const struct histogram_bounds *bounds; /* by enum request_type */
+	uint64_t prepared_entries;
+};
+
+void metrics_page_write(const struct metrics_page *page, struct evbuffer *out);
+
+/* The shortest decimal number that is `v`, written as Go's strconv writes floats: 0.25, 15, 1e+06, 1.5e-07. */
+#define METRICS_NUMBER_MAX 32
+const char *metrics_format_number(double v, char out[METRICS_NUMBER_MAX]);
+
+#endif
