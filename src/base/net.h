@@ -20,7 +20,7 @@ MUSTCHECK bool net_parse_ip(const char *text, uint16_t port, struct net_address 
 MUSTCHECK bool net_from_bytes(const uint8_t *bytes, unsigned len, uint16_t port, struct net_address *out);
 /* The raw bytes of the address, 4 or 16; returns how many. An IPv4-mapped IPv6 address gives 4. */
 unsigned net_to_bytes(const struct net_address *a, uint8_t out[16]);
-bool net_is_any(const struct net_address *a); /* 0.0.0.0 or :: */
+bool net_is_any(const struct net_address *a);                             /* 0.0.0.0 or :: */
 bool net_equal(const struct net_address *a, const struct net_address *b); /* address and port */
 uint16_t net_port(const struct net_address *a);
 void net_set_port(struct net_address *a, uint16_t port);

@@ -19,8 +19,8 @@ struct tls_options {
 	const char *ca;   /* PEM file; client role: the only trust anchors. Server role: for client certificates */
 	const char *cert; /* PEM chain, may be NULL in the client role */
 	const char *key;  /* PEM, unencrypted; NULL exactly when cert is NULL */
-	bool verify_name;          /* client role: the certificate must name the host (or address) */
-	bool require_client_cert;  /* server role */
+	bool verify_name; /* client role: the certificate must name the host (or address) */
+	bool require_client_cert; /* server role */
 };
 
 /* NULL on failure; `error` then names the file, what failed and OpenSSL's reason. */
