@@ -2,7 +2,6 @@
 Two fake clusters with the proxy between them, ready for clients. Starting one costs a process start, so benches with the
 same settings are shared by the tests that ask for them, and swept clean in between.
 """
-import asyncio
 import os
 import socket
 
@@ -18,11 +17,12 @@ class Addresses:
 
     def __init__(self):
         self.prefix = f"127.{16 + os.getpid() % 200}"
-        self.net = 0
+        self.taken = 0
 
     def take(self, count=1):
-        self.net += 1
-        return [f"{self.prefix}.{self.net}.{host}" for host in range(1, count + 1)]
+        first = self.taken
+        self.taken += count
+        return [f"{self.prefix}.{n // 250}.{n % 250 + 1}" for n in range(first, first + count)]
 
     def port(self, *addresses):
         """A port that is free on all of these."""
@@ -129,9 +129,9 @@ class Bench:
         else:
             await self.proxy.start(sections=self.ini(), variables=self.variables, wait=wait)
 
-    async def start(self):
+    async def start(self, wait=True):
         await self.start_clusters()
-        await self.start_proxy()
+        await self.start_proxy(wait)
 
     async def restart_proxy(self, primary=None):
         """Stops the proxy and starts it again on the same ports, with another primary if one is given."""

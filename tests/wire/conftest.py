@@ -72,13 +72,15 @@ class BenchPool:
         self.kept = {}
         self.numbers = itertools.count(1)
 
-    async def get(self, fresh, settings):
+    async def get(self, fresh, configure, wait, settings):
         key = None if fresh else repr(sorted(settings.items()))
         bench = self.kept.pop(key, None)
         if bench is None:
             bench = Bench(self.folder, f"bench{next(self.numbers)}", self.addresses, **settings)
+            if configure is not None:
+                configure(bench)
             try:
-                await bench.start()
+                await bench.start(wait)
             except BaseException:
                 await bench.proxy.kill()
                 for cluster in bench.clusters:
@@ -127,12 +129,14 @@ def bench_pool(loop, free_addresses, tmp_path_factory):
 def make_bench(request, loop, bench_pool):
     """
     await make_bench(...) gives a running bench with these settings (see Bench). fresh=True: one that no other test has used
-    or will use; needed where the test ends the proxy, stops nodes or changes what control connections learn.
+    or will use; needed where the test ends the proxy, stops nodes or changes what control connections learn. Then
+    configure(bench) may change it before it starts, and wait=False does not wait until the proxy is ready.
     """
     request.node.benches = []
 
-    async def make(fresh=False, **settings):
-        bench = await bench_pool.get(fresh, settings)
+    async def make(fresh=False, configure=None, wait=True, **settings):
+        assert fresh or (configure is None and wait)
+        bench = await bench_pool.get(fresh, configure, wait, settings)
         request.node.benches.append(bench)
         return bench
     yield make

@@ -16,13 +16,12 @@ import asyncio
 import hashlib
 import re
 import socket
-import ssl
 import struct
 import uuid
 from dataclasses import dataclass, field
 
 from cqlwire import framing, requests, responses
-from cqlwire.const import CL, EVENTS, Err, FrameFlag, Op, REQUESTS, Type, op_name
+from cqlwire.const import EVENTS, Err, FrameFlag, Op, REQUESTS, Type, op_name
 from cqlwire.client import PATIENCE
 from cqlwire.primitives import WireError
 from cqlwire.responses import Column
@@ -297,6 +296,11 @@ class Node:
             self.server = None
         self.drop(control=True)
 
+    def refuse(self):
+        """Closes the listener only: what is connected stays, nothing new gets in."""
+        self.server.close()
+        self.server = None
+
     def drop(self, control=False, reset=False):
         """Ends the connections of clients, and with control those of control connections too."""
         for conn in list(self.connections):
@@ -518,11 +522,10 @@ class Connection(asyncio.Protocol):
             return Answer(Op.AUTH_CHALLENGE, responses.Writer().bytes(b"PLAIN-START").done())
         parts = (token or b"").split(b"\0")
         if len(parts) != 3 or (auth.two_step and not self.mechanism_given):
-            return self.error(Err.PROTOCOL_ERROR, f"{self.cluster.name} cannot read the token")
+            return self.error(Err.PROTOCOL_ERROR, "the token cannot be read")
         self.user, password = parts[1].decode(), parts[2].decode()
         if auth.users.get(self.user) != password:
-            return self.error(Err.BAD_CREDENTIALS, f"{self.cluster.name}: Provided username {self.user} and/or password "
-                              "are incorrect")
+            return self.error(Err.BAD_CREDENTIALS, f"Provided username {self.user} and/or password are incorrect")
         self.authenticated = True
         return Answer(Op.AUTH_SUCCESS, responses.Writer().bytes(None).done())
 
@@ -619,7 +622,7 @@ class Connection(asyncio.Protocol):
         if state is not None:
             prefix = self.cluster.name.encode() + b":"
             if not state.startswith(prefix) or not state[len(prefix):].isdigit():
-                return self.error(Err.PROTOCOL_ERROR, f"{self.cluster.name}: invalid value for the paging state {state!r}")
+                return self.error(Err.PROTOCOL_ERROR, f"Invalid value for the paging state: {state!r}")
             number = int(state[len(prefix):])
         following = f"{self.cluster.name}:{number + 1}".encode() if number < 2 else None
         values = [[self.cluster.name, keyspace, f"page {number}"]]

@@ -1,0 +1,47 @@
+"""Questions that many tests ask."""
+from cqlwire import Err, Op
+
+PRIMARIES = ("origin", "target")
+#: every way a driver may speak: (version, compression)
+WAYS = [(3, None), (3, "lz4"), (3, "snappy"), (4, None), (4, "lz4"), (4, "snappy"), (5, None), (5, "lz4")]
+WAY_IDS = [f"v{version}-{compression or 'plain'}" for version, compression in WAYS]
+
+
+def reached(bench, opcode, statement=None):
+    """Which clusters have received this: "origin", "target", "both" or "none"; each at most once."""
+    names = []
+    for cluster in bench.clusters:
+        found = [r for r in cluster.requests(opcode) if statement is None or r.statement == statement]
+        assert len(found) <= 1, f"{cluster.name} received it {len(found)} times: {found}"
+        if found:
+            names.append(cluster.name)
+    return "both" if len(names) == 2 else names[0] if names else "none"
+
+
+def assert_error(answer, code, *texts):
+    """An ERROR with this code whose text contains all of these."""
+    assert answer.opcode == Op.ERROR, answer
+    assert answer.code == code, answer
+    for text in texts:
+        assert text in answer.text, (text, answer)
+
+
+def assert_one_protocol_error(answers, *texts, streams=None):
+    """Exactly one answer came before the end: PROTOCOL_ERROR."""
+    assert len(answers) == 1, answers
+    assert_error(answers[0], Err.PROTOCOL_ERROR, *texts)
+    if streams is not None:
+        assert answers[0].stream in streams, answers[0]
+
+
+async def assert_alive(client, bench):
+    """The connection still serves requests, on both clusters."""
+    text = "SELECT * FROM ks.alive"
+    answer = await client.query(text)
+    assert answer.rows and answer.rows[0][0] == bench.primary.name, answer
+    await bench.settle(client)
+
+
+def warned(cluster_name):
+    """The preamble that tells an answer's origin: behaviour.normally(**warned("origin"))."""
+    return {"warnings": [f"from {cluster_name}"]}

@@ -1,0 +1,257 @@
+"""Limits and back-pressure: stream ids, slow readers, slow nodes, too many clients. Nobody pays for somebody else."""
+import asyncio
+import time
+
+import pytest
+
+import behaviour
+from behaviour import Hold, mute
+from cqlwire import Closed, Column, Err, Kind, Op, Type, requests
+from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
+
+TEN_IDS = {"proxy": {"max_stream_ids": 10}}
+INSERT = "INSERT INTO ks.t (k) VALUES (1) IF NOT EXISTS"
+
+
+@pytest.mark.checklist(236)
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_more_requests_than_stream_ids(make_bench, version):
+    bench = await make_bench(sections=TEN_IDS)
+    hold = Hold()
+    for cluster in bench.clusters:
+        cluster.on("ks.t", hold)
+    c = await bench.client(version)
+    streams = [c.send_query(INSERT, stream=i) for i in range(20)]
+    await hold.arrived(20)  # ten on each cluster
+    refused = [await c.next_answer() for _ in range(10)]
+    for answer in refused:
+        assert_error(answer, Err.OVERLOADED)
+    hold.release()
+    for stream in set(streams) - {a.stream for a in refused}:
+        assert (await c.answer(stream)).rows == [[True, "origin"]]
+    for cluster in bench.clusters:
+        assert len(cluster.requests(Op.QUERY)) == 10
+        assert max(r.stream for r in cluster.requests(Op.QUERY)) < 10
+
+
+@pytest.mark.checklist(241)
+@pytest.mark.parametrize("full", PRIMARIES)
+async def test_neither_leg_is_sent_when_one_cannot_be(make_bench, full):
+    """Only one cluster's ids are used up: a write must not reach the other one alone; the driver's id is free at once."""
+    bench = await make_bench(primary=full, sections=TEN_IDS)
+    hold = Hold()
+    bench.primary.on("ks.slow", hold)
+    c = await bench.client()
+    reads = [c.send_query("SELECT * FROM ks.slow") for _ in range(10)]
+    await hold.arrived(10)
+    for _ in range(2):
+        answer = await c.query(INSERT, stream=500)
+        assert_error(answer, Err.OVERLOADED)
+    assert not bench.secondary.requests(Op.QUERY)
+    hold.release()
+    for stream in reads:
+        assert (await c.answer(stream)).rows
+    assert (await c.query(INSERT, stream=500)).rows == [[True, full]]
+
+
+@pytest.mark.checklist(235)
+async def test_ids_that_time_out_stay_taken_until_answered(make_bench):
+    bench = await make_bench(sections={"proxy": {"max_stream_ids": 10, "request_timeout": "300ms"}})
+    hold = Hold()
+    bench.origin.on("ks.slow", hold)
+    c = await bench.client()
+    for stream in [c.send_query("SELECT * FROM ks.slow") for _ in range(10)]:
+        assert_error(await c.answer(stream), Err.READ_TIMEOUT)
+    assert_error(await c.query("SELECT * FROM ks.t"), Err.OVERLOADED)
+    hold.release()
+    async def served():
+        return not (await c.query("SELECT * FROM ks.t")).is_error()
+    await bench.proxy.until(served, "free stream ids")
+
+
+@pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
+async def test_a_driver_that_does_not_read_delays_nobody(bench, version, compression):
+    value = bytes(range(256)) * 1000
+    bench.origin.on("ks.big", behaviour.rows([Column("v", Type.BLOB)], [[value]]))
+    slow = await bench.open(version, receive_buffer=8192)
+    await slow.startup(compression)
+    slow.transport.pause_reading()
+    for i in range(100):
+        slow.send_query("SELECT v FROM ks.big", stream=i)
+    await bench.origin.until_received(100, Op.QUERY)
+    other = await bench.client(version, compression)
+    for i in range(50):
+        started = time.monotonic()
+        await assert_alive(other, bench)
+        assert time.monotonic() - started < 2
+    slow.transport.resume_reading()
+    for i in range(100):
+        assert (await slow.answer(i)).rows == [[value]]
+
+
+LIMITED = {"proxy": {"max_frame_size": "1MiB", "client_output_limit": "2MiB", "client_write_timeout": "30s"}}
+
+
+async def test_a_driver_that_reads_nothing_is_closed_above_the_limit(make_bench):
+    bench = await make_bench(sections=LIMITED)
+    value = b"x" * 500_000
+    bench.origin.on("ks.big", behaviour.rows([Column("v", Type.BLOB)], [[value]]))
+    slow = await bench.open(4, receive_buffer=4096)
+    await slow.startup()
+    slow.transport.pause_reading()
+    for i in range(200):  # 100 MB; a part of it lies in socket buffers
+        slow.send_query("SELECT v FROM ks.big", stream=i)
+    await bench.until_backends_gone()
+    slow.abort()
+    slow.received.clear()
+    bench.clients.remove(slow)
+    await assert_alive(await bench.client(), bench)
+
+
+async def test_a_driver_that_reads_nothing_is_closed_in_time(make_bench):
+    bench = await make_bench(sections={"proxy": {"client_write_timeout": "500ms"}})
+    value = b"x" * 1_000_000
+    bench.origin.on("ks.big", behaviour.rows([Column("v", Type.BLOB)], [[value]]))
+    slow = await bench.open(4, receive_buffer=4096)
+    await slow.startup()
+    slow.transport.pause_reading()
+    for i in range(20):
+        slow.send_query("SELECT v FROM ks.big", stream=i)
+    await bench.until_backends_gone()
+    slow.abort()
+    slow.received.clear()
+    bench.clients.remove(slow)
+
+
+async def test_a_slow_driver_that_does_read_is_not_closed(make_bench):
+    """Progress resets the clock of client_write_timeout."""
+    bench = await make_bench(sections={"proxy": {"client_write_timeout": "500ms"}})
+    value = b"x" * 3_000_000
+    bench.origin.on("ks.big", behaviour.rows([Column("v", Type.BLOB)], [[value]]))
+    slow = await bench.open(4, receive_buffer=65536)
+    await slow.startup()
+    for i in range(5):
+        slow.send_query("SELECT v FROM ks.big", stream=i)
+    for _ in range(8):
+        slow.transport.pause_reading()
+        await asyncio.sleep(0.1)
+        slow.transport.resume_reading()
+        await asyncio.sleep(0.02)
+    for i in range(5):
+        assert (await slow.answer(i)).rows == [[value]]
+
+
+@pytest.mark.checklist(149)
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_node_that_does_not_read_delays_nobody_else(make_bench, where):
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s"}})
+    cluster = getattr(bench, where)
+    hit = await bench.client()
+    conn = cluster.connections()[0]
+    conn.transport.pause_reading()
+    other = await bench.client()
+    value = b"x" * 100_000
+    streams = [hit.send_query("INSERT INTO ks.t (k) VALUES (?)", values=[value], stream=i) for i in range(200)]
+    for _ in range(20):
+        await assert_alive(other, bench)
+    conn.transport.resume_reading()
+    for stream in streams:
+        answer = await hit.answer(stream)
+        assert answer.kind == Kind.VOID or answer.code in (Err.WRITE_TIMEOUT, Err.OVERLOADED), answer
+
+
+@pytest.mark.checklist(148)
+async def test_a_mute_node_delays_no_other_request(bench):
+    """Requests on the same connection overtake those that wait."""
+    bench.origin.on("ks.slow", Hold())
+    c = await bench.client()
+    for i in range(100):
+        c.send_query("SELECT * FROM ks.slow", stream=i)
+    for i in range(100, 150):
+        assert (await c.query("SELECT * FROM ks.quick", stream=i)).rows
+    c.abort()
+    c.received.clear()
+
+
+@pytest.mark.checklist(150)
+@pytest.mark.parametrize("profile", ["native", "zdm"])
+async def test_too_many_clients(make_bench, profile):
+    more = {"sections": {"proxy": {"max_client_connections": 3}}}
+    if profile == "zdm":
+        more = {"variables": {"ZDM_PROXY_MAX_CLIENT_CONNECTIONS": "3"}, "profile": "zdm"}
+    bench = await make_bench(**more)
+    clients = [await bench.client() for _ in range(3)]
+    for _ in range(5):
+        extra = await bench.open()
+        extra.send(Op.STARTUP, requests.startup())
+        answers = await extra.closed()
+        assert all(a.is_error() for a in answers) and len(answers) <= 1
+    for c in clients:
+        await assert_alive(c, bench)
+    await clients[0].close()
+
+    async def accepted():
+        try:
+            return await bench.client()
+        except (Closed, AssertionError):
+            return None
+    await assert_alive(await bench.proxy.until(accepted, "a free place"), bench)
+
+
+@pytest.mark.checklist(147, 263, 264)
+async def test_gauges_return_to_zero_when_a_client_vanishes(make_bench):
+    bench = await make_bench(fresh=True)
+    for cluster in bench.clusters:
+        cluster.on("ks.t", mute())
+    c = await bench.client()
+    for i in range(10):
+        c.send_query("INSERT INTO ks.t (k) VALUES (1)")
+        c.send_query("SELECT * FROM ks.t")
+    await bench.origin.until_received(20, Op.QUERY)
+    samples = await bench.proxy.metrics()
+    assert samples['zdm_proxy_inflight_requests_total{type="writes"}'] == 10
+    assert samples['zdm_proxy_inflight_requests_total{type="reads_origin"}'] == 10
+    assert samples["zdm_client_connections_total"] == 1
+    c.abort()
+    await bench.until_backends_gone()
+    await bench.proxy.until_metric("zdm_client_connections_total", 0)
+    samples = await bench.proxy.metrics()
+    for kind in ("writes", "reads_origin", "reads_target"):
+        assert samples[f'zdm_proxy_inflight_requests_total{{type="{kind}"}}'] == 0
+
+
+@pytest.mark.checklist(242, 243)
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_a_hundred_clients_at_once(bench, version, compression):
+    clients = await asyncio.gather(*(bench.client(version, compression) for _ in range(100)))
+    streams = [(c, c.send_query(f"INSERT INTO ks.t (k) VALUES ({i}) IF NOT EXISTS", stream=j), j)
+               for i, c in enumerate(clients) for j in range(10)]
+    for c, stream, _ in streams:
+        assert (await c.answer(stream)).rows == [[True, "origin"]]
+    for cluster in bench.clusters:
+        assert len(cluster.connections()) == 100
+        assert len(cluster.requests(Op.QUERY)) == 1000
+
+
+async def test_memory_does_not_grow_with_what_passes(make_bench):
+    """300 MB each way through one connection, and 300 connections one after the other."""
+    bench = await make_bench(fresh=True)
+
+    def resident():
+        with open(f"/proc/{bench.proxy.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * 4096
+    value = b"x" * 1_000_000
+    bench.origin.on("ks.big", behaviour.rows([Column("v", Type.BLOB)], [[value]]))
+    c = await bench.client()
+
+    async def round_trips(count):
+        for _ in range(count):
+            assert len((await c.query("SELECT v FROM ks.big WHERE k = ?", values=[value])).rows[0][0]) == len(value)
+            bench.origin.received.clear()
+    await round_trips(20)
+    before = resident()
+    await round_trips(80)
+    for i in range(300):
+        await (await bench.client()).close()
+    bench.clients[:] = [c]
+    assert resident() - before < 24 << 20

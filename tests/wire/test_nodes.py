@@ -1,0 +1,275 @@
+"""Control connections, and which node a driver's connection goes to."""
+import collections
+import time
+
+import pytest
+
+import behaviour
+from cqlwire import Err, Op, requests
+from fakecluster import Auth, DSE_AUTHENTICATOR, PASSWORD_AUTHENTICATOR
+from helpers import PRIMARIES, assert_alive, assert_error
+
+QUICK = {"proxy": {"heartbeat_interval": "200ms", "heartbeat_retry_interval_min": "50ms", "heartbeat_retry_interval_max": "200ms"}}
+
+
+def spread(cluster):
+    """Client connections per node, in the order of the nodes."""
+    counts = collections.Counter(c.node.index for c in cluster.connections())
+    return [counts[node.index] for node in cluster.nodes]
+
+
+async def test_what_a_control_connection_asks(make_bench):
+    bench = await make_bench(fresh=True)
+    for cluster in bench.clusters:
+        seen = [r for r in cluster.control_requests()]
+        opcodes = [r.opcode for r in seen]
+        assert opcodes.index(Op.STARTUP) < opcodes.index(Op.QUERY)
+        texts = [r.text for r in seen if r.opcode == Op.QUERY]
+        assert any("system.local" in t for t in texts) and any("system.peers" in t for t in texts)
+        assert not any("peers_v2" in t for t in texts)
+        events = [r.request.events for r in seen if r.opcode == Op.REGISTER]
+        assert len(events) == 1 and "TOPOLOGY_CHANGE" in events[0]
+        startup = next(r for r in seen if r.opcode == Op.STARTUP)
+        assert startup.request.options["CQL_VERSION"]
+
+
+async def test_control_connections_of_the_zdm_profile_register_topology_only(make_bench):
+    bench = await make_bench(fresh=True, profile="zdm")
+    for cluster in bench.clusters:
+        assert [r.request.events for r in cluster.control_requests(Op.REGISTER)] == [["TOPOLOGY_CHANGE"]]
+
+
+@pytest.mark.parametrize("two_step", [False, True])
+async def test_control_connections_log_in(make_bench, two_step):
+    settings = {"auth": Auth({"proxy": "proxy-password"}, DSE_AUTHENTICATOR if two_step else PASSWORD_AUTHENTICATOR, two_step)}
+    bench = await make_bench(fresh=True, origin=settings, target=settings)
+    for cluster in bench.clusters:
+        assert [c.user for c in cluster.control_connections()] == ["proxy"]
+
+
+async def test_connections_are_spread_over_the_nodes(make_bench):
+    bench = await make_bench(origin={"nodes": 3}, target={"nodes": 2})
+    clients = [await bench.client() for _ in range(12)]
+    assert spread(bench.origin) == [4, 4, 4]
+    assert spread(bench.target) == [6, 6]
+    for c in clients:
+        await assert_alive(c, bench)
+
+
+async def test_only_the_local_datacenter_is_used(make_bench):
+    bench = await make_bench(origin={"nodes": 4, "datacenters": {2: "dc2", 3: "dc2"}})
+    [await bench.client() for _ in range(8)]
+    assert spread(bench.origin) == [4, 4, 0, 0]
+
+
+async def test_a_configured_datacenter(make_bench):
+    bench = await make_bench(origin={"nodes": 4, "datacenters": {2: "dc2", 3: "dc2"}},
+                             sections={"origin": {"local_datacenter": "dc2"}})
+    [await bench.client() for _ in range(8)]
+    assert spread(bench.origin) == [0, 0, 4, 4]
+
+
+async def test_without_host_assignment_all_go_to_the_contact_point(make_bench):
+    bench = await make_bench(origin={"nodes": 3}, sections={"origin": {"enable_host_assignment": "false"}})
+    [await bench.client() for _ in range(6)]
+    assert spread(bench.origin) == [6, 0, 0]
+
+
+@pytest.mark.parametrize("index,expected", [(0, [3, 0, 3]), (1, [0, 6, 0])])
+async def test_several_instances_share_the_nodes(make_bench, index, expected):
+    """Two instances, three nodes: the first has the first and the last, the second the one in between."""
+    racks = {0: "r1", 1: "r2", 2: "r3"}
+    bench = await make_bench(origin={"nodes": 3, "racks": racks},
+                             sections={"proxy": {"topology_addresses": "10.9.0.1, 10.9.0.2", "topology_index": index}})
+    [await bench.client() for _ in range(6)]
+    assert spread(bench.origin) == expected
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+async def test_nodes_that_say_any_address(make_bench, address):
+    """rpc_address "all": the node's other address counts."""
+    bench = await make_bench(fresh=True, origin={"nodes": 2})
+    for overrides in (bench.origin.local_overrides, bench.origin.peers_overrides):
+        overrides["rpc_address"] = address
+    await bench.restart_proxy()
+    [await bench.client() for _ in range(4)]
+    assert spread(bench.origin) == [2, 2]
+
+
+@pytest.mark.parametrize("missing", ["rpc_address", "data_center", "rack", "host_id"])
+async def test_peers_without_what_is_needed_are_left_out(make_bench, missing):
+    bench = await make_bench(fresh=True, origin={"nodes": 2})
+    bench.origin.peers_overrides[missing] = None
+    await bench.restart_proxy()
+    [await bench.client() for _ in range(4)]
+    assert spread(bench.origin) == [4, 0]
+
+
+async def test_a_node_comes(make_bench):
+    bench = await make_bench(fresh=True, origin={"nodes": 2})
+    bench.origin.hidden.add(bench.origin.nodes[1])
+    await bench.restart_proxy()
+    [await bench.client() for _ in range(2)]
+    assert spread(bench.origin) == [2, 0]
+    bench.origin.hidden.clear()
+    assert bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE", bench.origin.nodes[1].address, bench.origin.port, control=True) == 1
+
+    async def used():
+        await bench.client()
+        return spread(bench.origin)[1] > 0
+    await bench.proxy.until(used, "connection to the new node")
+
+
+@pytest.mark.checklist(146)
+async def test_a_node_goes(make_bench):
+    """Its clients drain: requests in flight are finished, new ones refused, then it closes; others stay."""
+    bench = await make_bench(fresh=True, origin={"nodes": 2})
+    clients = [await bench.client() for _ in range(2)]
+    leaving = bench.origin.nodes[1]
+    number = {c.node.index: i for i, c in enumerate(sorted(bench.origin.connections(), key=lambda c: c.number))}
+    hit, other = clients[number[1]], clients[number[0]]
+    hold = behaviour.Hold()
+    bench.origin.on("ks.slow", hold, node=leaving)
+    stream = hit.send_query("SELECT * FROM ks.slow")
+    await hold.arrived()
+    bench.origin.hidden.add(leaving)
+    assert bench.origin.emit("TOPOLOGY_CHANGE", "REMOVED_NODE", leaving.address, bench.origin.port, control=True) == 1
+
+    async def draining():
+        return (await hit.query("SELECT * FROM ks.t")).is_error()
+    await bench.proxy.until(draining, "draining")
+    assert_error(await hit.query("SELECT * FROM ks.t"), Err.OVERLOADED, "Shutting down, please retry on next host.")
+    hold.release()
+    assert (await hit.answer(stream)).rows
+    assert await hit.closed() == []
+    await assert_alive(other, bench)
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_lost_control_connection_comes_back(make_bench, where, reset):
+    bench = await make_bench(fresh=True, sections=QUICK)
+    cluster = getattr(bench, where)
+    c = await bench.client()
+    lost = cluster.control_connections()[0]
+    lost.reset() if reset else lost.close()
+    await cluster.until(lambda: any(conn is not lost and conn.registered for conn in cluster.control_connections()), "another one")
+    await bench.proxy.ready()
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_readiness_follows_the_control_connections(make_bench, where):
+    bench = await make_bench(fresh=True, sections=QUICK)
+    cluster = getattr(bench, where)
+    status, report = await bench.proxy.readiness()
+    assert status == 200 and report["Status"] == "UP"
+    await cluster.stop()
+
+    async def down():
+        status, report = await bench.proxy.readiness()
+        return status == 503 and report
+    report = await bench.proxy.until(down, "503")
+    assert report["Status"] == "DOWN"
+    assert report[f"{where.capitalize()}Status"]["Status"] == "DOWN"
+    other = "Target" if where == "origin" else "Origin"
+    assert report[f"{other}Status"]["Status"] == "UP"
+    await cluster.start()
+    await bench.proxy.ready()
+    await assert_alive(await bench.client(), bench)
+
+
+async def test_the_other_contact_points_and_nodes_are_tried(make_bench):
+    bench = await make_bench(fresh=True, origin={"nodes": 3}, sections=QUICK)
+    on = bench.origin.control_connections()[0].node
+    await on.stop()
+    await bench.origin.until(lambda: [c for c in bench.origin.control_connections() if c.registered and c.node is not on],
+                             "control connection to another node")
+    await bench.proxy.ready()
+
+
+async def test_contact_points_that_are_down_are_passed_over(make_bench):
+    bench = await make_bench(fresh=True, origin={"nodes": 3})
+    points = ", ".join(node.address for node in bench.origin.nodes)
+    bench.sections = {"origin": {"contact_points": points, "connection_timeout": "1s"}}
+    await bench.proxy.stop()
+    for node in bench.origin.nodes[:2]:
+        await node.stop()
+    await bench.start_proxy()
+    assert [c.node.index for c in bench.origin.control_connections()] == [2]
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_heartbeats(make_bench, where):
+    """Unanswered ones make the control connection open again."""
+    bench = await make_bench(fresh=True, sections={"proxy": dict(QUICK["proxy"], request_timeout="500ms")})
+    cluster = getattr(bench, where)
+    first = cluster.control_connections()[0]
+    await cluster.until(lambda: len([r for r in cluster.control_requests(Op.OPTIONS) if r.conn is first]) >= 2, "heartbeats")
+    cluster.on(Op.OPTIONS, behaviour.mute(), control=True)
+    await cluster.until(lambda: first.is_closed, "end of the silent control connection", timeout=20)
+    cluster.rules.clear()
+    await bench.proxy.ready()
+
+
+@pytest.mark.parametrize("behave", [behaviour.answer(Op.RESULT, b""), behaviour.answer(Op.RESULT, b"\0\0\0\2\xff\xff"),
+                                    behaviour.error(Err.SERVER_ERROR, "no"), behaviour.close(), behaviour.half_answer("close"),
+                                    behaviour.raw(b"\xff" * 50), behaviour.answer(Op.READY, b"")],
+                         ids=["empty", "short", "error", "close", "half", "garbage", "READY"])
+@pytest.mark.parametrize("table", ["system.local", "system.peers"])
+async def test_control_queries_that_fail(make_bench, table, behave):
+    """The connection is given up and opened again; the proxy comes up in the end and never dies."""
+    bench = await make_bench(fresh=True, sections=QUICK)
+    await bench.proxy.stop()
+    rule = bench.target.on(lambda r: r.opcode == Op.QUERY and table in (r.text or ""), behave, times=2, control=None)
+    await bench.start_proxy()
+    assert rule.hits == 2 or table == "system.peers"
+    await assert_alive(await bench.client(), bench)
+    bench.target.complaints.clear()
+
+
+async def test_a_partitioner_that_is_not_supported(make_bench):
+    """ByteOrdered tokens are no numbers: the proxy does not get ready, and says why."""
+    bench = await make_bench(fresh=True)
+    await bench.proxy.stop()
+    bench.origin.partitioner = "ByteOrderedPartitioner"
+    await bench.start_proxy(wait=False)
+    bench.may_be_down = True
+    await bench.proxy.until_logged("ByteOrderedPartitioner")
+
+
+async def test_clusters_that_come_late(make_bench):
+    """Start-up goes on trying and says so."""
+    bench = await make_bench(fresh=True, sections=QUICK)
+    await bench.proxy.stop()
+    for cluster in bench.clusters:
+        await cluster.stop()
+    await bench.start_proxy(wait=False)
+
+    async def unready():
+        return (await bench.proxy.get("/health/readiness"))[0] == 503
+    await bench.proxy.until(unready, "503")
+    await bench.proxy.until_logged(bench.origin.nodes[0].address)
+    await bench.start_clusters()
+    await bench.proxy.ready()
+    await assert_alive(await bench.client(), bench)
+
+
+async def test_wrong_configured_credentials(make_bench):
+    bench = await make_bench(fresh=True)
+    await bench.proxy.stop()
+    bench.target.auth = Auth({"somebody": "else"})
+    await bench.start_proxy(wait=False)
+    bench.may_be_down = True
+    await bench.proxy.until_logged("(?i)target.*(username|password|credential|authent)")
+    assert "proxy-password" not in bench.proxy.log
+
+
+async def test_a_node_that_accepts_and_says_nothing(make_bench):
+    bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "500ms", "request_timeout": "500ms"}})
+    bench.target.on(Op.STARTUP, behaviour.mute())
+    c = await bench.open()
+    started = time.monotonic()
+    c.send(Op.STARTUP, requests.startup())
+    answers = await c.closed()
+    assert all(a.is_error() for a in answers) and time.monotonic() - started < 4

@@ -1,0 +1,226 @@
+"""Which cluster gets which statement, as QUERY and as PREPARE and EXECUTE."""
+import pytest
+
+import behaviour
+from cqlwire import Kind, Op
+from fakecluster import markers_of
+from helpers import PRIMARIES, reached
+
+READS = [
+    "SELECT * FROM ks.t",
+    "select a, b from ks.t where k = 1;",
+    "  \n\tSELECT * FROM ks.t",
+    "/* block */ SELECT * FROM ks.t",
+    "-- line\nSELECT * FROM ks.t",
+    "// line\r\nSELECT * FROM ks.t",
+    "/* INSERT INTO ks.t */ -- DELETE\nSELECT /* x */ a FROM ks.t",
+    "SELECT * FROM ks.t -- behind it, no newline",
+    "SELECT * FROM ks.t;;",
+    "SELECT token(k) FROM ks.t",
+    "SELECT * FROM ks.t WHERE token(k) > ?",
+    "SELECT * FROM ks.t WHERE token(k) > token(1)",
+    "SELECT a.b, m['k'], a + 1 FROM ks.t",
+    "SELECT * FROM ks.t ORDER BY v ANN OF [1.0, 2.0] LIMIT 3",
+    "SELECT * FROM ks.t WHERE a NOT IN (1, 2) AND b BETWEEN 1 AND 2 AND c <> 3 AND expr(idx, 'q')",
+    "SELECT * FROM ks.t GROUP BY floor(ts, 5m)",
+    "SELECT JSON * FROM ks.t",
+    "SELECT DISTINCT k FROM ks.t",
+    "SELECT COUNT(*) FROM ks.t",
+    "SELECT CAST(a AS text), writetime(v), ttl(v), max(min(v)) FROM ks.t",
+    "SELECT * FROM ks.t PER PARTITION LIMIT 2 LIMIT ? ALLOW FILTERING",
+    "SELECT * FROM ks.t WHERE c CONTAINS 1 AND m CONTAINS KEY 'x' AND s LIKE '%a' AND v IS NOT NULL",
+    "SELECT * FROM ks.t WHERE (a, b) IN ((1, 2)) AND k IN ?",
+    "SELECT * FROM ks.t WHERE v : 'fuzzy' OR w = 1",
+    "SELECT * FROM ks.t WHERE solr_query = '{\"q\": \"*:*\"}'",
+    "SELECT call FROM ks.t",
+    "SELECT \"insert\" FROM \"ks\".\"T\" WHERE a = 'UPDATE x'",
+    "SELECT * FROM \"System\".t",
+    "SELECT * FROM system_mine.t",
+    "SELECT * FROM dse_mine.t",
+]
+
+WRITES = [
+    "INSERT INTO ks.t (k) VALUES (1)",
+    "insert into ks.t (k, v) values (?, ?) using ttl 5",
+    "UPDATE ks.t SET v = 1 WHERE k = 1",
+    "DELETE FROM ks.t WHERE k = 1",
+    "INSERT INTO ks.t (k) VALUES (1) IF NOT EXISTS",
+    "UPDATE ks.t SET v = 1 WHERE k = 1 IF v = 2",
+    "DELETE FROM ks.t WHERE k = 1 IF EXISTS",
+    "BEGIN BATCH INSERT INTO ks.t (k) VALUES (1); UPDATE ks.t SET v = 2 WHERE k = 2 APPLY BATCH",
+    "BEGIN UNLOGGED BATCH DELETE FROM ks.t WHERE k = 1 APPLY BATCH",
+    "INSERT INTO ks.t JSON '{\"k\": 1}'",
+    "INSERT INTO system_auth.roles (role) VALUES ('x')",
+    "CREATE TABLE ks.t2 (k int PRIMARY KEY)",
+    "ALTER TABLE ks.t ADD w int",
+    "DROP TABLE ks.t2",
+    "TRUNCATE ks.t",
+    "TRUNCATE TABLE ks.t",
+    "GRANT SELECT ON KEYSPACE ks TO r",
+    "REVOKE SELECT ON KEYSPACE ks FROM r",
+    "CREATE ROLE r WITH PASSWORD = 'x'",
+    "CALL DseGraphRpc.run(1)",
+    "g.V().has('name', 'x').values('age')",
+    "",
+    "   ",
+    ";",
+    "SELEC * FROM ks.t",
+    "BEGIN TRANSACTION SELECT * FROM ks.t; COMMIT TRANSACTION",
+    "EXPLAIN SELECT * FROM ks.t",
+    "\u00e9\u00e8 not CQL at all",
+    "SELECT",
+]
+
+SYSTEM_READS = [
+    "SELECT * FROM system_schema.tables",
+    "SELECT * FROM system_auth.roles",
+    "SELECT * FROM \"system_auth\".\"roles\"",
+    "select * from SYSTEM_TRACES.sessions",
+    "SELECT * FROM system_virtual_schema.tables",
+    "SELECT * FROM system.size_estimates",
+    "SELECT token(x) FROM system.size_estimates -- comment",
+    "SELECT prepared_id FROM system.prepared_statements",
+    "SELECT keyspace_name, toJson(replication) AS replication FROM system_schema.keyspaces",
+]
+
+
+async def check(bench, text, expected, prepare=True):
+    """QUERY of the text reaches the expected clusters; PREPARE reaches both, EXECUTE the expected ones."""
+    c = await bench.client()
+    markers = markers_of(text)
+    answer = await c.query(text, values=[b"v"] * len(markers) if markers else None)
+    assert not answer.is_error(), answer
+    await bench.settle(c)
+    assert reached(bench, Op.QUERY, text) == expected
+    if not prepare:
+        return
+    prepared = await c.prepare(text)
+    assert prepared.kind == Kind.PREPARED, prepared
+    assert reached(bench, Op.PREPARE, text) == "both"
+    answer = await c.execute(prepared, values=[b"v"] * len(markers) if markers else None)
+    assert not answer.is_error(), answer
+    await bench.settle(c)
+    assert reached(bench, Op.EXECUTE, text) == expected
+
+
+@pytest.mark.checklist(80, 81, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 184)
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("text", READS)
+async def test_reads_go_to_the_primary(make_bench, primary, text):
+    await check(await make_bench(primary=primary), text, primary)
+
+
+@pytest.mark.checklist(82, 83, 84, 86, 87, 88, 89, 98, 119, 120, 185)
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("text", WRITES)
+async def test_writes_and_what_nobody_knows_go_to_both(make_bench, primary, text):
+    await check(await make_bench(primary=primary), text, "both")
+
+
+@pytest.mark.checklist(91, 92, 93)
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("system", PRIMARIES)
+@pytest.mark.parametrize("text", SYSTEM_READS)
+async def test_system_keyspaces_have_their_own_cluster(make_bench, primary, system, text):
+    bench = await make_bench(primary=primary, sections={"routing": {"system_queries_mode": system}})
+    await check(bench, text, system)
+
+
+@pytest.mark.checklist(87)
+@pytest.mark.parametrize("text", ["LIST ROLES", "LIST ALL PERMISSIONS OF r", "DESCRIBE KEYSPACES", "DESC TABLE ks.t",
+                                  "DESCRIBE FULL SCHEMA"])
+async def test_list_and_describe_go_to_one(bench, text):
+    c = await bench.client()
+    answer = await c.query(text)
+    assert not answer.is_error(), answer
+    await bench.settle(c)
+    assert reached(bench, Op.QUERY, text) in PRIMARIES
+
+
+@pytest.mark.checklist(85, 127)
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_batches_go_to_both(make_bench, primary, version):
+    bench = await make_bench(primary=primary)
+    c = await bench.client(version)
+    for children in ([("INSERT INTO ks.t (k) VALUES (1)", [])], [("INSERT INTO ks.t (k) VALUES (?)", [b"1"])] * 3, []):
+        assert (await c.batch(children)).kind == Kind.VOID
+    for cluster in bench.clusters:
+        assert [len(r.children) for r in cluster.requests(Op.BATCH)] == [1, 3, 0]
+
+
+@pytest.mark.checklist(90, 94)
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_use_goes_to_both_and_decides_for_unqualified_names(make_bench, primary):
+    bench = await make_bench(primary=primary)
+    c = await bench.client()
+    await c.use("system_schema")
+    assert reached(bench, Op.QUERY, "USE system_schema") == "both"
+    await c.query("SELECT * FROM tables")
+    await c.use('"Mixed Case"')
+    answer = await c.query("SELECT * FROM t")
+    assert answer.dicts()[0]["keyspace"] == "Mixed Case"
+    await bench.settle(c)
+    assert reached(bench, Op.QUERY, "SELECT * FROM tables") == "origin"  # system_queries_mode's default
+    assert reached(bench, Op.QUERY, "SELECT * FROM t") == primary
+
+
+@pytest.mark.checklist(96, 201)
+async def test_a_keyspace_in_a_v5_request_decides_for_it(make_bench):
+    bench = await make_bench(primary="target")
+    c = await bench.client(5, keyspace="ks")
+    await c.query("SELECT * FROM tables", keyspace="system_schema")
+    assert reached(bench, Op.QUERY, "SELECT * FROM tables") == "origin"
+    prepared = await c.prepare("SELECT * FROM views", keyspace="system_schema")
+    assert reached(bench, Op.PREPARE, "SELECT * FROM views") == "both"
+    for cluster in bench.clusters:
+        assert cluster.requests(Op.PREPARE)[0].request.keyspace == "system_schema"
+    await c.execute(prepared)
+    await bench.settle(c)
+    assert reached(bench, Op.EXECUTE, "SELECT * FROM views") == "origin"
+    await c.query("SELECT * FROM mine")
+    await bench.settle(c)
+    assert reached(bench, Op.QUERY, "SELECT * FROM mine") == "target"
+
+
+@pytest.mark.checklist(97)
+async def test_v4_has_no_keyspace_in_requests(bench):
+    """Bit 0x80 of the v4 flags byte says nothing there: a name behind the parameters is not taken for a keyspace."""
+    c = await bench.client(4, keyspace="ks")
+    answer = await c.query("SELECT * FROM tables")
+    assert answer.dicts()[0] == {"cluster": "origin", "keyspace": "ks", "statement": "SELECT * FROM tables"}
+
+
+@pytest.mark.checklist(116, 117, 118)
+@pytest.mark.parametrize("text", ["CALL InsightsRpc.reportInsight('{}')", "call insightsrpc.reportinsight(?)"])
+async def test_insights_calls_are_answered(bench, text):
+    c = await bench.client()
+    values = [b"v"] * len(markers_of(text)) or None
+    assert (await c.query(text, values=values)).opcode in (Op.RESULT, Op.ERROR)
+    assert (await c.prepare(text)).opcode in (Op.RESULT, Op.ERROR)
+    await bench.settle(c)
+
+
+@pytest.mark.checklist(88)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_custom_payloads_pass_both_ways(bench, version):
+    c = await bench.client(version)
+    payload = {"graph-language": b"gremlin", "empty": b"", "null": None}
+    for cluster in bench.clusters:
+        cluster.on(Op.QUERY, behaviour.normally(payload={"answer": cluster.name.encode()}))
+    answer = await c.answer(c.send_query("", payload=payload))
+    assert answer.payload == {"answer": b"origin"}
+    for cluster in bench.clusters:
+        assert cluster.requests(Op.QUERY)[0].payload == payload
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_long_texts_are_classified_too(bench, version):
+    """Longer than any read buffer, with the table at the very end."""
+    c = await bench.client(version)
+    text = "SELECT " + ", ".join(f"column_{i}" for i in range(40000)) + " FROM ks.t"
+    assert len(text) > 500_000
+    answer = await c.query(text)
+    assert answer.rows[0][2] == text
+    await bench.settle(c)
+    assert reached(bench, Op.QUERY, text) == "origin"
