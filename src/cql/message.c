@@ -337,12 +337,13 @@ unsigned message_event_kind(const uint8_t *body, uint32_t len)
 bool message_parse_sasl_plain(struct bytesview token, struct sasl_plain *out)
 {
 	const char *start = (const char *)token.p;
-	const char *end = start + token.len;
+	const char *end;
 	const char *user;
 	const char *password;
 
 	if (!start || !(user = memchr(start, '\0', token.len)))
 		return false;
+	end = start + token.len;
 	user++;
 	password = memchr(user, '\0', (size_t)(end - user));
 	if (!password || memchr(password + 1, '\0', (size_t)(end - password - 1)))

@@ -56,10 +56,22 @@ static bool accept_symbol(struct parser *p, char c)
 	return true;
 }
 
+/* The reserved words of the grammar above; as names they have to be quoted. */
+static bool is_reserved(const struct token *t)
+{
+	static const char *const words[] = { "SELECT", "FROM", "WHERE", "AND", "IN", "ORDER", "LIMIT", "ALLOW" };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		if (token_is_keyword(t, words[i]))
+			return true;
+	}
+	return false;
+}
+
 /* A name longer than fits is refused: no column or table of ours has one. */
 static bool parse_name(struct parser *p, struct statement_name *name, const char *expected)
 {
-	if (!token_name(&p->t, name) || name->is_cut)
+	if (is_reserved(&p->t) || !token_name(&p->t, name) || name->is_cut)
 		return refuse(p, expected);
 	advance(p);
 	return true;

@@ -170,7 +170,10 @@ START_TEST(reasons)
 	expect_refused("SELECT count(key) FROM local", "only COUNT(*) and COUNT(1) are supported");
 	expect_refused("SELECT count(* FROM local", "expected ')' at 'FROM'");
 	expect_refused("SELECT a b FROM local", "expected FROM at 'b'");
-	expect_refused("SELECT a AS FROM local", "expected FROM at 'local'");
+	expect_refused("SELECT a AS FROM local", "expected a name behind AS at 'FROM'");
+	/* with a reserved word for a name the scanner would take another word for the table */
+	expect_refused("SELECT from, a FROM local", "expected a column name at 'from'");
+	expect_refused("SELECT a FROM where", "expected a table name at 'where'");
 	expect_refused("SELECT a AS 'x' FROM local", "expected a name behind AS at ''x''");
 	expect_refused("SELECT a FROM local WHERE a IN (1)", "only '=' is supported in WHERE at 'IN'");
 	expect_refused("SELECT a FROM local WHERE a = -x", "expected a literal or a bind marker at 'x'");
