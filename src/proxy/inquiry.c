@@ -1,0 +1,408 @@
+/* inquiry.c - see inquiry.h */
+#include "proxy/inquiry.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a node may take for one answer. */
+#define ANSWER_S 10
+#define WHY_MAX 512
+/* A node's own words in our messages. */
+#define QUOTE_MAX 300
+
+static const char *const step_names[] = {
+	[INQUIRY_OPTIONS] = "OPTIONS",
+	[INQUIRY_STARTUP] = "STARTUP",
+	[INQUIRY_REGISTER] = "REGISTER",
+	[INQUIRY_LOCAL] = "the query of system.local",
+	[INQUIRY_PEERS] = "the query of system.peers",
+};
+
+/* What each step is answered by when all is well. */
+static const uint8_t expected_opcodes[] = {
+	[INQUIRY_OPTIONS] = OP_SUPPORTED, [INQUIRY_STARTUP] = OP_READY, [INQUIRY_REGISTER] = OP_READY,
+	[INQUIRY_LOCAL] = OP_RESULT,      [INQUIRY_PEERS] = OP_RESULT,
+};
+
+static const struct leg_ops query_ops;
+static const struct login_handler inquiry_login_handler;
+
+/* ---- the end ---- */
+
+/* The question under way is over, one way or the other. */
+static void end(struct inquiry *inq)
+{
+	evtimer_del(&inq->timer);
+	login_abandon(&inq->login);
+	leg_abandon(&inq->query);
+	free(inq->local_body);
+	inq->local_body = NULL;
+	inq->is_running = false;
+}
+
+static void fail(struct inquiry *inq, bool is_hopeless, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static void fail(struct inquiry *inq, bool is_hopeless, const char *fmt, ...)
+{
+	char why[WHY_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	end(inq);
+	inq->handler->on_failed(inq, is_hopeless, why);
+}
+
+static void refuse_version(struct inquiry *inq, uint8_t offered, struct strview text)
+{
+	char why[WHY_MAX];
+
+	snprintf(why, sizeof(why), "%.*s", (int)MIN(text.len, (size_t)QUOTE_MAX), text.p);
+	end(inq);
+	inq->handler->on_version_refused(inq, offered, why);
+}
+
+static void fail_by_error(struct inquiry *inq, bool is_hopeless, const struct error_message *error, const char *what)
+{
+	fail(inq, is_hopeless, "%s by %s 0x%04x: %.*s", what, cql_error_name(error->code), error->code,
+	     (int)MIN(error->text.len, (size_t)QUOTE_MAX), error->text.p);
+}
+
+void inquiry_lost(struct inquiry *inq, const char *why)
+{
+	uint8_t foreign = inq->server->foreign_version;
+	/* v1 and v2 of old nodes, later ones, DSE's two. Anything else is no CQL at all. */
+	bool is_refusal = (foreign > 0 && foreign < 16) || foreign == 0x41 || foreign == 0x42;
+
+	bool is_plain = inq->source.settings->cluster[inq->source.id].tls == TLS_NONE;
+
+	if (is_refusal && inq->step <= INQUIRY_STARTUP)
+		refuse_version(inq, foreign, sv_from(why));
+	else
+		fail(inq, false, "%s while the answer to %s was due%s", why, step_names[inq->step],
+		     is_plain && inq->step == INQUIRY_OPTIONS ? "; does it want TLS?" : "");
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct inquiry *inq = arg;
+
+	(void)fd;
+	(void)what;
+	fail(inq, false, "it did not answer %s within %d s", step_names[inq->step], ANSWER_S);
+}
+
+/* ---- questions ---- */
+
+static void begin_step(struct inquiry *inq, enum inquiry_step step)
+{
+	const struct timeval limit = { .tv_sec = ANSWER_S };
+
+	inq->step = (uint8_t)step;
+	evtimer_add(&inq->timer, &limit);
+}
+
+/* The answer comes to on_query_answer(). */
+static void ask(struct inquiry *inq, enum inquiry_step step, uint8_t opcode, const struct writer *body)
+{
+	begin_step(inq, step);
+	leg_init(&inq->query, &query_ops);
+	if (!server_send_body(inq->server, &inq->query, opcode, 0, body->data, body->len))
+		inquiry_lost(inq, "the connection has ended");
+}
+
+/* Consistency ONE, no values, no page size: the whole table in one answer. */
+static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *text)
+{
+	struct writer w;
+
+	writer_init(&w);
+	write_long_string(&w, sv_from(text));
+	write_short(&w, CL_ONE);
+	if (inq->server->version >= 5)
+		write_int(&w, 0);
+	else
+		write_byte(&w, 0);
+	ask(inq, step, OP_QUERY, &w);
+	writer_free(&w);
+}
+
+static void ask_local(struct inquiry *inq)
+{
+	ask_table(inq, INQUIRY_LOCAL, "SELECT * FROM system.local");
+}
+
+/*
+ * ZDM's twin listens to TOPOLOGY_CHANGE alone. Otherwise a node that went down
+ * or came up, and a new schema version, are reasons to look again as well.
+ */
+static void ask_register(struct inquiry *inq)
+{
+	struct writer w;
+
+	writer_init(&w);
+	if (inq->source.settings->profile == PROFILE_ZDM) {
+		write_short(&w, 1);
+		write_cstring(&w, "TOPOLOGY_CHANGE");
+	} else {
+		write_short(&w, 3);
+		write_cstring(&w, "TOPOLOGY_CHANGE");
+		write_cstring(&w, "STATUS_CHANGE");
+		write_cstring(&w, "SCHEMA_CHANGE");
+	}
+	ask(inq, INQUIRY_REGISTER, OP_REGISTER, &w);
+	writer_free(&w);
+}
+
+static void start_login(struct inquiry *inq)
+{
+	struct writer w;
+
+	begin_step(inq, INQUIRY_STARTUP);
+	writer_init(&w);
+	login_write_startup(&w, COMPRESSION_NONE);
+	login_init(&inq->login, inq->server, &inquiry_login_handler);
+	login_startup(&inq->login, w.data, w.len, COMPRESSION_NONE);
+	writer_free(&w);
+}
+
+/* ---- log-in ---- */
+
+static void on_authenticate(struct login *login, struct strview class_name)
+{
+	struct inquiry *inq = container_of(login, struct inquiry, login);
+
+	inq->requires_auth = true;
+	if (!inq->credentials->user || !*inq->credentials->user) {
+		fail(inq, true, "it requires authentication (%.*s), but no username is configured for %s",
+		     (int)MIN(class_name.len, (size_t)QUOTE_MAX), class_name.p, cluster_id_name(inq->source.id));
+		return;
+	}
+	begin_step(inq, INQUIRY_STARTUP);
+	login_with(login, inq->credentials);
+}
+
+/* Only called when the dialogue is passed through, which ours never is. */
+static void on_challenge(struct login *login, struct frame *f)
+{
+	(void)f;
+	fail(container_of(login, struct inquiry, login), false, "it sent a challenge that was not asked for");
+}
+
+static void on_login_ready(struct login *login, struct frame *f)
+{
+	(void)f;
+	ask_register(container_of(login, struct inquiry, login));
+}
+
+/* So Cassandra's text begins when it could not read its own tables of roles: that passes. */
+static bool may_pass(const struct error_message *error)
+{
+	return sv_starts_with(error->text, SV("Unable to perform authentication"));
+}
+
+static void on_refused(struct login *login, struct frame *f, const struct error_message *error)
+{
+	struct inquiry *inq = container_of(login, struct inquiry, login);
+
+	if (!error)
+		fail(inq, false, "it answered the log-in by %s", cql_opcode_name(f->opcode));
+	else if (error->code == CQL_ERR_PROTOCOL_ERROR && !inq->requires_auth)
+		refuse_version(inq, f->version, error->text);
+	else if (error->code == CQL_ERR_BAD_CREDENTIALS && !may_pass(error))
+		fail(inq, true, "it refuses the configured credentials of user %s: %.*s", inq->credentials->user,
+		     (int)MIN(error->text.len, (size_t)QUOTE_MAX), error->text.p);
+	else
+		fail_by_error(inq, false, error, "it answered the log-in");
+}
+
+static void on_login_lost(struct login *login, const char *why)
+{
+	inquiry_lost(container_of(login, struct inquiry, login), why);
+}
+
+static const struct login_handler inquiry_login_handler = {
+	.on_authenticate = on_authenticate,
+	.on_challenge = on_challenge,
+	.on_ready = on_login_ready,
+	.on_refused = on_refused,
+	.on_lost = on_login_lost,
+};
+
+/* ---- answers ---- */
+
+static void forget(struct inquiry *inq)
+{
+	inq->requires_auth = false;
+	inq->offers_lz4 = false;
+	inq->offers_snappy = false;
+	free(inq->cql_version);
+	inq->cql_version = NULL;
+}
+
+static bool on_supported_value(void *arg, struct strview key, struct strview value)
+{
+	struct inquiry *inq = arg;
+
+	if (sv_equal(key, SV("COMPRESSION"))) {
+		inq->offers_lz4 |= sv_equal(value, SV("lz4"));
+		inq->offers_snappy |= sv_equal(value, SV("snappy"));
+	} else if (sv_equal(key, SV("CQL_VERSION")) && !inq->cql_version) {
+		inq->cql_version = xstrndup(value.p, value.len);
+	}
+	return true;
+}
+
+static void on_supported(struct inquiry *inq, struct frame *f, uint32_t offset)
+{
+	if (message_each_supported(f->body + offset, f->length - offset, on_supported_value, inq))
+		start_login(inq);
+	else
+		fail(inq, false, "its SUPPORTED cannot be read");
+}
+
+static void keep_local(struct inquiry *inq, struct frame *f, uint32_t offset)
+{
+	inq->local_body = malloc(MAX(f->length, 1u));
+	if (!inq->local_body) {
+		fail(inq, false, "out of memory for its answer about system.local");
+		return;
+	}
+	memcpy(inq->local_body, f->body, f->length);
+	inq->local_len = f->length;
+	inq->local_offset = offset;
+	ask_table(inq, INQUIRY_PEERS, "SELECT * FROM system.peers");
+}
+
+static enum topology_result fill(struct inquiry *inq, struct topology *t, struct frame *f, uint32_t offset, char *error,
+				 size_t error_size)
+{
+	enum topology_result result = TOPOLOGY_BAD;
+	struct rows local, peers;
+	const char *why;
+
+	if (!rows_parse(inq->local_body, inq->local_len, inq->local_offset, inq->server->version, &local, &why)) {
+		snprintf(error, error_size, "its answer about system.local cannot be read (%s)", why);
+		return result;
+	}
+	if (rows_parse(f->body, f->length, offset, inq->server->version, &peers, &why)) {
+		result = topology_fill(t, &inq->source, &local, &peers, error, error_size);
+		rows_free(&peers);
+	} else {
+		snprintf(error, error_size, "its answer about system.peers cannot be read (%s)", why);
+	}
+	rows_free(&local);
+	return result;
+}
+
+static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
+{
+	struct topology *t = topology_new();
+	enum topology_result result;
+	char error[WHY_MAX];
+
+	t->version = inq->server->version;
+	t->requires_auth = inq->requires_auth;
+	t->offers_lz4 = inq->offers_lz4;
+	t->offers_snappy = inq->offers_snappy;
+	t->cql_version = inq->cql_version ? xstrdup(inq->cql_version) : NULL;
+	result = fill(inq, t, f, offset, error, sizeof(error));
+	if (result == TOPOLOGY_OK) {
+		end(inq);
+		inq->handler->on_topology(inq, t);
+		return;
+	}
+	topology_unref(t);
+	fail(inq, result == TOPOLOGY_HOPELESS, "%s", error);
+}
+
+static void on_error(struct inquiry *inq, struct frame *f, uint32_t offset)
+{
+	struct error_message error;
+	char what[64];
+
+	if (!message_parse_error(f->body, f->length, offset, &error)) {
+		fail(inq, false, "its ERROR cannot be read");
+	} else if (inq->step == INQUIRY_OPTIONS && error.code == CQL_ERR_PROTOCOL_ERROR) {
+		refuse_version(inq, f->version, error.text);
+	} else {
+		snprintf(what, sizeof(what), "it answered %s", step_names[inq->step]);
+		fail_by_error(inq, false, &error, what);
+	}
+}
+
+static void on_query_answer(struct leg *leg, struct frame *f)
+{
+	struct inquiry *inq = container_of(leg, struct inquiry, query);
+	uint32_t offset;
+	const char *why;
+
+	if (f->flags & FRAME_COMPRESSED)
+		fail(inq, false, "it sent a compressed answer, which was not agreed upon");
+	else if (!message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why))
+		fail(inq, false, "it sent an answer that cannot be read (%s)", why);
+	else if (f->opcode == OP_ERROR)
+		on_error(inq, f, offset);
+	else if (f->opcode != expected_opcodes[inq->step])
+		fail(inq, false, "it answered %s by %s", step_names[inq->step], cql_opcode_name(f->opcode));
+	else if (inq->step == INQUIRY_OPTIONS)
+		on_supported(inq, f, offset);
+	else if (inq->step == INQUIRY_REGISTER)
+		ask_local(inq);
+	else if (inq->step == INQUIRY_LOCAL)
+		keep_local(inq, f, offset);
+	else
+		on_peers(inq, f, offset);
+}
+
+static void on_query_lost(struct leg *leg, const char *why)
+{
+	inquiry_lost(container_of(leg, struct inquiry, query), why);
+}
+
+static const struct leg_ops query_ops = { .on_answer = on_query_answer, .on_lost = on_query_lost };
+
+/* ---- life ---- */
+
+void inquiry_init(struct inquiry *inq, struct event_base *base, const struct inquiry_handler *handler,
+		  const struct credentials *credentials)
+{
+	*inq = (struct inquiry){ .handler = handler, .credentials = credentials };
+	leg_init(&inq->query, &query_ops);
+	login_init(&inq->login, NULL, &inquiry_login_handler);
+	evtimer_assign(&inq->timer, base, on_timer, inq);
+}
+
+void inquiry_fini(struct inquiry *inq)
+{
+	inquiry_stop(inq);
+}
+
+void inquiry_start(struct inquiry *inq, struct server *server, const struct topology_source *source)
+{
+	const struct writer nothing = { .data = NULL };
+
+	Assert(!inq->is_running);
+	forget(inq);
+	inq->server = server;
+	inq->source = *source;
+	inq->is_running = true;
+	ask(inq, INQUIRY_OPTIONS, OP_OPTIONS, &nothing);
+}
+
+void inquiry_refresh(struct inquiry *inq, const struct topology_source *source)
+{
+	Assert(!inq->is_running);
+	inq->source = *source;
+	inq->is_running = true;
+	ask_local(inq);
+}
+
+void inquiry_stop(struct inquiry *inq)
+{
+	end(inq);
+	forget(inq);
+}
