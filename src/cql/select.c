@@ -192,11 +192,10 @@ static bool parse_where(struct parser *p)
 static bool parse_limit(struct parser *p)
 {
 	struct select_query *q = p->out;
-	struct statement_name ignored;
 	unsigned long long n = 0;
 
 	q->has_limit = true;
-	if (token_marker_name(&p->t, &ignored)) {
+	if (token_marker_name(&p->t, &q->limit_marker)) {
 		q->limit_is_marker = true;
 		q->limit_marker_index = q->marker_count++;
 		advance(p);

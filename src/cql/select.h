@@ -48,6 +48,7 @@ struct select_query {
 	bool has_limit;
 	bool limit_is_marker;
 	unsigned limit_marker_index;
+	struct statement_name limit_marker; /* as select_relation.marker */
 	uint32_t limit;
 	struct statement_name keyspace;
 	struct statement_name table;

@@ -9,6 +9,7 @@
 #define PROXY_VIRTUAL_H
 
 #include "cql/error.h"
+#include "cql/rows.h"
 #include "cql/select.h"
 #include "proxy/cluster.h"
 
