@@ -92,6 +92,8 @@ static bool section_open(struct ini_file *f, const char *name)
 			return line_fail(f, "[%s]: the section began already in line %u; allowed: each section once",
 					 name, f->heading_lines[i]);
 	}
+	if (config->settings.listener_count == SETTINGS_MAX_LISTENERS && strncmp(name, "listener", 8) == 0)
+		return line_fail(f, "[%s]: one listener too many; allowed: %d", name, SETTINGS_MAX_LISTENERS);
 	if (!config_section_find(config, name, true, &f->section, &f->instance))
 		return line_fail(f, "[%s]: unknown section; allowed: %s", name, CONFIG_SECTIONS);
 	Assert(f->heading_count < ARRAY_LEN(f->headings));

@@ -151,10 +151,8 @@ static bool listener_find(struct config *config, const char *name, bool may_add,
 			return true;
 		}
 	}
-	if (!may_add)
+	if (!may_add || settings->listener_count == SETTINGS_MAX_LISTENERS)
 		return false;
-	if (settings->listener_count == SETTINGS_MAX_LISTENERS)
-		return config_fail(config, "%s: more than %d listeners", config->request->path, SETTINGS_MAX_LISTENERS);
 	settings->listeners[settings->listener_count].name = xstrdup(name);
 	*instance = settings->listener_count++;
 	return true;

@@ -10,6 +10,14 @@
 #include <string.h>
 #include <yaml.h>
 
+/*
+ * Far beyond the 71 settings of a flat mapping. The scanner of libyaml looks at
+ * all open levels for every token, and the search for doubled keys at all pairs
+ * of keys, so without bounds one odd file could keep them busy for hours.
+ */
+#define DEPTH_MAX 16
+#define NODES_MAX 4096
+
 static const char *scalar(const yaml_node_t *node)
 {
 	return (const char *)node->data.scalar.value;
@@ -134,22 +142,65 @@ static bool document_read(struct config *config, yaml_document_t *document)
 	return mapping_read(config, document, root);
 }
 
-bool config_yaml_read(struct config *config, const char *text, size_t size)
+static bool parser_fail(struct config *config, const yaml_parser_t *parser)
+{
+	return config_fail(config, "%s:%zu: not YAML: %s", config->request->path, parser->problem_mark.line + 1,
+			   parser->problem ? parser->problem : "unknown error");
+}
+
+/* Goes through the first document once without keeping anything, to see that it is well-formed and small. */
+static bool check_shape(struct config *config, yaml_parser_t *parser)
+{
+	unsigned depth = 0, nodes = 0;
+	yaml_event_type_t type = YAML_NO_EVENT;
+
+	while (type != YAML_STREAM_END_EVENT && type != YAML_DOCUMENT_END_EVENT) {
+		yaml_event_t event;
+		unsigned long line;
+
+		if (!yaml_parser_parse(parser, &event))
+			return parser_fail(config, parser);
+		type = event.type;
+		line = event.start_mark.line + 1;
+		yaml_event_delete(&event);
+		if (type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT)
+			depth++;
+		else if (type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT)
+			depth--;
+		if (depth > DEPTH_MAX || ++nodes > NODES_MAX)
+			return config_fail(config, "%s:%lu: too %s for a configuration; allowed: \"key: value\" lines",
+					   config->request->path, line, depth > DEPTH_MAX ? "deeply nested" : "long");
+	}
+	return true;
+}
+
+static bool load_document(struct config *config, yaml_parser_t *parser)
+{
+	yaml_document_t document;
+	bool ok;
+
+	if (!yaml_parser_load(parser, &document))
+		return parser_fail(config, parser);
+	ok = document_read(config, &document);
+	yaml_document_delete(&document);
+	return ok;
+}
+
+static bool with_parser(struct config *config, const char *text, size_t size,
+			bool (*work)(struct config *config, yaml_parser_t *parser))
 {
 	yaml_parser_t parser;
-	yaml_document_t document;
 	bool ok;
 
 	if (!yaml_parser_initialize(&parser))
 		return config_fail(config, "%s: out of memory", config->request->path);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-	if (yaml_parser_load(&parser, &document)) {
-		ok = document_read(config, &document);
-		yaml_document_delete(&document);
-	} else {
-		ok = config_fail(config, "%s:%zu: not YAML: %s", config->request->path, parser.problem_mark.line + 1,
-				 parser.problem ? parser.problem : "unknown error");
-	}
+	ok = work(config, &parser);
 	yaml_parser_delete(&parser);
 	return ok;
+}
+
+bool config_yaml_read(struct config *config, const char *text, size_t size)
+{
+	return with_parser(config, text, size, check_shape) && with_parser(config, text, size, load_document);
 }

@@ -4,8 +4,10 @@
  * an INI file, from ZDM_* variables or from a ZDM YAML file; its table there
  * names, describes and range-checks every member.
  *
- * All strings are owned by the settings and NULL when not set. Durations are
- * in milliseconds, sizes in bytes.
+ * All strings are owned by the settings and NULL when not set or empty; only
+ * addresses to listen on ("" or "*": all) and metrics_prefix ("": none) may be
+ * empty. IPv6 literals have no brackets. Durations are in milliseconds, sizes
+ * in bytes; time-outs of requests, handshakes and connections are never 0.
  */
 #ifndef PROXY_SETTINGS_H
 #define PROXY_SETTINGS_H

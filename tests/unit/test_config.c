@@ -143,6 +143,20 @@ START_TEST(listeners_side_by_side)
 }
 END_TEST
 
+START_TEST(too_many_listeners)
+{
+	char text[1024] = BASE;
+
+	for (int i = 0; i <= SETTINGS_MAX_LISTENERS; i++)
+		sprintf(text + strlen(text), "[listener l%d]\nport = %d\n", i, 1000 + i);
+	ck_assert(!load_text("t.ini", text));
+	ck_assert_str_eq(error, "t.ini:38: [listener l16]: one listener too many; allowed: 16");
+	*strstr(text, "[listener l16]") = '\0';
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_uint_eq(settings->listeners[15].port, 1015);
+}
+END_TEST
+
 /* ---- values ---- */
 
 static const struct {
@@ -528,6 +542,7 @@ int main(void)
 	tcase_add_test(tc, the_example_of_the_design);
 	tcase_add_test(tc, native_defaults);
 	tcase_add_test(tc, listeners_side_by_side);
+	tcase_add_test(tc, too_many_listeners);
 	tcase_add_loop_test(tc, every_spelling, 0, (int)ARRAY_LEN(spellings));
 	tcase_add_loop_test(tc, passwords_are_whole_or_refused_and_never_shown, 0, (int)ARRAY_LEN(passwords));
 	tcase_add_loop_test(tc, every_mistake, 0, (int)ARRAY_LEN(mistakes));

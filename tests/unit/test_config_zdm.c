@@ -29,7 +29,7 @@ static bool load_yaml(const char *text)
 
 START_TEST(zdm_defaults)
 {
-	struct config_request request = { NULL };
+	struct config_request request = { .path = NULL };
 
 	ck_assert_msg(load_env(NULL, NULL, NULL, NULL), "%s", error);
 	ck_assert(config_request_is_zdm(&request));
@@ -446,6 +446,23 @@ START_TEST(bad_yaml_files)
 }
 END_TEST
 
+START_TEST(yaml_beyond_measure)
+{
+	static const char row[] = "k%05d: 1\n";
+	char *text = xmalloc(900001);
+
+	memset(text, '[', 900000);
+	text[900000] = '\0';
+	ck_assert(!load_yaml(text));
+	check_message("t.yaml:1: too deeply nested for a configuration; ...");
+	for (int i = 0; i < 90000; i++)
+		snprintf(text + 10 * (size_t)i, 11, row, i);
+	ck_assert(!load_yaml(text));
+	check_message("t.yaml:2047: too long for a configuration; ...");
+	free(text);
+}
+END_TEST
+
 START_TEST(random_yaml)
 {
 	static const char seed[] = YAML_POINTS "origin_port: 9042\nlog_level: &x \"INFO\"\nb: [1, {c: *x}]\n"
@@ -493,6 +510,7 @@ int main(void)
 	tcase_add_test(tc, yaml_with_only_what_is_mandatory);
 	tcase_add_loop_test(tc, yaml_values, 0, (int)ARRAY_LEN(yaml_lines));
 	tcase_add_loop_test(tc, bad_yaml_files, 0, (int)ARRAY_LEN(bad_files));
+	tcase_add_test(tc, yaml_beyond_measure);
 	tcase_add_test(tc, random_yaml);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

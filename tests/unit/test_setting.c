@@ -47,7 +47,7 @@ START_TEST(ranges_hold)
 		return;
 	for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
 		union setting_scratch value = { .number = 0 };
-		struct setting_input in = { NULL };
+		struct setting_input in = { .text = NULL };
 		char text[64], what[256];
 		bool inside = i == 1 || i == 2;
 
