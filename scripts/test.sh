@@ -17,7 +17,7 @@ set -u
 
 REPORTS=$CQLFERRY_BUILD/reports
 STAGES="static build-gcc unit wire options cluster demo build-asan unit-asan wire-asan build-clang dist"
-LONG_STAGES="build-tsan unit-tsan wire-tsan distcheck"
+LONG_STAGES="build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -69,6 +69,10 @@ stage_build_tsan() {
 	built tsan CC=gcc --enable-cassert --enable-werror --enable-sanitizer=thread CFLAGS='-O1 -g'
 }
 
+stage_build_fuzz() {
+	built fuzz CC=clang --enable-fuzzer --enable-sanitizer=address,undefined
+}
+
 stage_build_clang() {
 	built clang CC=clang --enable-cassert --enable-werror
 }
@@ -114,6 +118,25 @@ stage_wire_asan() {
 
 stage_wire_tsan() {
 	python_tests tsan wire-tsan wire
+}
+
+# A minute of libFuzzer for each program; `make check` runs the same programs briefly on vectors and random input.
+stage_fuzz() {
+	local program name passed=0 notes='' work=$CQLFERRY_BUILD/fuzz/corpus
+	"$VENV/bin/python" "$ROOT/tests/fuzz/corpus.py" "$work" || return 1
+	for program in "$CQLFERRY_BUILD"/fuzz/tests/fuzz/fuzz_*; do
+		[ -f "$program" ] && [ -x "$program" ] || continue
+		name=$(basename "$program")
+		mkdir -p "$work/$name"
+		if (cd "$work" && "$program" -max_total_time=60 -timeout=10 -rss_limit_mb=1024 \
+			"$name" "$([ "$name" = fuzz_statement ] && echo texts || echo frames)"); then
+			passed=$((passed + 1))
+		else
+			notes+="FAILED  $name: its input is in $work"$'\n'
+		fi
+	done
+	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/fuzz.count"
+	[ -z "$notes" ] && [ "$passed" -gt 0 ]
 }
 
 # Every option of the program is in etc/cqlferry.ini and in docs/config.md.
@@ -166,6 +189,7 @@ needs() {
 	static | build-*) ;;
 	*-asan) echo build-asan ;;
 	*-tsan) echo build-tsan ;;
+	fuzz) echo build-fuzz ;;
 	demo) ;; # builds as a person does, without checks
 	*) echo build-gcc ;;
 	esac

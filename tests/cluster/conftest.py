@@ -25,7 +25,7 @@ PAIRS = {
 }
 
 # The roles of the applications, superusers so that no test needs grants. Each works on its own cluster only.
-LOGINS = {"origin": ("origin_app", "origin_pw"), "target": ("target_app", "target_pw")}
+LOGINS = {"origin": ("oskar", "oskar_pw"), "target": ("tamara", "tamara_pw")}
 
 
 def pair_of(item):
