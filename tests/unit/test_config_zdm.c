@@ -448,15 +448,18 @@ END_TEST
 
 START_TEST(yaml_beyond_measure)
 {
-	static const char row[] = "k%05d: 1\n";
 	char *text = xmalloc(900001);
 
 	memset(text, '[', 900000);
 	text[900000] = '\0';
 	ck_assert(!load_yaml(text));
 	check_message("t.yaml:1: too deeply nested for a configuration; ...");
-	for (int i = 0; i < 90000; i++)
-		snprintf(text + 10 * (size_t)i, 11, row, i);
+	for (int i = 0; i < 90000; i++) {
+		char row[32];
+
+		snprintf(row, sizeof(row), "k%05d: 1\n", i);
+		memcpy(text + 10 * (size_t)i, row, 10);
+	}
 	ck_assert(!load_yaml(text));
 	check_message("t.yaml:2047: too long for a configuration; ...");
 	free(text);
