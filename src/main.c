@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/tls.h"
 #include "control/config.h"
 #include "control/http.h"
 #include "proxy/control.h"

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "cql/compress.h"
+#include "proxy/plain.h"
 #include "proxy/pool.h"
 #include "proxy/supported.h"
 
@@ -326,22 +327,14 @@ static void deciding_accepted(struct handshake *hs)
 	login_with(&leg->login, credentials);
 }
 
-static void on_auth_response(struct client *c, struct frame *f)
+/* The client's token goes to the deciding cluster, as it is or with the configured credentials in its place. */
+static void pass_token(struct client *c, int16_t stream, struct bytesview token)
 {
 	struct handshake *hs = c->handshake;
-	struct handshake_leg *leg;
-	struct reader r = reader_over(f->body, f->length);
-	struct bytesview token = read_bytes(&r);
+	struct handshake_leg *leg = &hs->leg[hs->deciding];
 	struct sasl_plain plain;
 
-	if (c->state != CLIENT_AUTH || hs->stream >= 0 || !reader_ok(&r) || (f->flags & FRAME_COMPRESSED)) {
-		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      c->state != CLIENT_AUTH || hs->stream >= 0 ? "AUTH_RESPONSE out of turn" :
-									   "the body of AUTH_RESPONSE cannot be read");
-		return;
-	}
-	hs->stream = f->stream;
-	leg = &hs->leg[hs->deciding];
+	hs->stream = stream;
 	leg->step = STEP_AUTH;
 	/* Absent, or the name of a mechanism: there are no credentials in it yet (DSE's first step). */
 	if (token.is_null || sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN"))) {
@@ -352,7 +345,7 @@ static void on_auth_response(struct client *c, struct frame *f)
 		hs->client_sent_credentials = true;
 		credentials_set(&hs->client_credentials, &plain);
 	} else if (!gets_client_credentials(hs, leg->id)) {
-		client_refuse(c, f->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
+		client_refuse(c, stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
 			      "the log-in must be SASL PLAIN: %s gets configured credentials in place of the client's",
 			      cluster_id_name(leg->id));
 		return;
@@ -367,7 +360,32 @@ static void on_auth_response(struct client *c, struct frame *f)
 		login_token(&leg->login, (struct bytesview){ .p = w.data, .len = w.len });
 		writer_wipe_free(&w);
 	}
-	explicit_bzero(f->body, f->length);
+}
+
+static void on_auth_response(struct client *c, struct frame *f)
+{
+	struct bytesview token;
+	struct reader r;
+	struct plain p;
+	const char *why;
+
+	if (c->state != CLIENT_AUTH || c->handshake->stream >= 0) {
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "AUTH_RESPONSE out of turn");
+		return;
+	}
+	if (!plain_open(&p, &c->worker->loop, (enum cql_compression)c->compression, f, HANDSHAKE_MAX_FRAME, &why)) {
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "AUTH_RESPONSE: %s", why);
+		return;
+	}
+	r = reader_over(p.data, p.len);
+	token = read_bytes(&r);
+	if (reader_ok(&r))
+		pass_token(c, f->stream, token);
+	else
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "the body of AUTH_RESPONSE cannot be read");
+	explicit_bzero(p.data, p.len);
+	plain_close(&p);
 }
 
 /* ---- what the clusters say ---- */
@@ -524,6 +542,9 @@ void handshake_on_frame(struct client *c, struct frame *f)
 	}
 	if (f->opcode != OP_OPTIONS)
 		c->version = f->version;
+	/* Inside segments the flag means nothing. */
+	if (c->wire.in_framing != WIRE_PLAIN)
+		f->flags &= (uint8_t)~FRAME_COMPRESSED;
 	switch (f->opcode) {
 	case OP_OPTIONS:
 		if (f->version > clusters_common_version(c->worker->proxy->clusters, c->worker->settings))

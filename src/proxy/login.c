@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/plain.h"
+
 #define DSE_AUTHENTICATOR "com.datastax.bdp.cassandra.auth.DseAuthenticator"
 /* STARTUP, the mechanism, the credentials, and some to spare: a node that asks on and on is not a Cassandra. */
 #define MAX_ROUNDS 6
@@ -159,17 +161,21 @@ static void on_challenge(struct login *login, struct frame *f)
 		send_plain(login);
 }
 
-static void on_answer(struct leg *leg, struct frame *f)
+static void on_error(struct login *login, struct frame *f)
 {
-	struct login *login = container_of(leg, struct login, leg);
 	struct error_message error;
 	uint32_t offset = 0;
 	const char *why;
 
-	if (++login->rounds > MAX_ROUNDS) {
-		login->handler->on_lost(login, "its log-in dialogue does not end");
-		return;
-	}
+	if (message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why) &&
+	    message_parse_error(f->body, f->length, offset, &error))
+		login->handler->on_refused(login, f, &error);
+	else
+		login->handler->on_refused(login, f, NULL);
+}
+
+static void on_plain_answer(struct login *login, struct frame *f)
+{
 	switch (f->opcode) {
 	case OP_READY:
 	case OP_AUTH_SUCCESS:
@@ -183,16 +189,36 @@ static void on_answer(struct leg *leg, struct frame *f)
 		on_challenge(login, f);
 		return;
 	case OP_ERROR:
-		if (message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why) &&
-		    message_parse_error(f->body, f->length, offset, &error)) {
-			login->handler->on_refused(login, f, &error);
-			return;
-		}
-		break;
+		on_error(login, f);
+		return;
 	default:
-		break;
+		login->handler->on_refused(login, f, NULL);
+		return;
 	}
-	login->handler->on_refused(login, f, NULL);
+}
+
+static void on_answer(struct leg *leg, struct frame *f)
+{
+	struct login *login = container_of(leg, struct login, leg);
+	struct server *s = login->server;
+	struct frame opened = *f;
+	struct plain plain;
+	const char *why;
+
+	if (++login->rounds > MAX_ROUNDS) {
+		login->handler->on_lost(login, "its log-in dialogue does not end");
+		return;
+	}
+	/* What follows STARTUP may be compressed already. */
+	if (!plain_open(&plain, s->wire.sb.loop, (enum cql_compression)s->compression, f, s->wire.max_frame, &why)) {
+		login->handler->on_lost(login, why);
+		return;
+	}
+	opened.flags = plain.flags;
+	opened.body = plain.data;
+	opened.length = plain.len;
+	on_plain_answer(login, &opened);
+	plain_close(&plain);
 }
 
 static void on_lost(struct leg *leg, const char *why)

@@ -29,8 +29,13 @@
 
 /* A statement that is lost again right after it was prepared: something else is wrong. */
 #define MAX_REPAIRS 2
-/* With this share of its ids waiting for answers that never came, a connection is given up. */
+/*
+ * A connection is given up when half of its ids wait for answers that never
+ * came, and not before there are so many: with a low max_stream_ids a slow
+ * node would cost a connection for a handful of late answers.
+ */
 #define ORPHAN_SHARE 2
+#define ORPHANS_MIN 64
 
 static const struct leg_ops request_leg_ops;
 
@@ -248,7 +253,7 @@ void request_on_timeout(struct timeout_item *item)
 			continue;
 		if (rq->type != REQUEST_UNTRACKED)
 			metric_add(&c->worker->metrics.timeouts[i], 1);
-		if (s && s->orphans + 1 > s->max_streams / ORPHAN_SHARE)
+		if (s && s->orphans + 1 > MAX(s->max_streams / ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}
 	request_fail_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
