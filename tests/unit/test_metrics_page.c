@@ -1,0 +1,242 @@
+/* test_metrics_page.c - the page in Prometheus' text format: numbers, names, sums over the workers. */
+#include "control/metrics_page.h"
+
+#include <event2/buffer.h>
+#include <math.h>
+
+#include "vectors.h"
+
+/* As Go's strconv.FormatFloat(v, 'g', -1, 64) gives them. */
+static const struct {
+	double value;
+	const char *expected;
+} numbers[] = {
+	{ 0, "0" },
+	{ 1, "1" },
+	{ 15, "15" },
+	{ 100, "100" },
+	{ 0.001, "0.001" },
+	{ 0.25, "0.25" },
+	{ 0.1, "0.1" },
+	{ 2.5, "2.5" },
+	{ 0.0001, "0.0001" },
+	{ 0.00001, "1e-05" },
+	{ 1.5e-7, "1.5e-07" },
+	{ 123456, "123456" },
+	{ 1000000, "1e+06" },
+	{ 1234567, "1.234567e+06" },
+	{ 123456.5, "123456.5" },
+	{ 1e300, "1e+300" },
+	{ 0.30000000000000004, "0.30000000000000004" },
+	{ -2, "-2" },
+	{ INFINITY, "+Inf" },
+	{ -INFINITY, "-Inf" },
+	{ NAN, "NaN" },
+};
+
+START_TEST(number)
+{
+	char text[METRICS_NUMBER_MAX];
+
+	ck_assert_str_eq(metrics_format_number(numbers[_i].value, text), numbers[_i].expected);
+}
+END_TEST
+
+/* ---- pages ---- */
+
+static struct metrics workers[2];
+static struct metrics *list[2] = { &workers[0], &workers[1] };
+static struct histogram_bounds bounds[REQUEST_TYPES];
+static struct metrics_page page;
+static char *text;
+
+static void setup(void)
+{
+	memset(workers, 0, sizeof(workers));
+	for (unsigned i = 0; i < REQUEST_TYPES; i++)
+		bounds[i] = (struct histogram_bounds){ .ns = { 1000000, 250000000, 15000000000 }, .count = 3 };
+	page = (struct metrics_page){
+		.prefix = "zdm", .metrics = list, .metrics_count = 2, .bounds = bounds, .prepared_entries = 7
+	};
+	text = NULL;
+}
+
+static void teardown(void)
+{
+	free(text);
+}
+
+static void write_page(void)
+{
+	struct evbuffer *out = evbuffer_new();
+	size_t n;
+
+	metrics_page_write(&page, out);
+	n = evbuffer_get_length(out);
+	free(text);
+	text = malloc(n + 1);
+	ck_assert_int_eq(evbuffer_remove(out, text, n), (int)n);
+	text[n] = '\0';
+	evbuffer_free(out);
+}
+
+/* A whole line of the page. */
+static void expect_line(const char *line)
+{
+	size_t len = strlen(line);
+
+	for (const char *p = text; (p = strstr(p, line)); p += len) {
+		if ((p == text || p[-1] == '\n') && p[len] == '\n')
+			return;
+	}
+	ck_abort_msg("no line \"%s\" in:\n%s", line, text);
+}
+
+/* What ZDM Proxy has from the start, with 0. */
+START_TEST(series_from_the_start)
+{
+	static const char *const lines[] = {
+		"# TYPE zdm_client_connections_total gauge",
+		"zdm_client_connections_total 0",
+		"# TYPE zdm_proxy_failed_connections_total counter",
+		"zdm_proxy_failed_connections_total{cluster=\"origin\"} 0",
+		"zdm_proxy_failed_connections_total{cluster=\"target\"} 0",
+		"# TYPE zdm_proxy_failed_reads_total counter",
+		"zdm_proxy_failed_reads_total{cluster=\"origin\"} 0",
+		"zdm_proxy_failed_reads_total{cluster=\"target\"} 0",
+		"# TYPE zdm_proxy_failed_writes_total counter",
+		"zdm_proxy_failed_writes_total{failed_on=\"both\"} 0",
+		"zdm_proxy_failed_writes_total{failed_on=\"origin\"} 0",
+		"zdm_proxy_failed_writes_total{failed_on=\"target\"} 0",
+		"# TYPE zdm_proxy_inflight_requests_total gauge",
+		"zdm_proxy_inflight_requests_total{type=\"reads_origin\"} 0",
+		"zdm_proxy_inflight_requests_total{type=\"reads_target\"} 0",
+		"zdm_proxy_inflight_requests_total{type=\"writes\"} 0",
+		"# TYPE zdm_proxy_request_duration_seconds histogram",
+		"zdm_proxy_request_duration_seconds_bucket{type=\"reads_origin\",le=\"0.001\"} 0",
+		"zdm_proxy_request_duration_seconds_bucket{type=\"reads_target\",le=\"0.25\"} 0",
+		"zdm_proxy_request_duration_seconds_bucket{type=\"writes\",le=\"15\"} 0",
+		"zdm_proxy_request_duration_seconds_bucket{type=\"writes\",le=\"+Inf\"} 0",
+		"zdm_proxy_request_duration_seconds_sum{type=\"writes\"} 0",
+		"zdm_proxy_request_duration_seconds_count{type=\"writes\"} 0",
+		"# TYPE zdm_pscache_entries_total gauge",
+		"zdm_pscache_entries_total 7",
+		"# TYPE zdm_pscache_miss_total counter",
+		"zdm_pscache_miss_total 0",
+	};
+
+	write_page();
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		expect_line(lines[i]);
+}
+END_TEST
+
+/* Every series of a family stands behind its HELP and TYPE, every line ends, names come sorted. */
+START_TEST(shape)
+{
+	char family[128] = "", previous[128] = "", name[128];
+	unsigned families = 0;
+
+	write_page();
+	for (char *line = text, *end; *line; line = end + 1) {
+		end = strchr(line, '\n');
+		ck_assert_ptr_nonnull(end);
+		*end = '\0';
+		if (sscanf(line, "# HELP %127s", name) == 1) {
+			snprintf(previous, sizeof(previous), "%s", family);
+			snprintf(family, sizeof(family), "%s", name);
+			ck_assert_str_gt(family, previous);
+			families++;
+			*end = '\n';
+			ck_assert(strncmp(end + 1, "# TYPE ", 7) == 0);
+			ck_assert(strncmp(end + 8, family, strlen(family)) == 0);
+		} else if (line[0] != '#') {
+			ck_assert_msg(strncmp(line, family, strlen(family)) == 0, "%s under %s", line, family);
+			ck_assert_ptr_nonnull(strchr(line, ' '));
+		}
+	}
+	ck_assert_uint_eq(families, 12);
+}
+END_TEST
+
+START_TEST(sums)
+{
+	workers[0].client_connections = 3;
+	workers[1].client_connections = 4;
+	workers[0].failed_writes[FAILED_ON_BOTH] = 1;
+	workers[1].failed_writes[FAILED_ON_TARGET] = 2;
+	workers[1].failed_reads[CLUSTER_ORIGIN] = 5;
+	workers[1].failed_connections[CLUSTER_TARGET] = 6;
+	workers[0].inflight[REQUEST_WRITES] = 8;
+	workers[0].prepared_misses = 9;
+	workers[0].prepared_repaired[CLUSTER_TARGET] = 10;
+	workers[0].bind_mismatches = 11;
+	workers[1].timeouts[CLUSTER_ORIGIN] = 12;
+	workers[1].server_connections[CLUSTER_TARGET] = 13;
+	write_page();
+	expect_line("zdm_client_connections_total 7");
+	expect_line("zdm_proxy_failed_writes_total{failed_on=\"both\"} 1");
+	expect_line("zdm_proxy_failed_writes_total{failed_on=\"target\"} 2");
+	expect_line("zdm_proxy_failed_writes_total{failed_on=\"origin\"} 0");
+	expect_line("zdm_proxy_failed_reads_total{cluster=\"origin\"} 5");
+	expect_line("zdm_proxy_failed_connections_total{cluster=\"target\"} 6");
+	expect_line("zdm_proxy_inflight_requests_total{type=\"writes\"} 8");
+	expect_line("zdm_pscache_miss_total 9");
+	expect_line("zdm_cqlferry_prepared_repaired_total{cluster=\"target\"} 10");
+	expect_line("zdm_cqlferry_bind_mismatches_total 11");
+	expect_line("zdm_cqlferry_timeouts_total{cluster=\"origin\"} 12");
+	expect_line("zdm_cqlferry_server_connections{cluster=\"target\"} 13");
+}
+END_TEST
+
+START_TEST(histograms)
+{
+	struct histogram *h = &workers[0].latency[REQUEST_READS_TARGET];
+
+	bounds[REQUEST_WRITES].count = 0;
+	histogram_observe(h, &bounds[REQUEST_READS_TARGET], 1000000); /* a bound belongs to its bucket */
+	histogram_observe(h, &bounds[REQUEST_READS_TARGET], 1000001);
+	histogram_observe(h, &bounds[REQUEST_READS_TARGET], UINT64_C(20000000000));
+	histogram_observe(&workers[1].latency[REQUEST_READS_TARGET], &bounds[REQUEST_READS_TARGET], 500000);
+	histogram_observe(&workers[1].latency[REQUEST_WRITES], &bounds[REQUEST_WRITES], 250000000);
+	write_page();
+	expect_line("zdm_proxy_request_duration_seconds_bucket{type=\"reads_target\",le=\"0.001\"} 2");
+	expect_line("zdm_proxy_request_duration_seconds_bucket{type=\"reads_target\",le=\"0.25\"} 3");
+	expect_line("zdm_proxy_request_duration_seconds_bucket{type=\"reads_target\",le=\"15\"} 3");
+	expect_line("zdm_proxy_request_duration_seconds_bucket{type=\"reads_target\",le=\"+Inf\"} 4");
+	expect_line("zdm_proxy_request_duration_seconds_sum{type=\"reads_target\"} 20.002500001");
+	expect_line("zdm_proxy_request_duration_seconds_count{type=\"reads_target\"} 4");
+	expect_line("zdm_proxy_request_duration_seconds_bucket{type=\"writes\",le=\"+Inf\"} 1");
+	expect_line("zdm_proxy_request_duration_seconds_sum{type=\"writes\"} 0.25");
+	expect_line("zdm_proxy_request_duration_seconds_count{type=\"reads_origin\"} 0");
+}
+END_TEST
+
+START_TEST(prefixes)
+{
+	page.prefix = "";
+	write_page();
+	expect_line("client_connections_total 0");
+	page.prefix = NULL;
+	write_page();
+	expect_line("client_connections_total 0");
+	page.prefix = "my_proxy";
+	write_page();
+	expect_line("my_proxy_client_connections_total 0");
+	expect_line("my_proxy_cqlferry_bind_mismatches_total 0");
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("metrics_page");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_loop_test(tcase, number, 0, ARRAY_LEN(numbers));
+	tcase_add_test(tcase, series_from_the_start);
+	tcase_add_test(tcase, shape);
+	tcase_add_test(tcase, sums);
+	tcase_add_test(tcase, histograms);
+	tcase_add_test(tcase, prefixes);
+	return run_tcase("metrics_page", tcase);
+}

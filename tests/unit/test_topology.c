@@ -1,0 +1,428 @@
+/* test_topology.c - snapshots out of system.local and system.peers: addresses, datacenters, order, shares. */
+#include "proxy/topology.h"
+
+#include "system_tables.h"
+
+static struct settings settings;
+static struct topology_source source;
+static struct table local, peers;
+static struct topology *t;
+static char error[256];
+
+static void setup(void)
+{
+	settings = (struct settings){ .topology_num_tokens = 8 };
+	settings.cluster[CLUSTER_TARGET].port = 9142;
+	source = (struct topology_source){ .id = CLUSTER_TARGET, .settings = &settings };
+	ck_assert(net_parse_ip("10.0.0.1", 9142, &source.contact));
+	local = local_table();
+	peers = peer_table();
+	error[0] = '\0';
+	t = topology_new();
+}
+
+static void teardown(void)
+{
+	topology_unref(t);
+}
+
+static void fill(void)
+{
+	ck_assert_msg(tables_fill(t, &source, &local, &peers, error, sizeof(error)) == TOPOLOGY_OK, "%s", error);
+}
+
+/* The hosts in order, by the last byte of their ids: "1 3 2". */
+static const char *order(void)
+{
+	static char text[256];
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < t->host_count; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u", i ? " " : "", t->hosts[i].host_id[15]);
+	return text;
+}
+
+static void expect_name(unsigned i, const char *expected)
+{
+	char formatted[NET_TEXT_MAX];
+
+	ck_assert_uint_lt(i, t->host_count);
+	ck_assert_str_eq(t->hosts[i].name, expected);
+	ck_assert_str_eq(net_format(&t->hosts[i].address, formatted), expected);
+}
+
+START_TEST(one_node)
+{
+	fill();
+	ck_assert_str_eq(order(), "1");
+	expect_name(0, "10.0.0.1:9142");
+	ck_assert(t->hosts[0].is_local_row);
+	ck_assert_str_eq(t->cluster_name, "ferry");
+	ck_assert_str_eq(t->contact_name, "10.0.0.1:9142");
+	ck_assert_str_eq(topology_datacenter(t), "dc1");
+	ck_assert_uint_eq(t->assigned_count, 1);
+	ck_assert_uint_eq(t->peer_columns.count, ARRAY_LEN(peer_table_columns));
+	ck_assert_str_eq(t->peer_columns.items[0], "peer");
+	ck_assert_uint_eq(t->local.value_count, ARRAY_LEN(local_table_columns));
+	ck_assert(host_has_column(&t->local, "gossip_generation"));
+	ck_assert(!host_has_column(&t->local, "dse_version"));
+	ck_assert_uint_eq(get_u32(host_value(&t->local, "gossip_generation").p), 1700000000);
+	ck_assert(host_value(&t->local, "dse_version").is_null);
+}
+END_TEST
+
+/* By rack, then by host id, whatever order the rows came in; other datacenters are left out. */
+START_TEST(sorted)
+{
+	peer_table_add(&peers, "10.0.0.5", "dc1", "5", "b");
+	peer_table_add(&peers, "10.0.0.3", "dc1", "3", "a");
+	peer_table_add(&peers, "10.0.0.2", "dc2", "2", "a");
+	peer_table_add(&peers, "10.0.0.4", "dc1", "4", "B");
+	peer_table_add(&peers, "10.0.0.0", "dc1", "0", "a");
+	fill();
+	ck_assert_str_eq(order(), "4 0 1 3 5");
+	expect_name(0, "10.0.0.4:9142");
+	ck_assert_str_eq(t->hosts[4].rack, "b");
+	ck_assert(t->hosts[2].is_local_row);
+	ck_assert(!t->hosts[3].is_local_row);
+	ck_assert_uint_eq(host_value(&t->hosts[3], "release_version").len, 5);
+}
+END_TEST
+
+/* A peer that cannot be reached, or that nobody can tell apart, is left out; the others stay. */
+START_TEST(unusable_peers)
+{
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a")[PEER_RPC] = NULL;
+	peer_table_add(&peers, "10.0.0.3", NULL, "3", "a");
+	peer_table_add(&peers, "10.0.0.4", "dc1", NULL, "a");
+	peer_table_add(&peers, "10.0.0.5", "dc1", "5", NULL);
+	peer_table_add(&peers, NULL, "dc1", "6", "a")[PEER_RPC] = "0.0.0.0";
+	peer_table_add(&peers, "10.0.0.7", "dc1", "7", "a")[PEER_RPC] = "::";
+	peer_table_add(&peers, "10.0.0.8", "dc1", "8", "a")[PEER_RPC] = "192.168.0.8";
+	fill();
+	ck_assert_str_eq(order(), "1 7 8");
+	expect_name(1, "10.0.0.7:9142");
+	expect_name(2, "192.168.0.8:9142");
+}
+END_TEST
+
+/* A host_id column of another type (here a text of three bytes) is no host id. */
+START_TEST(values_of_wrong_length)
+{
+	static const struct table_column odd[] = {
+		{ "peer", &rows_type_varchar },           { "data_center", &rows_type_varchar },
+		{ "host_id", &rows_type_varchar },        { "rack", &rows_type_varchar },
+		{ "rpc_address", &rows_type_varchar },    { "release_version", &rows_type_varchar },
+		{ "schema_version", &rows_type_varchar },
+	};
+
+	peers.columns = odd;
+	peer_table_add(&peers, "abcd", "dc1", "xyz", "a");
+	peer_table_add(&peers, "abcde", "dc1", "0123456789abcdef", "a");
+	fill();
+	ck_assert_str_eq(order(), "1");
+}
+END_TEST
+
+START_TEST(duplicates)
+{
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	peer_table_add(&peers, "10.0.0.3", "dc1", "2", "a");
+	peer_table_add(&peers, "10.0.0.9", "dc1", "1", "a");
+	fill();
+	ck_assert_str_eq(order(), "1 2");
+	expect_name(0, "10.0.0.1:9142");
+	expect_name(1, "10.0.0.3:9142");
+}
+END_TEST
+
+static const struct {
+	const char *rpc, *broadcast, *expected;
+} addresses[] = {
+	{ "10.0.0.1", "10.0.0.9", "10.0.0.1:9142" }, { "0.0.0.0", "10.0.0.9", "10.0.0.9:9142" },
+	{ "::", "fd00::9", "[fd00::9]:9142" },       { "0.0.0.0", NULL, "127.0.0.5:9042" },
+	{ "0.0.0.0", "0.0.0.0", "127.0.0.5:9042" },  { NULL, "10.0.0.9", "127.0.0.5:9042" },
+	{ "fd00::1", NULL, "[fd00::1]:9142" },
+};
+
+START_TEST(local_address)
+{
+	ck_assert(net_parse_ip("127.0.0.5", 9042, &source.contact));
+	local.rows[0][LOCAL_RPC] = addresses[_i].rpc;
+	local.rows[0][LOCAL_BROADCAST] = addresses[_i].broadcast;
+	fill();
+	expect_name(0, addresses[_i].expected);
+	ck_assert_str_eq(t->contact_name, "127.0.0.5:9042");
+}
+END_TEST
+
+static const struct {
+	unsigned column;
+	const char *value;
+	enum topology_result expected;
+	const char *text;
+} bad_local[] = {
+	{ LOCAL_DC, NULL, TOPOLOGY_BAD, "data_center" },
+	{ LOCAL_RACK, NULL, TOPOLOGY_BAD, "rack" },
+	{ LOCAL_ID, NULL, TOPOLOGY_BAD, "host_id" },
+	{ LOCAL_PARTITIONER, "org.apache.cassandra.dht.ByteOrderedPartitioner", TOPOLOGY_HOPELESS, "ByteOrdered" },
+};
+
+START_TEST(local_that_will_not_do)
+{
+	local.rows[0][bad_local[_i].column] = bad_local[_i].value;
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	ck_assert_int_eq(tables_fill(t, &source, &local, &peers, error, sizeof(error)), bad_local[_i].expected);
+	ck_assert_msg(strstr(error, bad_local[_i].text) != NULL, "%s", error);
+}
+END_TEST
+
+START_TEST(no_local_row)
+{
+	local.row_count = 0;
+	ck_assert_int_eq(tables_fill(t, &source, &local, &peers, error, sizeof(error)), TOPOLOGY_BAD);
+	ck_assert_msg(strstr(error, "system.local") != NULL, "%s", error);
+}
+END_TEST
+
+static const char *const partitioners[] = { NULL, "org.apache.cassandra.dht.RandomPartitioner", "Murmur3Partitioner" };
+
+START_TEST(partitioner_that_will_do)
+{
+	local.rows[0][LOCAL_PARTITIONER] = partitioners[_i];
+	local.rows[0][LOCAL_NAME] = NULL;
+	fill();
+	ck_assert_ptr_null(t->cluster_name);
+}
+END_TEST
+
+/* ---- the datacenter ---- */
+
+static void two_datacenters(void)
+{
+	peer_table_add(&peers, "10.0.0.2", "dc2", "2", "a");
+	peer_table_add(&peers, "10.0.0.3", "dc2", "3", "a");
+}
+
+START_TEST(configured_datacenter)
+{
+	settings.cluster[CLUSTER_TARGET].local_datacenter = (char *)(uintptr_t) "dc2";
+	source.datacenter = "dc1";
+	two_datacenters();
+	fill();
+	ck_assert_str_eq(order(), "2 3");
+	/* The control connection's node is not among them, but known all the same. */
+	ck_assert_str_eq(t->local.name, "10.0.0.1:9142");
+}
+END_TEST
+
+/* ZDM Proxy would stay in the wrong one for ever: here it is looked for again with every snapshot. */
+START_TEST(configured_datacenter_that_is_not_there)
+{
+	settings.cluster[CLUSTER_TARGET].local_datacenter = (char *)(uintptr_t) "dc3";
+	source.datacenter = "dc2";
+	two_datacenters();
+	fill();
+	ck_assert_str_eq(topology_datacenter(t), "dc1");
+}
+END_TEST
+
+START_TEST(kept_datacenter)
+{
+	source.datacenter = "dc2";
+	two_datacenters();
+	fill();
+	ck_assert_str_eq(order(), "2 3");
+}
+END_TEST
+
+START_TEST(kept_datacenter_that_has_gone)
+{
+	source.datacenter = "dc9";
+	two_datacenters();
+	ck_assert_int_eq(tables_fill(t, &source, &local, &peers, error, sizeof(error)), TOPOLOGY_BAD);
+	ck_assert_msg(strstr(error, "dc9") != NULL, "%s", error);
+}
+END_TEST
+
+/* ---- schema versions ---- */
+
+START_TEST(schema_versions)
+{
+	const char **row = peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+
+	row[PEER_SCHEMA] = _i == 0 ? "99" : _i == 1 ? NULL : "98";
+	fill();
+	ck_assert_int_eq(topology_schema_agrees(t), _i < 2);
+}
+END_TEST
+
+/* ---- shares ---- */
+
+/* The table of the reference: instances, own index, hosts, positions. */
+static const struct {
+	unsigned count, index, hosts;
+	const char *expected;
+} shares[] = {
+	{ 1, 0, 3, "012" }, { 2, 0, 3, "02" },    { 2, 1, 3, "1" },   { 3, 1, 3, "1" },
+	{ 4, 0, 3, "0" },   { 4, 1, 3, "1" },     { 4, 3, 3, "0" },   { 12, 10, 3, "1" },
+	{ 1, 0, 1, "0" },   { 256, 255, 1, "0" }, { 2, 1, 6, "135" },
+};
+
+START_TEST(share_of_an_instance)
+{
+	char positions[16] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < shares[_i].hosts; i++) {
+		if (topology_is_assigned(i, shares[_i].hosts, shares[_i].count, shares[_i].index))
+			positions[n++] = (char)('0' + i);
+	}
+	ck_assert_str_eq(positions, shares[_i].expected);
+}
+END_TEST
+
+/* Every instance has a host, and as long as there are fewer instances every host has one. */
+START_TEST(shares_leave_nobody_out)
+{
+	for (unsigned n = 1; n <= 20; n++) {
+		for (unsigned count = 1; count <= 20; count++) {
+			unsigned covered = 0;
+
+			for (unsigned index = 0; index < count; index++) {
+				unsigned own = 0;
+
+				for (unsigned i = 0; i < n; i++)
+					own += topology_is_assigned(i, n, count, index);
+				ck_assert_uint_ge(own, 1);
+				covered += own;
+			}
+			ck_assert_uint_ge(covered, n);
+		}
+	}
+}
+END_TEST
+
+START_TEST(assigned_hosts)
+{
+	bool seen[5] = { false };
+
+	settings.topology_addresses.count = 2;
+	settings.topology_index = 1;
+	for (unsigned i = 2; i <= 5; i++) {
+		static char text[8][16];
+
+		snprintf(text[i], sizeof(text[i]), "10.0.0.%u", i);
+		peer_table_add(&peers, text[i], "dc1", text[i] + 7, "a");
+	}
+	fill();
+	ck_assert_uint_eq(t->host_count, 5);
+	ck_assert_uint_eq(t->assigned_count, 2);
+	for (unsigned i = 0; i < t->assigned_count; i++)
+		seen[t->assigned[i]] = true;
+	ck_assert(seen[1] && seen[3]);
+}
+END_TEST
+
+START_TEST(uuid_text)
+{
+	static const uint8_t uuid[16] = { 0xff, 0xcc, 0x93, 0x7e, 0x52, 0xee, 0x40, 0xf5,
+					  0x8e, 0x5f, 0xc6, 0xe4, 0x45, 0xaa, 0xf2, 0x06 };
+	char text[UUID_TEXT_MAX];
+
+	ck_assert_str_eq(topology_format_uuid(uuid, text), "ffcc937e-52ee-40f5-8e5f-c6e445aaf206");
+}
+END_TEST
+
+/* ---- clusters ---- */
+
+static struct cluster clusters[CLUSTER_COUNT];
+
+static void publish(enum cluster_id id, uint8_t version)
+{
+	struct topology *snapshot = topology_new();
+
+	snapshot->version = version;
+	cluster_publish(&clusters[id], snapshot);
+}
+
+START_TEST(common_version)
+{
+	settings.max_protocol_version = 5;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		cluster_init(&clusters[i], (enum cluster_id)i, &settings.cluster[i]);
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
+	publish(CLUSTER_ORIGIN, 5);
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
+	publish(CLUSTER_TARGET, 4);
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 4);
+	publish(CLUSTER_TARGET, 5);
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 5);
+	settings.blocked_versions = 1u << 5;
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 4);
+	settings.max_protocol_version = 3;
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 3);
+	settings.blocked_versions = 1u << 3;
+	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		cluster_fini(&clusters[i]);
+}
+END_TEST
+
+START_TEST(round_robin)
+{
+	struct cluster *c = &clusters[CLUSTER_TARGET];
+	unsigned visits[256] = { 0 };
+	struct net_address a;
+	uint8_t bytes[16];
+
+	settings.cluster[CLUSTER_TARGET].enable_host_assignment = _i == 0;
+	cluster_init(c, CLUSTER_TARGET, &settings.cluster[CLUSTER_TARGET]);
+	ck_assert(!cluster_pick_host(c, &a));
+	ck_assert(net_parse_ip("10.0.0.77", 9042, &source.contact));
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	peer_table_add(&peers, "10.0.0.3", "dc1", "3", "a");
+	fill();
+	cluster_publish(c, t);
+	t = NULL;
+	for (unsigned i = 0; i < 300; i++) {
+		ck_assert(cluster_pick_host(c, &a));
+		ck_assert_uint_eq(net_to_bytes(&a, bytes), 4);
+		visits[bytes[3]]++;
+	}
+	/* Address translation: the nodes' own addresses may be out of reach, the contact point is not. */
+	ck_assert_uint_eq(visits[77], _i == 0 ? 0 : 300);
+	for (unsigned i = 1; i <= 3; i++)
+		ck_assert_uint_eq(visits[i], _i == 0 ? 100 : 0);
+	cluster_fini(c);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("topology");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, one_node);
+	tcase_add_test(tcase, sorted);
+	tcase_add_test(tcase, unusable_peers);
+	tcase_add_test(tcase, values_of_wrong_length);
+	tcase_add_test(tcase, duplicates);
+	tcase_add_loop_test(tcase, local_address, 0, ARRAY_LEN(addresses));
+	tcase_add_loop_test(tcase, local_that_will_not_do, 0, ARRAY_LEN(bad_local));
+	tcase_add_test(tcase, no_local_row);
+	tcase_add_loop_test(tcase, partitioner_that_will_do, 0, ARRAY_LEN(partitioners));
+	tcase_add_test(tcase, configured_datacenter);
+	tcase_add_test(tcase, configured_datacenter_that_is_not_there);
+	tcase_add_test(tcase, kept_datacenter);
+	tcase_add_test(tcase, kept_datacenter_that_has_gone);
+	tcase_add_loop_test(tcase, schema_versions, 0, 3);
+	tcase_add_loop_test(tcase, share_of_an_instance, 0, ARRAY_LEN(shares));
+	tcase_add_test(tcase, shares_leave_nobody_out);
+	tcase_add_test(tcase, assigned_hosts);
+	tcase_add_test(tcase, uuid_text);
+	tcase_add_test(tcase, common_version);
+	tcase_add_loop_test(tcase, round_robin, 0, 2);
+	return run_tcase("topology", tcase);
+}
