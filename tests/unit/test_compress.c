@@ -190,6 +190,8 @@ START_TEST(none_is_a_copy)
 	ck_assert_uint_eq(compression_bound(COMPRESSION_NONE, 3), 3);
 	ck_assert_uint_eq(compression_compress(COMPRESSION_NONE, (const uint8_t *)"abc", 3, out), 3);
 	ck_assert_mem_eq(out, "abc", 3);
+	ck_assert_uint_eq(compression_compress(COMPRESSION_NONE, (const uint8_t *)"x", 1, out), 1);
+	ck_assert_mem_eq(out, "xbc", 3);
 }
 END_TEST
 

@@ -142,6 +142,10 @@ START_TEST(writer_primitives)
 	EXPECT_BODY(&w, "\xfe\x01\x02\x01\x02\x03\x04\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x04long\0\x01"
 			"c\0\0\0\x02"
 			"ab\xff\xff\xff\xff\0\0\0\0\0\x02id");
+	/* more at once than doubling the buffer gives */
+	memset(writer_reserve(&w, 70000), 0x5a, 70000);
+	ck_assert_uint_ge(w.cap, 70000);
+	writer_free(&w);
 	for (unsigned i = 0; i < 100000; i++)
 		write_int(&w, i);
 	ck_assert_uint_eq(w.len, 400000);

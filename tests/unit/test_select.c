@@ -125,8 +125,10 @@ START_TEST(relations_and_markers)
 	ck_assert_str_eq(q.relations[2].literal, "r'1");
 	ck_assert(!q.relations[3].is_string);
 	ck_assert_str_eq(q.relations[3].literal, "true");
-	ck_assert(q.has_limit && q.limit_is_marker);
+	ck_assert(q.has_limit && q.limit_is_marker && is_name(&q.limit_marker, ""));
 	ck_assert_uint_eq(q.limit_marker_index, 2);
+	must_parse("SELECT * FROM t LIMIT :Page", &q);
+	ck_assert(q.limit_is_marker && is_name(&q.limit_marker, "page"));
 	must_parse(
 		"SELECT * FROM t WHERE a = -7 AND b = $$x'y$$ AND c = a1b2c3d4-0000-1000-8000-00805f9b34fb LIMIT 2147483647",
 		&q);
