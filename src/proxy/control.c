@@ -179,8 +179,10 @@ static void end_round(struct control *c, const char *why, bool is_hopeless)
 
 	c->failed_rounds++;
 	count_failure(c);
-	log_at(is_hopeless ? LOG_ERROR : LOG_WARN, "%s %s: %s; next try in %.1f s", c->cluster_name, c->text, why,
-	       (double)delay / 1000);
+	/* What ends the process has been said by its owner. */
+	if (!c->o.loop->stop)
+		log_at(is_hopeless ? LOG_ERROR : LOG_WARN, "%s %s: %s; next try in %.1f s", c->cluster_name, c->text,
+		       why, (double)delay / 1000);
 	endpoint_list_clear(&c->endpoints);
 	wake_in(c, WAKE_ROUND, delay);
 }
@@ -199,12 +201,12 @@ static void fail(struct control *c, bool is_hopeless, const char *why)
 		wake_in(c, WAKE_NEXT, 0);
 		return;
 	}
+	if (is_hopeless) {
+		message = xasprintf("%s %s: %s", c->cluster_name, c->text, why);
+		c->o.on_hopeless(c, message, c->o.arg);
+		free(message);
+	}
 	end_round(c, why, is_hopeless);
-	if (!is_hopeless)
-		return;
-	message = xasprintf("%s %s: %s", c->cluster_name, c->text, why);
-	c->o.on_hopeless(c, message, c->o.arg);
-	free(message);
 }
 
 /* The connection is over, or of no use any more. */
