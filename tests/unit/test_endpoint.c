@@ -1,6 +1,8 @@
 /* test_endpoint.c - where a control connection is tried, and in which order; names that turn into addresses. */
 #include "proxy/endpoint.h"
 
+#include <unistd.h>
+
 #include "base/resolve.h"
 #include "vectors.h"
 
@@ -170,6 +172,9 @@ START_TEST(resolving_cancelled)
 
 	ck_assert(loop_init(&loop, 1000));
 	r = resolve_start(&loop, "localhost", 9142, on_found, &found);
+	/* The second time the answer most likely waits in the loop's inbox already. */
+	if (_i == 1)
+		usleep(200000);
 	resolve_cancel(r);
 	resolve_start(&loop, "localhost", 9142, on_found, &other);
 	while (other.calls == 0)
@@ -189,6 +194,6 @@ int main(void)
 	tcase_add_test(tcase, contact_points_only);
 	tcase_add_test(tcase, addresses_of_a_name);
 	tcase_add_loop_test(tcase, resolving, 0, 2);
-	tcase_add_test(tcase, resolving_cancelled);
+	tcase_add_loop_test(tcase, resolving_cancelled, 0, 2);
 	return run_tcase("endpoint", tcase);
 }
