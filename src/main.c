@@ -346,8 +346,12 @@ static void on_topology(struct control *control, void *arg)
 	struct cluster *cluster = arg;
 
 	(void)control;
-	if (run.reached[cluster->id])
+	if (run.reached[cluster->id]) {
+		/* Without host assignment all connections go to the contact point, whoever stands behind it. */
+		for (unsigned i = 0; cluster->settings->enable_host_assignment && i < run.workers_started; i++)
+			worker_topology_changed(&run.workers[i], cluster->id);
 		return;
+	}
 	run.reached[cluster->id] = true;
 	/* ZDM reaches for target only when it has origin; the order of log lines and first contacts stays its own. */
 	if (cluster->id == CLUSTER_ORIGIN)

@@ -166,11 +166,6 @@ static bool check_limits(struct config *config)
 {
 	struct settings *settings = &config->settings;
 
-	if (settings->client_output_limit < settings->max_frame_size)
-		return config_fail_key(
-			config, SECTION_PROXY, "client_output_limit", 0,
-			"is below max_frame_size, so the largest answer would close its client; allowed: "
-			"at least max_frame_size");
 	if (settings->heartbeat_retry_interval_min_ms <= settings->heartbeat_retry_interval_max_ms)
 		return true;
 	if (settings->profile == PROFILE_NATIVE)

@@ -252,28 +252,29 @@ void client_request_done(struct client *c, int16_t stream)
 
 /* ---- back-pressure ---- */
 
-/* Reading from the client stops while a cluster, or the client itself, does not take what waits for it. */
+/*
+ * Reading from the client stops while it or a cluster does not take what waits
+ * for it; its servers are not read while the client does not read. They serve
+ * this client alone, so nobody else waits.
+ */
 static void adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
-	const uint64_t low = limit / 2;
-	const size_t out = wire_pending(&c->wire);
-	const uint64_t mark = c->is_throttled ? low : limit;
-	bool blocked = out > mark;
+	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
+	bool blocked = throttled;
 
-	if (blocked != c->is_throttled) {
-		c->is_throttled = blocked;
-		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-			if (!c->server[i])
-				continue;
-			if (blocked)
-				sbuf_pause(&c->server[i]->wire.sb);
-			else
-				sbuf_resume(&c->server[i]->wire.sb);
-		}
+	c->is_throttled = throttled;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct server *s = c->server[i];
+
+		if (!s)
+			continue;
+		if (throttled)
+			sbuf_pause(&s->wire.sb);
+		else
+			sbuf_resume(&s->wire.sb);
+		blocked |= wire_pending(&s->wire) > limit;
 	}
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
-		blocked |= c->server[i] && wire_pending(&c->server[i]->wire) > limit;
 	if (blocked)
 		sbuf_pause(&c->wire.sb);
 	else
@@ -282,9 +283,7 @@ static void adjust_reading(struct client *c)
 
 void client_check_output(struct client *c)
 {
-	const uint64_t limit = c->worker->settings->client_output_limit;
-
-	if (unlikely(wire_pending(&c->wire) > limit) || unlikely(c->is_throttled))
+	if (unlikely(wire_pending(&c->wire) > c->worker->settings->client_output_limit || c->is_throttled))
 		adjust_reading(c);
 }
 
@@ -302,8 +301,8 @@ static void on_frame(struct wire *w, struct frame *f)
 	if (likely(c->state == CLIENT_READY)) {
 		dispatch_frame(c, f);
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-			if (unlikely(c->server[i] &&
-				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
+			if (unlikely(c->server[i] && wire_pending(&c->server[i]->wire) >
+						    c->worker->settings->client_output_limit))
 				adjust_reading(c);
 		}
 		return;

@@ -31,6 +31,7 @@ enum client_state {
 	X(AUTHENTICATION, "authentication failed")                                                                     \
 	X(TIMEOUT, "handshake time-out")                                                                               \
 	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
+	X(NODE_REMOVED, "its node has left the cluster")                                                               \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
 	X(SHUTDOWN, "shutdown")
 

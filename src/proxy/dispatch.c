@@ -155,7 +155,7 @@ static void prepare_virtual(struct arrival *a, struct strview text, struct strvi
 		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), &w);
 	send_written(a, ok, &w);
 	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
-		prepared_insert(&proxy->prepared, entry, worker_now_s(worker));
+		prepared_insert(&proxy->prepared, entry);
 	else
 		prepared_unref(entry);
 	writer_free(&w);
@@ -240,7 +240,7 @@ static void dispatch_execute(struct arrival *a)
 		refuse_body(a, why);
 		return;
 	}
-	ref = prepared_find(&worker->prepared, m.id, worker_now_s(worker));
+	ref = prepared_find(&worker->prepared, m.id);
 	if (unlikely(!ref)) {
 		answer_unprepared(a, m.id);
 		return;
@@ -280,7 +280,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 		if (!child.is_prepared)
 			continue;
 		*has_prepared = true;
-		ref = prepared_find(&worker->prepared, child.id, worker_now_s(worker));
+		ref = prepared_find(&worker->prepared, child.id);
 		if (!ref) {
 			answer_unprepared(a, child.id);
 			return false;

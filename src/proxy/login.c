@@ -243,3 +243,24 @@ void login_write_startup(struct writer *w, enum cql_compression compression)
 		write_cstring(w, cql_compression_name(compression));
 	}
 }
+
+void login_write_use(struct writer *w, const char *keyspace, uint8_t version)
+{
+	struct writer text;
+
+	writer_init(&text);
+	write_raw(&text, "USE \"", 5);
+	for (const char *p = keyspace; *p; p++) {
+		write_raw(&text, p, 1);
+		if (*p == '"')
+			write_raw(&text, p, 1);
+	}
+	write_byte(&text, '"');
+	write_long_string(w, (struct strview){ (const char *)text.data, text.len });
+	writer_free(&text);
+	write_short(w, CL_ONE);
+	if (version >= 5)
+		write_int(w, 0);
+	else
+		write_byte(w, 0);
+}

@@ -70,6 +70,9 @@ void login_token(struct login *login, struct bytesview token);
 /* Nobody waits any more. */
 void login_abandon(struct login *login);
 
+/* Writes the QUERY body `USE "keyspace"`, for connections of our own and for putting a keyspace back. */
+void login_write_use(struct writer *w, const char *keyspace, uint8_t version);
+
 /* Writes a STARTUP body of our own: CQL_VERSION, and COMPRESSION unless it is none. */
 void login_write_startup(struct writer *w, enum cql_compression compression);
 

@@ -130,11 +130,11 @@ static void evict_locked(struct prepared_table *t, uint64_t incoming)
 {
 	while (!list_is_empty(&t->lru) && (t->count >= t->max_count || t->memory + incoming > t->max_memory)) {
 		struct prepared *p = list_entry(t->lru.next, struct prepared, lru);
-		uint32_t used = atomic_load_explicit(&p->last_used_s, memory_order_relaxed);
+		uint32_t used = atomic_load_explicit(&p->last_used, memory_order_relaxed);
 
-		if (used > p->queued_s) {
+		if ((int32_t)(used - p->queued) > 0) {
 			list_remove(&p->lru);
-			p->queued_s = used;
+			p->queued = used;
 			list_append(&t->lru, &p->lru);
 			continue;
 		}
@@ -147,7 +147,7 @@ static void evict_locked(struct prepared_table *t, uint64_t incoming)
  * other cluster: a qualified text prepared in two keyspaces has one id on a
  * Cassandra 5.0 and two on an early 4.0 (CASSANDRA-15252, CASSANDRA-17248).
  */
-static void insert_locked(struct prepared_table *t, struct prepared *p, uint32_t now_s)
+static void insert_locked(struct prepared_table *t, struct prepared *p)
 {
 	const unsigned key = p->id[CLUSTER_ORIGIN].len > 0 ? CLUSTER_ORIGIN : CLUSTER_TARGET;
 	struct prepared *old = find_locked(t, key, id_view(&p->id[key]));
@@ -155,8 +155,8 @@ static void insert_locked(struct prepared_table *t, struct prepared *p, uint32_t
 	if (old)
 		remove_locked(t, old);
 	evict_locked(t, memory_of(p));
-	p->queued_s = now_s;
-	atomic_store_explicit(&p->last_used_s, now_s, memory_order_relaxed);
+	p->queued = atomic_fetch_add_explicit(&t->sequence, 1, memory_order_relaxed) + 1;
+	atomic_store_explicit(&p->last_used, p->queued, memory_order_relaxed);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct prepared **bucket;
 
@@ -171,15 +171,15 @@ static void insert_locked(struct prepared_table *t, struct prepared *p, uint32_t
 	atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
 }
 
-void prepared_insert(struct prepared_table *t, struct prepared *p, uint32_t now_s)
+void prepared_insert(struct prepared_table *t, struct prepared *p)
 {
 	pthread_mutex_lock(&t->lock);
-	insert_locked(t, p, now_s);
+	insert_locked(t, p);
 	pthread_mutex_unlock(&t->lock);
 }
 
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
-			struct bytesview id, uint32_t now_s)
+			struct bytesview id)
 {
 	struct prepared *copy = prepared_new((struct strview){ p->text, p->text_len },
 					     p->keyspace ? sv_from(p->keyspace) : SV(""));
@@ -189,7 +189,7 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->id[cluster].len = (uint8_t)id.len;
 	copy->is_qualified = p->is_qualified;
 	copy->verdict = p->verdict;
-	prepared_insert(t, copy, now_s);
+	prepared_insert(t, copy);
 }
 
 struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id)
@@ -264,10 +264,11 @@ static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref
 	return *slot;
 }
 
-struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id, uint32_t now_s)
+struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id)
 {
 	struct prepared_ref **slot;
 	struct prepared_ref *ref;
+	uint32_t now;
 
 	if (unlikely(id.len == 0 || id.len > PREPARED_ID_MAX))
 		return NULL;
@@ -279,7 +280,9 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
 			return NULL;
 	}
 	ref->refs++;
-	if (unlikely(atomic_load_explicit(&ref->entry->last_used_s, memory_order_relaxed) != now_s))
-		atomic_store_explicit(&ref->entry->last_used_s, now_s, memory_order_relaxed);
+	/* Written only after something was prepared: else EXECUTEs of all workers would fight for the line. */
+	now = atomic_load_explicit(&f->table->sequence, memory_order_relaxed);
+	if (unlikely(atomic_load_explicit(&ref->entry->last_used, memory_order_relaxed) != now))
+		atomic_store_explicit(&ref->entry->last_used, now, memory_order_relaxed);
 	return ref;
 }

@@ -34,8 +34,8 @@ struct virtual_query;
 struct prepared {
 	_Atomic uint32_t refs;
 	_Atomic bool is_stale;        /* replaced or evicted */
-	_Atomic uint32_t last_used_s; /* coarse, for eviction */
-	uint32_t queued_s;            /* guarded by the table's lock */
+	_Atomic uint32_t last_used; /* the table's sequence when it was last asked for */
+	uint32_t queued;            /* the sequence when it was put at the end of the queue; guarded by the table's lock */
 	struct prepared_id id[CLUSTER_COUNT]; /* len 0: not prepared on this cluster */
 	char *text;
 	uint32_t text_len;
@@ -54,6 +54,7 @@ struct prepared_table {
 	uint32_t bucket_mask;
 	struct list lru;
 	_Atomic uint64_t count;
+	_Atomic uint32_t sequence; /* counts insertions: the clock of the eviction */
 	uint64_t memory;
 	uint32_t max_count;
 	uint64_t max_memory;
@@ -83,16 +84,16 @@ void prepared_unref(struct prepared *p);
 struct bytesview prepared_client_id(const struct prepared *p);
 
 /* Puts a filled entry into the table, in place of one with the same id; takes over the caller's reference. */
-void prepared_insert(struct prepared_table *t, struct prepared *p, uint32_t now_s);
+void prepared_insert(struct prepared_table *t, struct prepared *p);
 /* A copy of `p` with another id for one cluster goes in its place (a repair gave it); as prepared_insert(). */
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
-			struct bytesview id, uint32_t now_s);
+			struct bytesview id);
 
 void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
 void prepared_front_fini(struct prepared_front *f);
 
 /* The entry for an id of either cluster, held for the caller until prepared_release(); NULL when it is not known. */
-struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id, uint32_t now_s);
+struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id);
 /* The entry whose id on `cluster` this is; as prepared_find(), always asks the table. */
 struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);

@@ -121,29 +121,14 @@ static void send_prepare(struct repair *r, struct server *s)
 
 static void send_use(struct repair *r)
 {
-	const char *keyspace = r->entry->keyspace;
-	struct writer w, text;
+	struct writer w;
 	bool sent;
 
-	writer_init(&text);
-	write_raw(&text, "USE \"", 5);
-	for (const char *p = keyspace; *p; p++) {
-		write_raw(&text, p, 1);
-		if (*p == '"')
-			write_raw(&text, p, 1);
-	}
-	write_byte(&text, '"');
 	writer_init(&w);
-	write_long_string(&w, (struct strview){ (const char *)text.data, text.len });
-	write_short(&w, CL_ONE);
-	if (r->version >= 5)
-		write_int(&w, 0);
-	else
-		write_byte(&w, 0);
+	login_write_use(&w, r->entry->keyspace, r->version);
 	r->step = STEP_USE;
 	sent = server_send_body(r->own, &r->leg, OP_QUERY, 0, w.data, w.len);
 	writer_free(&w);
-	writer_free(&text);
 	if (!sent)
 		give_up(r, "USE could not be sent");
 }
@@ -172,8 +157,7 @@ static void prepared_again(struct repair *r, const struct frame *f)
 	metric_add(&worker->metrics.prepared_repaired[r->cluster], 1);
 	changed = !prepared_id_equal(&r->entry->id[r->cluster], m.id);
 	if (changed)
-		prepared_change_id(&worker->proxy->prepared, r->entry, (enum cluster_id)r->cluster, m.id,
-				   worker_now_s(worker));
+		prepared_change_id(&worker->proxy->prepared, r->entry, (enum cluster_id)r->cluster, m.id);
 	plain_close(&plain);
 	conclude(r, tell_prepared, &changed);
 }

@@ -150,7 +150,7 @@ static void send_unprepared(struct request *rq, enum cluster_id cluster, const s
 	struct prepared_table *table = &rq->client->worker->proxy->prepared;
 	struct error_message error;
 	struct prepared *entry = NULL;
-	struct bytesview id;
+	struct writer w;
 
 	if (message_parse_error(p->data, p->len, offset, &error))
 		entry = prepared_find_on(table, cluster, error.unprepared_id);
@@ -158,20 +158,10 @@ static void send_unprepared(struct request *rq, enum cluster_id cluster, const s
 		send_as_it_is(rq, f);
 		return;
 	}
-	id = prepared_client_id(entry);
-	{
-		const struct frame_edit edit = { .offset = (uint32_t)(error.unprepared_id.p - p->data),
-						 .drop = error.unprepared_id.len,
-						 .len = id.len,
-						 .with = id.p };
-		uint8_t len[2];
-		struct frame_edit edits[2];
-
-		put_u16(len, (uint16_t)id.len);
-		edits[0] = (struct frame_edit){ .offset = edit.offset - 2, .drop = 2, .len = 2, .with = len };
-		edits[1] = edit;
-		send_edited(rq, f, p, edits, 2);
-	}
+	writer_init(&w);
+	error_write_unprepared(&w, prepared_client_id(entry));
+	client_send(rq->client, rq->stream, OP_ERROR, 0, w.data, w.len);
+	writer_free(&w);
 	prepared_unref(entry);
 }
 
@@ -280,7 +270,7 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 		log_limited(LOG_WARN, "the bind variables of a statement differ between origin and target: %.*s",
 			    (int)MIN(m.text.len, 200), m.text.p);
 	}
-	prepared_insert(&worker->proxy->prepared, entry, worker_now_s(worker));
+	prepared_insert(&worker->proxy->prepared, entry);
 }
 
 void reply_note_prepared(struct request *rq, const struct frame answers[CLUSTER_COUNT])

@@ -335,7 +335,7 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 			break;
 		if (!child.is_prepared)
 			continue;
-		ref = prepared_find(&worker->prepared, child.id, worker_now_s(worker));
+		ref = prepared_find(&worker->prepared, child.id);
 		if (!ref)
 			continue; /* evicted since the batch was checked: the node will say UNPREPARED */
 		write_raw(&w, rq->data + at, child.id_offset - 2 - at);
@@ -499,7 +499,7 @@ static void count_failure(struct request *rq)
 		metric_add(&m->failed_reads[origin ? CLUSTER_ORIGIN : CLUSTER_TARGET], 1);
 }
 
-/* One cluster has applied the write, the other one refused it in a way that drivers take for "send it again". */
+/* One cluster has or may have applied the write, the other one refused it in a way that drivers take for "send it again". */
 static void answer_write_timeout(struct request *rq, const struct frame *failed, enum cluster_id cluster)
 {
 	struct error_message error;
@@ -508,11 +508,53 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 
 	open_error(rq, failed, &plain, &error);
 	snprintf(text, sizeof(text),
-		 "applied on %s, but %s at %s answered %s: %.*s", cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN),
+		 "may have been applied on %s, but %s at %s answered %s: %.*s", cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN),
 		 cluster_id_name(cluster), node_name(rq, cluster), cql_error_name(error.code),
 		 (int)MIN(error.text.len, 300), error.text.p);
 	plain_close(&plain);
 	fail_with_text(rq, sv_from(text));
+}
+
+/*
+ * USE succeeded on one cluster only. The client's keyspace has not changed, so
+ * the connection that changed must go back, or unqualified names would mean
+ * different tables on the two clusters. The answer waits for it, since requests
+ * that follow may overtake. True when that was begun.
+ */
+static bool undo_use(struct request *rq, enum cluster_id failed, const struct frame *error)
+{
+	struct request_leg *leg = &rq->legs[failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN];
+	struct client *c = rq->client;
+	struct server *s = pool_pick(c, (enum cluster_id)leg->cluster);
+	struct frame copy = *error;
+	struct writer w;
+	bool sent;
+
+	if (!s || !s->keyspace || !c->keyspace || strcmp(s->keyspace, c->keyspace) == 0)
+		return false;
+	writer_init(&w);
+	login_write_use(&w, c->keyspace, s->version);
+	sent = server_send_body(s, &leg->leg, OP_QUERY, 0, w.data, w.len);
+	writer_free(&w);
+	if (!sent)
+		return false;
+	if (rq->kept.cluster != failed) {
+		drop_kept(rq);
+		keep_answer(rq, &rq->legs[failed], &copy);
+	}
+	rq->is_undoing = true;
+	rq->open = 1;
+	leg->outcome = OUTCOME_PENDING;
+	return true;
+}
+
+/* The keyspace is the old one again (or cannot be had: then it was dropped); now the error. */
+static void finish_undo(struct request *rq)
+{
+	struct frame error = kept_frame(rq);
+
+	reply_send(rq, (enum cluster_id)rq->kept.cluster, &error);
+	end(rq);
 }
 
 /* Both legs have ended; `f` is the answer that came last, of `leg`. */
@@ -532,11 +574,16 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 	choice = merge_choose(&rq->verdict, rq->opcode == OP_PREPARE,
 			      rq->client->worker->settings->profile == PROFILE_ZDM, outcome, code);
 	if (unlikely(choice == MERGE_WRITE_TIMEOUT)) {
-		enum cluster_id failed = outcome[CLUSTER_ORIGIN] == OUTCOME_ERROR ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+		enum cluster_id failed = rq->verdict.answer_from;
 
+		if (outcome[failed] == OUTCOME_OK)
+			failed = failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
 		answer_write_timeout(rq, &answers[failed], failed);
 		return;
 	}
+	if (unlikely(rq->verdict.class == CLASS_CONTROL && rq->opcode == OP_QUERY) &&
+	    outcome[choice] == OUTCOME_ERROR && undo_use(rq, (enum cluster_id)choice, &answers[choice]))
+		return;
 	if (unlikely(rq->opcode == OP_PREPARE) && outcome[CLUSTER_ORIGIN] == OUTCOME_OK &&
 	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
 		reply_note_prepared(rq, answers);
@@ -549,6 +596,10 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 {
 	struct request *rq = leg->request;
 
+	if (unlikely(rq->is_undoing)) {
+		finish_undo(rq);
+		return;
+	}
 	if (--rq->open > 0) {
 		keep_answer(rq, leg, f);
 		return;
@@ -684,7 +735,7 @@ void request_leg_resend(struct request_leg *leg, bool changed)
 
 	if (changed && rq->prepared) {
 		struct prepared_ref *ref =
-			prepared_find(&worker->prepared, prepared_client_id(rq->prepared->entry), worker_now_s(worker));
+			prepared_find(&worker->prepared, prepared_client_id(rq->prepared->entry));
 
 		if (ref) {
 			prepared_release(rq->prepared);

@@ -58,6 +58,7 @@ struct request {
 	uint8_t open;  /* legs without an outcome yet */
 	uint8_t flags; /* of the frame, without FRAME_COMPRESSED */
 	bool has_kept;
+	bool is_undoing; /* USE: it failed on one cluster and is being taken back on the other */
 	uint16_t consistency;
 	/* The body, plain, and as it came when that was compressed. */
 	struct chunk *body;

@@ -1,12 +1,15 @@
 /* server.c - see server.h */
 #include "proxy/server.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
+/* SUPPORTED, AUTHENTICATE and their like are short; a node that is none must not make us wait for 256 MiB. */
+#define LOGIN_MAX_FRAME (128 * 1024)
 /* Most connections never have more requests in flight. */
 #define INITIAL_IDS 64
 
@@ -40,7 +43,8 @@ struct server *server_open(const struct server_options *o, const char **why)
 {
 	struct server *s = xcalloc(1, sizeof(*s));
 
-	wire_init(&s->wire, o->loop, &server_wire_handler, o->max_frame);
+	wire_init(&s->wire, o->loop, &server_wire_handler, MIN(o->max_frame, LOGIN_MAX_FRAME));
+	s->max_frame = o->max_frame;
 	s->handler = o->handler;
 	s->owner = o->owner;
 	s->cluster = (uint8_t)o->cluster;
@@ -77,6 +81,7 @@ void server_detach(struct server *s)
 
 void server_set_ready(struct server *s)
 {
+	s->wire.max_frame = s->max_frame;
 	set_state(s, SERVER_READY);
 }
 
@@ -194,6 +199,21 @@ static void lost(struct server *s, const char *why)
 	s->handler->on_closed(s, why);
 }
 
+/* The node broke the protocol: only this connection pays for it. */
+static void misbehaved(struct server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void misbehaved(struct server *s, const char *fmt, ...)
+{
+	char why[160];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, sizeof(why), fmt, args);
+	va_end(args);
+	log_limited(LOG_WARN, "%s %s: %s: connection closed", cluster_id_name(s->cluster), s->name, why);
+	lost(s, why);
+}
+
 /* ---- from the wire ---- */
 
 static void on_open(struct wire *w)
@@ -219,8 +239,15 @@ static void on_frame(struct wire *w, struct frame *f)
 	struct server *s = container_of(w, struct server, wire);
 	struct leg *leg;
 
+	/* During log-in a node may still say that it speaks another version. */
+	if (unlikely(f->version != s->version && s->state == SERVER_READY)) {
+		misbehaved(s, "sent a frame of protocol version %u on a connection of version %u", f->version, s->version);
+		return;
+	}
 	if (unlikely(f->opcode == OP_EVENT)) {
-		if (s->handler->on_event)
+		if (f->stream >= 0)
+			misbehaved(s, "sent an event on stream %d", f->stream);
+		else if (s->handler->on_event)
 			s->handler->on_event(s, f);
 		return;
 	}
@@ -248,32 +275,27 @@ static void on_frame(struct wire *w, struct frame *f)
 static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 {
 	struct server *s = container_of(w, struct server, wire);
-	char why[128];
 
 	switch (bad) {
 	case WIRE_BAD_VERSION:
-		s->foreign_version = f->version;
-		snprintf(why, sizeof(why), "sent a frame of the unknown protocol version %u", f->version);
-		break;
+		misbehaved(s, "sent a frame of the unknown protocol version %u", f->version);
+		return;
 	case WIRE_BAD_DIRECTION:
-		snprintf(why, sizeof(why), "sent a request (opcode 0x%02x) instead of an answer", f->opcode);
-		break;
+		misbehaved(s, "sent a request (opcode 0x%02x) instead of an answer", f->opcode);
+		return;
 	case WIRE_BAD_OPCODE:
-		snprintf(why, sizeof(why), "sent a frame of the unknown opcode 0x%02x", f->opcode);
-		break;
+		misbehaved(s, "sent a frame of the unknown opcode 0x%02x", f->opcode);
+		return;
 	case WIRE_BAD_LENGTH:
-		snprintf(why, sizeof(why), "announced a body of %u bytes, more than max_frame_size (%u)", f->length,
-			 w->max_frame);
-		break;
+		misbehaved(s, "announced a body of %u bytes, more than the %u that are taken", f->length, w->max_frame);
+		return;
 	case WIRE_BAD_SEGMENT:
-		snprintf(why, sizeof(why), "sent a damaged segment (checksum or lz4)");
-		break;
+		misbehaved(s, "sent a damaged segment (checksum or lz4)");
+		return;
 	case WIRE_BAD_MEMORY:
-		snprintf(why, sizeof(why), "out of memory for an answer of %u bytes", f->length);
-		break;
+		misbehaved(s, "out of memory for an answer of %u bytes", f->length);
+		return;
 	}
-	log_warn("%s %s: %s: connection closed", cluster_id_name(s->cluster), s->name, why);
-	lost(s, why);
 }
 
 static void on_progress(struct wire *w)

@@ -47,7 +47,7 @@ struct server_options {
 	struct tls_context *tls; /* NULL: plain */
 	const char *server_name; /* for TLS, see tls_new(); copied by OpenSSL */
 	uint8_t version;         /* of every frame that is sent */
-	uint32_t max_frame;
+	uint32_t max_frame; /* largest body of an answer */
 	uint32_t max_streams;
 	const struct server_handler *handler;
 	void *owner;
@@ -63,6 +63,7 @@ struct server {
 	uint32_t free_count;
 	uint32_t next_id; /* ids from here to max_streams were never used */
 	uint32_t max_streams;
+	uint32_t max_frame; /* of answers; until READY a smaller limit holds */
 	uint32_t in_flight; /* ids taken, orphans included */
 	uint32_t orphans;
 	uint8_t state;     /* enum server_state, set by set_state() only */

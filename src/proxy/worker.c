@@ -19,8 +19,9 @@
 struct worker_message {
 	struct loop_message message;
 	struct worker *worker;
-	int fd;
-	unsigned listener;
+	int fd;                  /* of a client given */
+	unsigned listener;       /* it came from */
+	enum cluster_id cluster; /* whose topology has changed */
 };
 
 static void handshake_timed_out(struct timeout_item *item)
@@ -128,6 +129,7 @@ static void run_stop(struct loop_message *message)
 	struct worker *w = m->worker;
 
 	free(m);
+	w->on_drained = NULL; /* nobody waits for that any more */
 	while (!list_is_empty(&w->clients))
 		client_close(list_entry(w->clients.next, struct client, node), CLOSE_SHUTDOWN, "the proxy ends now");
 	repairs_drop(w);
@@ -207,6 +209,43 @@ static void run_drain(struct loop_message *message)
 			client_close(c, CLOSE_SHUTDOWN, "the proxy stops");
 	}
 	tell_if_drained(w);
+}
+
+static bool has_host(const struct topology *t, const struct net_address *address)
+{
+	for (unsigned i = 0; i < t->host_count; i++) {
+		if (net_equal(&t->hosts[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+static void run_topology_changed(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+	struct worker *w = m->worker;
+	const enum cluster_id id = m->cluster;
+	struct topology *t = cluster_topology(&w->proxy->clusters[id]);
+
+	free(m);
+	if (!t)
+		return;
+	list_for_each_safe(node, tmp, &w->clients) {
+		struct client *c = list_entry(node, struct client, node);
+		const struct server *s = c->server[id];
+
+		if (c->state == CLIENT_READY && s && !has_host(t, &s->address))
+			client_drain(c, CLOSE_NODE_REMOVED, "%s at %s", cluster_id_name(id), s->name);
+	}
+	topology_unref(t);
+}
+
+void worker_topology_changed(struct worker *w, enum cluster_id cluster)
+{
+	struct worker_message *m = message_new(w, run_topology_changed);
+
+	m->cluster = cluster;
+	loop_post(&w->loop, &m->message);
 }
 
 void worker_drain(struct worker *w)

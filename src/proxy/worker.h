@@ -44,11 +44,8 @@ void worker_give_client(struct worker *w, int fd, unsigned listener);
 /* From the main thread: refuses new requests, closes idle clients, finishes what is in flight. */
 void worker_drain(struct worker *w);
 
-/* Seconds for the prepared cache's ageing. */
-static inline uint32_t worker_now_s(struct worker *w)
-{
-	return (uint32_t)(loop_now(&w->loop) / 1000000000u);
-}
+/* From the main thread: a cluster's topology is a new one; clients on nodes that are gone are drained. */
+void worker_topology_changed(struct worker *w, enum cluster_id cluster);
 
 /* A client has gone: the drain may be over. */
 void worker_client_gone(struct worker *w);

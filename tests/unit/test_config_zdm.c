@@ -43,7 +43,7 @@ START_TEST(zdm_defaults)
 	ck_assert_uint_eq(settings->max_client_connections, 1000);
 	ck_assert_uint_eq(settings->max_stream_ids, 2048);
 	ck_assert_uint_eq(settings->max_frame_size, 256 << 20);
-	ck_assert_uint_ge(settings->client_output_limit, settings->max_frame_size);
+	ck_assert_uint_eq(settings->client_output_limit, 1 << 20);
 	ck_assert_uint_eq(settings->max_protocol_version, 5);
 	ck_assert_uint_eq(settings->heartbeat_interval_ms, 30000);
 	ck_assert_uint_eq(settings->heartbeat_failure_threshold, 1);
