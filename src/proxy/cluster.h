@@ -38,11 +38,11 @@ struct host {
 
 struct topology {
 	_Atomic uint32_t refs;
-	uint8_t version;         /* protocol version the control connection ended at: the highest this cluster speaks */
-	bool requires_auth;      /* it answered STARTUP by AUTHENTICATE */
+	uint8_t version;    /* protocol version the control connection ended at: the highest this cluster speaks */
+	bool requires_auth; /* it answered STARTUP by AUTHENTICATE */
 	bool offers_lz4;
 	bool offers_snappy;
-	char *cql_version;       /* the CQL_VERSION of SUPPORTED, for ours */
+	char *cql_version; /* the CQL_VERSION of SUPPORTED, for ours */
 	char *cluster_name;
 	char *partitioner;
 	struct net_address contact; /* the node of the control connection */
@@ -64,7 +64,7 @@ struct cluster {
 	enum cluster_id id;
 	const struct cluster_settings *settings;
 	pthread_mutex_t lock;
-	struct topology *topology; /* NULL until the control connection was up once; guarded by lock */
+	struct topology *topology;  /* NULL until the control connection was up once; guarded by lock */
 	_Atomic uint32_t next_host; /* round robin */
 	_Atomic uint32_t failures;  /* of the control connection, in a row; for health */
 };
@@ -83,8 +83,7 @@ struct topology *topology_new(void);
 /*
  * The node for a new connection: round robin over the assigned hosts, or the
  * control connection's node with enable_host_assignment = false. False before
- * the first snapshot. `name` is for TLS: the name the certificate must have,
- * "" when there is none to check but the address.
+ * the first snapshot.
  */
 MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
 

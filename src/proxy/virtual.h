@@ -30,7 +30,7 @@ void virtual_query_free(struct virtual_query *q);
 /* What an answer depends on besides the query. */
 struct virtual_source {
 	const struct settings *settings;
-	struct topology *topology;              /* of the system-queries cluster, not NULL */
+	struct topology *topology;               /* of the system-queries cluster, not NULL */
 	const struct net_address *local_address; /* of the driver's socket: the address it reached us at */
 };
 
@@ -48,7 +48,7 @@ MUSTCHECK bool virtual_write_rows(const struct virtual_query *q, const struct vi
  * Writes the RESULT/PREPARED body with `id`; bind markers are reported with
  * their column's type. False as virtual_write_rows().
  */
-MUSTCHECK bool virtual_write_prepared(const struct virtual_query *q, const struct virtual_source *source, uint8_t version,
-				      struct bytesview id, struct writer *out);
+MUSTCHECK bool virtual_write_prepared(const struct virtual_query *q, const struct virtual_source *source,
+				      uint8_t version, struct bytesview id, struct writer *out);
 
 #endif
