@@ -17,7 +17,7 @@ set -u
 
 REPORTS=$CQLFERRY_BUILD/reports
 STAGES="static build-gcc unit wire options cluster demo build-asan unit-asan wire-asan build-clang dist"
-LONG_STAGES="build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
+LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -103,7 +103,8 @@ python_tests() {
 	local status=0
 	rm -f "$REPORTS/$2.xml"
 	CQLFERRY=$CQLFERRY_BUILD/$1/cqlferry \
-		"$VENV/bin/python" -m pytest -p no:cacheprovider -q -ra --junitxml="$REPORTS/$2.xml" "$ROOT/tests/$3" || status=$?
+		"$VENV/bin/python" -m pytest -p no:cacheprovider -q -ra \
+		-o junit_family=xunit1 --junitxml="$REPORTS/$2.xml" "$ROOT/tests/$3" || status=$?
 	"$ROOT/scripts/results.py" junit "$REPORTS/$2.xml" >"$REPORTS/$2.count"
 	return "$status"
 }
@@ -144,16 +145,25 @@ stage_options() {
 	CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry "$ROOT/scripts/check-options.sh"
 }
 
-stage_cluster() {
+# cluster_tests BUILD STAGE
+cluster_tests() {
 	local status=0 skipped
 	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch 4.1 5.0 || return 1
-	python_tests gcc cluster cluster || status=$?
-	read -r _ _ skipped <"$REPORTS/cluster.count"
+	python_tests "$1" "$2" cluster || status=$?
+	read -r _ _ skipped <"$REPORTS/$2.count"
 	if [ "${CI-}" = true ] && [ "$skipped" -ne 0 ]; then
 		echo "with CI=true no test on real clusters may be skipped"
 		return 1
 	fi
 	return "$status"
+}
+
+stage_cluster() {
+	cluster_tests gcc cluster
+}
+
+stage_cluster_asan() {
+	cluster_tests asan cluster-asan
 }
 
 # The tutorial, and that the README shows what it really prints.
@@ -198,7 +208,7 @@ needs() {
 # No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
 limit() {
 	case $1 in
-	cluster | wire* | distcheck) echo 1200 ;;
+	cluster* | wire* | distcheck) echo 1200 ;;
 	*) echo 600 ;;
 	esac
 }
