@@ -506,6 +506,8 @@ static void stop(void)
 	close_listeners();
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_stop(&run.workers[i]);
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_free(&run.workers[i]);
 	if (run.http)
 		http_stop(run.http);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

@@ -30,17 +30,11 @@ uint64_t loop_clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void inbox_on_readable(evutil_socket_t fd, short what, void *arg)
+void loop_run_messages(struct loop *loop)
 {
-	struct loop *loop = arg;
 	struct list batch;
 	struct list *node;
-	uint64_t count;
-	ssize_t n;
 
-	(void)what;
-	n = read(fd, &count, sizeof(count));
-	(void)n; /* EAGAIN: somebody's earlier wake-up brought the messages already */
 	list_init(&batch);
 	pthread_mutex_lock(&loop->inbox->lock);
 	list_splice(&batch, &loop->inbox->messages);
@@ -50,6 +44,17 @@ static void inbox_on_readable(evutil_socket_t fd, short what, void *arg)
 
 		m->run(m);
 	}
+}
+
+static void inbox_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	ssize_t n;
+
+	(void)what;
+	n = read(fd, &count, sizeof(count));
+	(void)n; /* EAGAIN: somebody's earlier wake-up brought the messages already */
+	loop_run_messages(arg);
 }
 
 void loop_post(struct loop *loop, struct loop_message *message)

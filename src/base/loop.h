@@ -127,6 +127,9 @@ static inline void timeout_stop(struct timeout_item *item)
 	list_remove(&item->node);
 }
 
+/* Runs the messages that wait, without a turn: for the end, when the loop has stopped and others have posted still. */
+void loop_run_messages(struct loop *loop);
+
 /* From any thread: `message->run` is called on the loop's thread. Messages of one sender keep their order. */
 void loop_post(struct loop *loop, struct loop_message *message);
 

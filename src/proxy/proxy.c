@@ -17,6 +17,7 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		cluster_init(&proxy->clusters[i], (enum cluster_id)i, &settings->cluster[i]);
 	prepared_table_init(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
+	flights_init(&proxy->repairs);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
 	bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
 	bounds_from(&proxy->bounds[REQUEST_READS_TARGET], &settings->buckets[CLUSTER_TARGET]);
@@ -28,4 +29,5 @@ void proxy_fini(struct proxy *proxy)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		cluster_fini(&proxy->clusters[i]);
 	prepared_table_fini(&proxy->prepared);
+	flights_fini(&proxy->repairs);
 }

@@ -7,6 +7,7 @@
 #define PROXY_PROXY_H
 
 #include "proxy/cluster.h"
+#include "proxy/flight.h"
 #include "proxy/metrics.h"
 #include "proxy/prepared.h"
 
@@ -14,6 +15,7 @@ struct proxy {
 	const struct settings *settings;
 	struct cluster clusters[CLUSTER_COUNT];
 	struct prepared_table prepared;
+	struct flights repairs; /* PREPAREs under way for statements that a node has lost */
 	struct histogram_bounds bounds[REQUEST_TYPES];
 	_Atomic uint32_t client_count; /* accepted and not yet closed */
 	_Atomic uint64_t next_client;  /* numbers for log lines */

@@ -21,6 +21,7 @@
 #include "proxy/reply.h"
 
 enum repair_step {
+	STEP_WAIT,  /* another worker is at it */
 	STEP_LOGIN, /* on a connection of its own */
 	STEP_USE,
 	STEP_PREPARE,
@@ -31,13 +32,14 @@ struct repair {
 	struct list waiters;
 	struct worker *worker;
 	struct prepared *entry; /* one reference */
-	struct net_address host;
+	struct flight_key key;
 	struct leg leg;
 	const struct server *via; /* the client's connection that the PREPARE went out on, or NULL */
 	struct server *own; /* the connection made for this repair, or NULL */
 	struct login login;
 	struct credentials credentials;
-	uint8_t cluster;
+	bool owns_flight;
+	bool is_prepared; /* how it ended */
 	uint8_t version;
 	uint8_t compression; /* of the connection in use */
 	uint8_t step; /* enum repair_step, of what is under way */
@@ -50,6 +52,8 @@ static const struct server_handler own_server_handler;
 static void repair_free(struct repair *r)
 {
 	leg_abandon(&r->leg);
+	if (r->owns_flight)
+		flight_land(&r->worker->proxy->repairs, &r->key, r->is_prepared);
 	if (r->own) {
 		login_abandon(&r->login);
 		server_detach(r->own);
@@ -154,10 +158,11 @@ static void prepared_again(struct repair *r, const struct frame *f)
 		give_up(r, "its answer to PREPARE cannot be read");
 		return;
 	}
-	metric_add(&worker->metrics.prepared_repaired[r->cluster], 1);
-	changed = !prepared_id_equal(&r->entry->id[r->cluster], m.id);
+	r->is_prepared = true;
+	metric_add(&worker->metrics.prepared_repaired[r->key.cluster], 1);
+	changed = !prepared_id_equal(&r->entry->id[r->key.cluster], m.id);
 	if (changed)
-		prepared_change_id(&worker->proxy->prepared, r->entry, (enum cluster_id)r->cluster, m.id);
+		prepared_change_id(&worker->proxy->prepared, r->entry, r->key.cluster, m.id);
 	plain_close(&plain);
 	conclude(r, tell_prepared, &changed);
 }
@@ -189,27 +194,38 @@ static void open_own(struct repair *r, const struct client *c)
 {
 	const char *why;
 
-	credentials_copy(&r->credentials, &c->credentials[r->cluster]);
+	credentials_copy(&r->credentials, &c->credentials[r->key.cluster]);
 	r->step = STEP_LOGIN;
-	r->own = pool_open_at(r->worker, (enum cluster_id)r->cluster, &r->host, r->version, &own_server_handler, r, &why);
+	r->own = pool_open_at(r->worker, r->key.cluster, &r->key.host, r->version, &own_server_handler, r, &why);
 	if (!r->own)
 		give_up(r, why);
 }
 
-/* Sends the PREPARE for the first waiter's client, on its connection or on one like it. */
+static void on_landed(void *arg, const struct flight_key *key, bool is_prepared);
+
+/* Sends the PREPARE for the first waiter's client, on its connection or on one like it, unless another worker does. */
 static void begin(struct repair *r)
 {
+	const struct flight_watcher watcher = { .loop = &r->worker->loop, .on_landed = on_landed, .arg = r->worker };
 	struct request_leg *first = list_entry(r->waiters.next, struct request_leg, waiting);
 	const struct client *c = first->request->client;
-	struct server *s = pool_pick(c, (enum cluster_id)r->cluster);
+	struct server *s = pool_pick(c, r->key.cluster);
 
+	if (!r->owns_flight) {
+		r->step = STEP_WAIT;
+		r->owns_flight = flight_take_off(&r->worker->proxy->repairs, &r->key, &watcher);
+		if (!r->owns_flight)
+			return;
+	}
 	if (!s) {
 		give_up(r, "the connection was lost");
 	} else if (is_in_keyspace(r->entry, s)) {
+		r->version = s->version;
 		r->compression = s->compression;
 		r->via = s;
 		send_prepare(r, s);
 	} else {
+		r->version = s->version;
 		r->compression = COMPRESSION_NONE;
 		open_own(r, c);
 	}
@@ -228,7 +244,7 @@ static void repair_on_lost(struct leg *leg, const char *why)
 	list_for_each_safe(node, tmp, &r->waiters) {
 		struct request_leg *w = list_entry(node, struct request_leg, waiting);
 
-		if (pool_pick(w->request->client, (enum cluster_id)r->cluster) == r->via)
+		if (pool_pick(w->request->client, r->key.cluster) == r->via)
 			list_remove(node);
 	}
 	if (list_is_empty(&r->waiters))
@@ -242,23 +258,38 @@ static const struct leg_ops repair_leg_ops = {
 	.on_lost = repair_on_lost,
 };
 
-static struct repair *find_repair(struct worker *worker, const struct prepared *entry, const struct server *s)
+static struct repair *find_repair(struct worker *worker, const struct flight_key *key)
 {
 	list_for_each_safe(node, tmp, &worker->repairs) {
 		struct repair *r = list_entry(node, struct repair, node);
 
-		if (r->cluster == s->cluster && net_equal(&r->host, &s->address) && r->version == s->version &&
-		    prepared_id_equal(&r->entry->id[r->cluster], (struct bytesview){ .p = entry->id[s->cluster].bytes,
-										     .len = entry->id[s->cluster].len }))
+		if (flight_key_equal(&r->key, key))
 			return r;
 	}
 	return NULL;
+}
+
+/* Another worker's PREPARE is over. */
+static void on_landed(void *arg, const struct flight_key *key, bool is_prepared)
+{
+	bool changed = true; /* it may be: each waiter looks its statement up again */
+	struct repair *r = find_repair(arg, key);
+
+	if (!r || r->step != STEP_WAIT)
+		return;
+	if (list_is_empty(&r->waiters))
+		repair_free(r);
+	else if (is_prepared)
+		conclude(r, tell_prepared, &changed);
+	else
+		begin(r);
 }
 
 void repair_start(struct request_leg *leg, struct prepared *entry)
 {
 	const struct client *c = leg->request->client;
 	struct server *s = pool_pick(c, (enum cluster_id)leg->cluster);
+	struct flight_key key = { .cluster = (enum cluster_id)leg->cluster, .id = entry->id[leg->cluster] };
 	struct repair *r;
 
 	if (!s) {
@@ -267,7 +298,8 @@ void repair_start(struct request_leg *leg, struct prepared *entry)
 	}
 	log_limited(LOG_INFO, "%s at %s has lost a prepared statement, preparing it again: %.*s",
 		    cluster_id_name(s->cluster), s->name, (int)MIN(entry->text_len, 200), entry->text);
-	r = find_repair(c->worker, entry, s);
+	key.host = s->address;
+	r = find_repair(c->worker, &key);
 	if (r) {
 		list_append(&r->waiters, &leg->waiting);
 		return;
@@ -276,9 +308,7 @@ void repair_start(struct request_leg *leg, struct prepared *entry)
 	r->worker = c->worker;
 	r->entry = entry;
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
-	r->cluster = leg->cluster;
-	r->version = s->version;
-	r->host = s->address;
+	r->key = key;
 	leg_init(&r->leg, &repair_leg_ops);
 	list_init(&r->node);
 	list_init(&r->waiters);

@@ -3,7 +3,7 @@
  * again and the request is sent once more, to that cluster only. The client
  * notices nothing, and the cluster that did not lose it executes it once.
  *
- * One PREPARE is in flight per worker, host and statement; others wait for it.
+ * One PREPARE is in flight per host and statement (flight.h); others wait for it.
  * The PREPARE goes out on a connection in the keyspace the statement was first
  * prepared in, since ids depend on it: the request's own connection when it is
  * in that keyspace (or v5 can say the keyspace in the frame), else one that is

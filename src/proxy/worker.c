@@ -143,6 +143,12 @@ void worker_stop(struct worker *w)
 		pthread_join(w->thread, NULL);
 		w->is_running = false;
 	}
+}
+
+void worker_free(struct worker *w)
+{
+	w->is_draining = true;
+	loop_run_messages(&w->loop);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		tls_context_free(w->cluster_tls[i]);
 	for (unsigned i = 0; i < w->settings->listener_count; i++)

@@ -36,8 +36,10 @@ struct worker {
 /* Makes contexts, queues and slabs. False with the reason in `error` (a certificate file that cannot be read ...). */
 MUSTCHECK bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *error, size_t error_size);
 MUSTCHECK bool worker_start(struct worker *w);
-/* Stops the thread at once, whatever its clients do, and waits for it; then frees everything. */
+/* Stops the thread at once, whatever its clients do, and waits for it. */
 void worker_stop(struct worker *w);
+/* Frees everything; after every worker was stopped, since they send messages to each other. */
+void worker_free(struct worker *w);
 
 /* From the main thread: takes over an accepted socket of the listener with this index. */
 void worker_give_client(struct worker *w, int fd, unsigned listener);
