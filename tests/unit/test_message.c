@@ -502,6 +502,9 @@ START_TEST(options)
 	ck_assert(message_each_supported(p.body, p.len, see_option, &check));
 	ck_assert_uint_eq(check.count, 3);
 	ck_assert(check.saw_compression);
+	check = (struct option_check){ .stop_after = 2 };
+	ck_assert(!message_each_supported(p.body, p.len, see_option, &check));
+	ck_assert_uint_eq(check.count, 2);
 	parsed_free(&p);
 }
 END_TEST

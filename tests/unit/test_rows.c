@@ -206,6 +206,25 @@ START_TEST(written_and_read_back)
 }
 END_TEST
 
+static void expect_type(struct bytesview type, const char *expected, size_t len)
+{
+	ck_assert_uint_eq(type.len, len);
+	ck_assert_mem_eq(type.p, expected, len);
+}
+
+START_TEST(types_as_the_protocol_numbers_them)
+{
+	expect_type(rows_type_varchar, "\0\x0d", 2);
+	expect_type(rows_type_inet, "\0\x10", 2);
+	expect_type(rows_type_uuid, "\0\x0c", 2);
+	expect_type(rows_type_int, "\0\x09", 2);
+	expect_type(rows_type_bigint, "\0\x02", 2);
+	expect_type(rows_type_boolean, "\0\x04", 2);
+	expect_type(rows_type_set_varchar, "\0\x22\0\x0d", 4);
+	expect_type(rows_type_map_uuid_blob, "\0\x21\0\x0c\0\x03", 6);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("rows");
@@ -217,6 +236,7 @@ int main(void)
 	tcase_add_test(tcase, bad_bodies);
 	tcase_add_test(tcase, empty);
 	tcase_add_test(tcase, types_nested_as_deep_as_allowed);
+	tcase_add_test(tcase, types_as_the_protocol_numbers_them);
 	tcase_add_test(tcase, written_and_read_back);
 	return run_tcase("rows", tcase);
 }
