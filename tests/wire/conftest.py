@@ -14,6 +14,8 @@ from bench import Addresses, Bench
 TEST_LIMIT = 60.0
 #: how many benches are kept for tests with the same settings
 KEPT_BENCHES = 6
+#: after so many starts in a row that failed, the others would fail too
+MAX_FAILED_STARTS = 5
 
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
@@ -71,6 +73,7 @@ class BenchPool:
         self.addresses = addresses
         self.kept = {}
         self.numbers = itertools.count(1)
+        self.failed_starts = 0
 
     async def get(self, fresh, configure, wait, settings):
         key = None if fresh else repr(sorted(settings.items()))
@@ -81,10 +84,17 @@ class BenchPool:
                 configure(bench)
             try:
                 await bench.start(wait)
-            except BaseException:
+                self.failed_starts = 0
+            except BaseException as e:
+                for cluster in bench.clusters:
+                    for complaint in cluster.complaints:
+                        e.add_note(complaint)
                 await bench.proxy.kill()
                 for cluster in bench.clusters:
                     await cluster.stop()
+                self.failed_starts += 1
+                if self.failed_starts >= MAX_FAILED_STARTS:
+                    pytest.exit(f"the proxy does not start: {e}", returncode=3)
                 raise
         if key is not None:
             self.kept[key] = bench

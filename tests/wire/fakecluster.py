@@ -104,9 +104,9 @@ TABLE = re.compile(rf"\b(?:FROM|INTO|UPDATE|TRUNCATE)\s+(?:TABLE\s+)?{NAME}(?:\s
 
 
 def table_of(text):
-    """(keyspace or None, table) of a statement, or (None, None)."""
+    """(keyspace or None, table) of a statement that names one, or (None, None)."""
     match = TABLE.search(strip_comments(text))
-    if not match:
+    if not match or verb_of(text) not in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "BEGIN"):
         return None, None
     first, second = match.group(1), match.group(2)
     return (name_of(first), name_of(second)) if second else (None, name_of(first))
@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, node):
         self.node = node
         self.cluster = node.cluster
-        self.codec = framing.Codec(is_server=True)
+        self.codec = framing.Codec(is_server=True, versions=node.cluster.versions)
         self.transport = None
         self.is_control = False
         self.is_closed = False
@@ -522,8 +522,8 @@ class Connection(asyncio.Protocol):
             return Answer(Op.AUTH_CHALLENGE, responses.Writer().bytes(b"PLAIN-START").done())
         parts = (token or b"").split(b"\0")
         if len(parts) != 3 or (auth.two_step and not self.mechanism_given):
-            return self.error(Err.PROTOCOL_ERROR, "the token cannot be read")
-        self.user, password = parts[1].decode(), parts[2].decode()
+            return self.error(Err.BAD_CREDENTIALS, "Authentication ID must not be null")
+        self.user, password = parts[1].decode(errors="replace"), parts[2].decode(errors="replace")
         if auth.users.get(self.user) != password:
             return self.error(Err.BAD_CREDENTIALS, f"Provided username {self.user} and/or password are incorrect")
         self.authenticated = True

@@ -44,18 +44,20 @@ class Proxy:
         self.http = None     # (address, port)
         self.listen = None   # (address, port)
         self.checked = 0     # how much of the log was looked at for sanitizer reports
+        self.started_at = 0  # where in the log the last start begins
 
     async def start(self, sections=None, variables=None, arguments=(), wait=True):
         """With an INI file made of `sections`, or with nothing but ZDM_* `variables`."""
         command = [binary()]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ZDM_")}
-        environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:quarantine_size_mb=8")
         if sections is not None:
             path = self.folder / f"{self.name}.ini"
             path.write_text(ini_text(sections))
             command += ["-c", str(path)]
         environment.update(variables or {})
         command += arguments
+        self.started_at = len(self.log)
         with open(self.log_path, "ab") as log:
             log.write(f"--- {' '.join(command)}\n".encode())
             log.flush()
@@ -67,6 +69,12 @@ class Proxy:
     @property
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def messages(self):
+        """What the process has logged since its last start, without the settings that it shows at level debug."""
+        lines = self.log[self.started_at:].splitlines()
+        return "\n".join(line for line in lines if " DEBUG config: " not in line and not line.startswith("---"))
 
     def running(self):
         return self.process is not None and self.process.returncode is None
@@ -127,8 +135,32 @@ class Proxy:
 
     async def until_logged(self, pattern):
         async def logged():
-            return re.search(pattern, self.log)
+            return re.search(pattern, self.messages)
         return await self.until(logged, f"log line {pattern!r}")
+
+    async def never_ready(self, pattern, exit_code=None):
+        """
+        The start does not succeed, and what is logged matches `pattern`: the process goes on trying and is not ready, or it
+        has ended with 1. exit_code: it must have ended with this.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + START_PATIENCE
+        while not (re.search(pattern, self.messages) and (exit_code is None or not self.running())):
+            if loop.time() > end or (not self.running() and not re.search(pattern, self.messages)):
+                raise ProxyFailure(f"nothing like {pattern!r} was logged, or the process has not ended:\n{self.messages}")
+            await asyncio.sleep(0.01)
+        try:
+            status = (await self.get("/health/readiness"))[0]
+        except OSError:
+            status = None
+        if status == 200:
+            raise ProxyFailure(f"it has become ready:\n{self.messages}")
+        if status is None or exit_code is not None:
+            code = await self.wait()
+            self.process = None
+            self.check_log()
+            if code != (1 if exit_code is None else exit_code):
+                raise ProxyFailure(f"it ended with {code}:\n{self.messages}")
 
     async def until_metric(self, name, value):
         async def reached():
@@ -140,14 +172,17 @@ class Proxy:
         return await asyncio.wait_for(self.process.wait(), timeout)
 
     def signal(self, number=signal.SIGTERM):
-        os.kill(self.process.pid, number)
+        self.process.send_signal(number)
 
     async def stop(self, expect=0):
         """SIGTERM by pid; the exit code must be `expect`, the log free of sanitizer reports."""
         if self.process is None:
             return
-        if self.running():
-            self.signal()
+        try:
+            if self.running():
+                self.signal()
+        except ProcessLookupError:
+            pass  # it has just ended by itself
         try:
             code = await self.wait()
         except asyncio.TimeoutError:

@@ -205,7 +205,7 @@ async def test_wrong_opcodes_before_startup(bench, opcode):
 async def test_broken_checksums(bench, compression, how):
     c = await bench.client(5, compression)
     c.send_segment(c.frame(Op.QUERY, requests.query(5, "INSERT INTO ks.t (k) VALUES (1)")), **{how: True})
-    assert_one_protocol_error(await c.closed(), "CRC")
+    assert_one_protocol_error(await c.closed())
     await bench.until_backends_gone()
     for cluster in bench.clusters:
         assert not cluster.requests(Op.QUERY)

@@ -2,9 +2,12 @@
 The tools of this folder against each other: the raw client talks to the fake cluster without a proxy between them. What
 these tests show is what the other ones build on.
 """
+import ssl
+
 import pytest
 
 import behaviour
+from certificates import Authority
 from cqlwire import (CL, Client, Closed, Column, Err, FrameFlag, Kind, Op, RowsFlag, Type, UNSET, WireError, framing,
                      requests, responses)
 from fakecluster import Auth, DSE_AUTHENTICATOR, Cluster, markers_of, table_of
@@ -212,3 +215,25 @@ def test_the_nodes_read_statements():
     assert table_of("insert into Foo (a) values (1)") == (None, "foo")
     assert table_of("/* FROM x.y */ UPDATE a.b SET c = 1") == ("a", "b")
     assert markers_of("INSERT INTO t (a, b) VALUES (?, '?:x') USING TTL :ttl -- ?") == ["?", "ttl"]
+
+
+@pytest.mark.parametrize("names", [(), ("127.0.0.1", "node.example.com")])
+async def test_tls(lonely, names, tmp_path):
+    authority = Authority(tmp_path, "CA")
+    cluster = await lonely(ssl=authority.server(names, client_ca=authority))
+    context = authority.client(own=authority.certificate())
+    context.check_hostname = bool(names)
+    for name in names or ("other.example.com",):
+        c = await Client.ready(*where(cluster), 5, "lz4", ssl=context, server_hostname=name)
+        assert (await c.query("SELECT * FROM ks.t")).rows
+        await c.close()
+    assert cluster.ssl.seen_names[-1] == (names or ("other.example.com",))[-1]
+    with pytest.raises((OSError, Closed)):
+        await Client.ready(*where(cluster), 5, ssl=authority.client())
+
+
+async def test_expired_certificates(lonely, tmp_path):
+    authority = Authority(tmp_path, "CA")
+    cluster = await lonely(ssl=authority.server(days="-1"))
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        await Client.ready(*where(cluster), 4, ssl=authority.client())

@@ -68,7 +68,6 @@ WRITES = [
     "BEGIN TRANSACTION SELECT * FROM ks.t; COMMIT TRANSACTION",
     "EXPLAIN SELECT * FROM ks.t",
     "\u00e9\u00e8 not CQL at all",
-    "SELECT",
 ]
 
 SYSTEM_READS = [

@@ -37,6 +37,8 @@ def tokens_of(index, count, per):
 def assert_not_asked(bench):
     for cluster in bench.clusters:
         assert not cluster.requests(Op.QUERY, Op.PREPARE, Op.EXECUTE), cluster.requests()
+        # a client's connection that asks for system.local would be taken for one of these
+        assert len(cluster.control_connections()) == 1, cluster.control_connections()
 
 
 async def both_ways(c, text, **params):

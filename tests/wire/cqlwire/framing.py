@@ -131,12 +131,14 @@ class Codec:
     """
     Both directions of one end. is_server: this end is a node (it reads requests and writes answers).
 
+    versions: those that a body is waited for; a frame of another one is given out as soon as its header is there.
     compression is what STARTUP agreed on. `segments` holds a SegmentInfo for each one that came in. Reading is as strict as
     Cassandra is: a self-contained segment holds whole frames, others hold pieces of exactly one frame.
     """
 
-    def __init__(self, is_server):
+    def __init__(self, is_server, versions=None):
         self.is_server = is_server
+        self.versions = versions
         self.compression = None
         self.framed = False
         self.buffer = bytearray()
@@ -165,6 +167,8 @@ class Codec:
         if len(source) < HEAD:
             return None
         first, flags, stream, opcode, length = struct.unpack(">BBhBi", source[:HEAD])
+        if self.versions is not None and first & 0x7F not in self.versions:
+            length = 0  # refused by its header; nothing behind it is read
         if length < 0:
             raise WireError(f"negative body length {length}")
         if len(source) < HEAD + length:

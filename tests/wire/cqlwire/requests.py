@@ -174,6 +174,10 @@ class Request:
     kind: int = None
     children: list = field(default_factory=list)
 
+    def __repr__(self):
+        said = {k: v for k, v in vars(self).items() if v not in (None, []) and k != "opcode"}
+        return "".join(f"{k}={v!r} " for k, v in said.items()).rstrip()
+
 
 def parse(frame):
     """Parses a request frame completely; WireError when anything in it is wrong, trailing bytes included."""
