@@ -109,14 +109,10 @@ static void print_usage(FILE *out)
 static bool parse_arguments(int argc, char **argv, struct arguments *out)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "set", required_argument, NULL, 's' },
-		{ "check-config", no_argument, NULL, 'k' },
-		{ "print-config", no_argument, NULL, 'p' },
-		{ "print-options", no_argument, NULL, 'o' },
-		{ "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },  { "set", required_argument, NULL, 's' },
+		{ "check-config", no_argument, NULL, 'k' },  { "print-config", no_argument, NULL, 'p' },
+		{ "print-options", no_argument, NULL, 'o' }, { "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },          { NULL, 0, NULL, 0 },
 	};
 	int option;
 
@@ -283,7 +279,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		_exit(EXIT_FAILURE);
 	}
 	run.is_draining = true;
-	log_info("%s: draining %u clients", number == SIGTERM ? "SIGTERM" : "SIGINT", atomic_load(&run.proxy.client_count));
+	log_info("%s: draining %u clients", number == SIGTERM ? "SIGTERM" : "SIGINT",
+		 atomic_load(&run.proxy.client_count));
 	event_del(&run.listen_retry);
 	if (!run.is_started)
 		end_now();
@@ -301,7 +298,8 @@ static void open_listeners(void)
 		struct listener *l = &run.listeners[run.listeners_open];
 		char name[NET_TEXT_MAX];
 
-		if (listener_open(l, run.loop.base, &run.proxy, run.workers, run.listeners_open, error, sizeof(error))) {
+		if (listener_open(l, run.loop.base, &run.proxy, run.workers, run.listeners_open, error,
+				  sizeof(error))) {
 			run.listeners_open++;
 			log_info("ready for CQL clients on %s%s", net_format(&l->bound, name),
 				 run.settings->listeners[l->index].tls_cert ? " with TLS" : "");
@@ -314,7 +312,7 @@ static void open_listeners(void)
 		run.listen_retry_ms = MIN(MAX(run.listen_retry_ms * 2, LISTEN_RETRY_MIN_MS), LISTEN_RETRY_MAX_MS);
 		log_error("%s; next try in %u ms", error, run.listen_retry_ms);
 		event_add(&run.listen_retry, &(struct timeval){ .tv_sec = run.listen_retry_ms / 1000,
-								 .tv_usec = run.listen_retry_ms % 1000 * 1000 });
+								.tv_usec = run.listen_retry_ms % 1000 * 1000 });
 		return;
 	}
 	run.is_started = true;
@@ -476,8 +474,9 @@ static void raise_file_limit(void)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 3ull * run.settings->max_client_connections + 64)
-		log_warn("the limit of open files (%llu) allows fewer than max_client_connections (%u), which need 3 each",
-			 (unsigned long long)limit.rlim_cur, run.settings->max_client_connections);
+		log_warn(
+			"the limit of open files (%llu) allows fewer than max_client_connections (%u), which need 3 each",
+			(unsigned long long)limit.rlim_cur, run.settings->max_client_connections);
 }
 
 static bool start(void)

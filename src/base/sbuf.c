@@ -20,25 +20,30 @@ enum io_status {
 
 /* ---- raw and TLS input and output ---- */
 
+static enum io_status tls_io_status(const struct sbuf *sb, enum tls_status status, const char **why)
+{
+	switch (status) {
+	case TLS_OK:
+		return IO_OK;
+	case TLS_WANT_READ:
+	case TLS_WANT_WRITE:
+		return IO_AGAIN;
+	case TLS_EOF:
+		*why = "closed by the peer";
+		return IO_CLOSED;
+	case TLS_FAILED:
+		break;
+	}
+	*why = tls_error(sb->tls);
+	return IO_CLOSED;
+}
+
 static enum io_status io_recv(struct sbuf *sb, void *buf, size_t size, size_t *got, const char **why)
 {
 	ssize_t n;
 
-	if (sb->tls) {
-		switch (tls_read(sb->tls, buf, size, got)) {
-		case TLS_OK:
-			return IO_OK;
-		case TLS_WANT_READ:
-		case TLS_WANT_WRITE:
-			return IO_AGAIN;
-		case TLS_EOF:
-			*why = "closed by the peer";
-			return IO_CLOSED;
-		case TLS_FAILED:
-			*why = tls_error(sb->tls);
-			return IO_CLOSED;
-		}
-	}
+	if (sb->tls)
+		return tls_io_status(sb, tls_read(sb->tls, buf, size, got), why);
 	do
 		n = recv(sb->fd, buf, size, 0);
 	while (n < 0 && errno == EINTR);
@@ -62,29 +67,18 @@ static enum io_status io_send(struct sbuf *sb, size_t *put, const char **why)
 	if (sb->tls) {
 		struct sbuf_part *part = sb->out_head;
 
-		switch (tls_write(sb->tls, part->chunk->data + part->off, part->len, put)) {
-		case TLS_OK:
-			return IO_OK;
-		case TLS_WANT_READ:
-			sb->reads_for_write = true;
-			return IO_AGAIN;
-		case TLS_WANT_WRITE:
-			return IO_AGAIN;
-		case TLS_EOF:
-			*why = "closed by the peer";
-			return IO_CLOSED;
-		case TLS_FAILED:
-			*why = tls_error(sb->tls);
-			return IO_CLOSED;
-		}
+		enum tls_status status = tls_write(sb->tls, part->chunk->data + part->off, part->len, put);
+
+		sb->reads_for_write = status == TLS_WANT_READ;
+		return tls_io_status(sb, status, why);
 	}
 	for (struct sbuf_part *part = sb->out_head; part && count < MAX_IOV; part = part->next, count++)
 		iov[count] = (struct iovec){ part->chunk->data + part->off, part->len };
 	do {
 		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
 
-		n = count == 1 ? send(sb->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) :
-				 sendmsg(sb->fd, &msg, MSG_NOSIGNAL);
+		n = count == 1 ? send(sb->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+			       : sendmsg(sb->fd, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n >= 0) {
 		*put = (size_t)n;

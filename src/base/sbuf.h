@@ -35,8 +35,8 @@ enum sbuf_state {
 	SBUF_CONNECTING, /* the kernel connects */
 	SBUF_HANDSHAKE,  /* TLS handshake under way */
 	SBUF_OPEN,
-	SBUF_FLUSHING,   /* sbuf_finish(): nothing is read any more, what is queued goes out */
-	SBUF_LINGERING,  /* all is out; the peer reads it, what it still sends is dropped */
+	SBUF_FLUSHING,  /* sbuf_finish(): nothing is read any more, what is queued goes out */
+	SBUF_LINGERING, /* all is out; the peer reads it, what it still sends is dropped */
 };
 
 /* A slice of the outgoing stream. */
@@ -83,9 +83,9 @@ struct sbuf {
 	int fd;
 	uint8_t state; /* enum sbuf_state */
 	bool is_dirty : 1;
-	bool is_paused : 1;        /* by sbuf_pause() */
-	bool write_waits : 1;      /* EV_WRITE is pending */
-	bool reads_for_write : 1;  /* TLS wants to read before it can write */
+	bool is_paused : 1;       /* by sbuf_pause() */
+	bool write_waits : 1;     /* EV_WRITE is pending */
+	bool reads_for_write : 1; /* TLS wants to read before it can write */
 	struct timeout_item write_timeout;
 	struct event ev_read;
 	struct event ev_write;

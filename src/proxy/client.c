@@ -70,7 +70,8 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 	if (!sbuf_adopt(&c->wire.sb, fd, worker->listener_tls[listener]))
 		client_close(c, CLOSE_HANDSHAKE, "out of memory for a TLS session");
 	else
-		log_debug("client %s #%llu: accepted by worker %u", c->name, (unsigned long long)c->number, worker->index);
+		log_debug("client %s #%llu: accepted by worker %u", c->name, (unsigned long long)c->number,
+			  worker->index);
 }
 
 /* ---- death ---- */
@@ -89,8 +90,8 @@ static void log_end(const struct client *c, const char *detail)
 	double seconds = (double)(loop_now(&c->worker->loop) - c->opened_ns) / 1e9;
 
 	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; v%u, %s, %llu requests", c->name,
-		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "", detail,
-		 *detail ? ")" : "", c->version, cql_compression_name(c->compression),
+		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "",
+		 detail, *detail ? ")" : "", c->version, cql_compression_name(c->compression),
 		 (unsigned long long)c->request_count);
 }
 
@@ -301,8 +302,8 @@ static void on_frame(struct wire *w, struct frame *f)
 	if (likely(c->state == CLIENT_READY)) {
 		dispatch_frame(c, f);
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-			if (unlikely(c->server[i] && wire_pending(&c->server[i]->wire) >
-						    c->worker->settings->client_output_limit))
+			if (unlikely(c->server[i] &&
+				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
 				adjust_reading(c);
 		}
 		return;
@@ -332,8 +333,8 @@ static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 		return;
 	case WIRE_BAD_LENGTH:
 		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      f->length > INT32_MAX ? "negative frame length %d" :
-						      "frame of %d bytes is over the limit of %u bytes%s",
+			      f->length > INT32_MAX ? "negative frame length %d"
+						    : "frame of %d bytes is over the limit of %u bytes%s",
 			      (int)f->length, w->max_frame, c->state == CLIENT_READY ? "" : " before log-in");
 		return;
 	case WIRE_BAD_SEGMENT:
@@ -341,7 +342,8 @@ static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 			      "damaged segment: checksum mismatch or undecodable lz4");
 		return;
 	case WIRE_BAD_MEMORY:
-		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_OVERLOADED, "no memory for a frame of %u bytes", f->length);
+		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_OVERLOADED, "no memory for a frame of %u bytes",
+			      f->length);
 		return;
 	}
 }

@@ -58,10 +58,11 @@ struct client {
 	uint8_t compression; /* enum cql_compression */
 	uint8_t events;      /* enum event_kind bits it registered for */
 	uint8_t close_reason;
-	bool is_draining : 1; /* new requests are refused; closed when the last answer has left */
+	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
-	char *keyspace;       /* as set by USE, NULL before */
-	struct credentials credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
+	char *keyspace;        /* as set by USE, NULL before */
+	struct credentials
+		credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
 	struct timeout_item handshake_timeout;
 	struct loop_deferred deferred;
 	uint64_t number;

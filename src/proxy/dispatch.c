@@ -152,7 +152,8 @@ static void prepare_virtual(struct arrival *a, struct strview text, struct strvi
 	entry->virtual_query = virtual_query_new(text, &w);
 	entry->verdict = (struct verdict){ .to = 0, .class = CLASS_READ };
 	if (entry->virtual_query)
-		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), &w);
+		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry),
+					    &w);
 	send_written(a, ok, &w);
 	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
 		prepared_insert(&proxy->prepared, entry);

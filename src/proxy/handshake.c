@@ -66,9 +66,10 @@ void handshake_refuse_version(struct client *c, uint8_t version)
 	uint8_t common = clusters_common_version(c->worker->proxy->clusters, c->worker->settings);
 
 	c->version = common ? common : FRAME_VERSION_MAX;
-	client_refuse(c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-		      "Invalid or unsupported protocol version (%u); the lowest supported version is %u and the greatest is %u",
-		      version, FRAME_VERSION_MIN, c->version);
+	client_refuse(
+		c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+		"Invalid or unsupported protocol version (%u); the lowest supported version is %u and the greatest is %u",
+		version, FRAME_VERSION_MIN, c->version);
 }
 
 /* A cluster cannot be had: says which and why. */
@@ -188,7 +189,8 @@ static bool accept_compression(struct client *c, const struct frame *f, struct s
 
 	if (name.len > 0 && !compression_from_name(name, &compression)) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      "unknown compression algorithm '%.*s'; known are lz4 and snappy", (int)MIN(name.len, 64), name.p);
+			      "unknown compression algorithm '%.*s'; known are lz4 and snappy", (int)MIN(name.len, 64),
+			      name.p);
 		return false;
 	}
 	if (f->version >= 5 && compression == COMPRESSION_SNAPPY) {
@@ -206,7 +208,8 @@ static void on_startup(struct client *c, struct frame *f)
 	uint8_t common = clusters_common_version(c->worker->proxy->clusters, c->worker->settings);
 
 	if (c->state != CLIENT_NEW) {
-		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "a second STARTUP on one connection");
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+			      "a second STARTUP on one connection");
 		return;
 	}
 	if (f->version > common) {
@@ -215,8 +218,8 @@ static void on_startup(struct client *c, struct frame *f)
 	}
 	if ((f->flags & FRAME_COMPRESSED) || !message_each_option(f->body, f->length, note_option, &s)) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      f->flags & FRAME_COMPRESSED ? "STARTUP must not be compressed" :
-							    "the body of STARTUP cannot be read");
+			      f->flags & FRAME_COMPRESSED ? "STARTUP must not be compressed"
+							  : "the body of STARTUP cannot be read");
 		return;
 	}
 	if (!accept_compression(c, f, s.compression))
@@ -318,9 +321,10 @@ static void deciding_accepted(struct handshake *hs)
 	} else if (hs->client_sent_credentials) {
 		credentials = &hs->client_credentials;
 	} else {
-		client_refuse(hs->client, hs->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
-			      "%s wants the client's user name and password, but the log-in mechanism used with %s carries none",
-			      cluster_id_name(leg->id), cluster_id_name(hs->deciding));
+		client_refuse(
+			hs->client, hs->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
+			"%s wants the client's user name and password, but the log-in mechanism used with %s carries none",
+			cluster_id_name(leg->id), cluster_id_name(hs->deciding));
 		return;
 	}
 	leg->step = STEP_AUTH;
@@ -409,8 +413,8 @@ static void leg_on_closed(struct server *server, const char *why)
 	timeout_stop(&leg->connect_timeout);
 	if (leg->step == STEP_CONNECTING && leg->attempts < MAX_CONNECT_ATTEMPTS &&
 	    c->worker->settings->cluster[leg->id].enable_host_assignment) {
-		log_limited(LOG_WARN, "%s %s: %s; trying another node for client %s", cluster_id_name(leg->id), server->name,
-			    why, c->name);
+		log_limited(LOG_WARN, "%s %s: %s; trying another node for client %s", cluster_id_name(leg->id),
+			    server->name, why, c->name);
 		metric_sub(&c->worker->metrics.server_connections[leg->id], 1);
 		leg->server = NULL;
 		leg_connect(leg);
@@ -497,8 +501,7 @@ static void leg_on_refused(struct login *login, struct frame *f, const struct er
 		deciding_refused(leg, f, error);
 		return;
 	}
-	client_refuse(c, hs->stream,
-		      error->code == CQL_ERR_BAD_CREDENTIALS ? CLOSE_AUTHENTICATION : CLOSE_HANDSHAKE,
+	client_refuse(c, hs->stream, error->code == CQL_ERR_BAD_CREDENTIALS ? CLOSE_AUTHENTICATION : CLOSE_HANDSHAKE,
 		      (enum cql_error_code)error->code, "%.*s (%s, %s)", SV_ARG(error->text), cluster_id_name(leg->id),
 		      leg->server->name);
 }
@@ -560,8 +563,8 @@ void handshake_on_frame(struct client *c, struct frame *f)
 		return;
 	default:
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      "%s before the connection is ready: STARTUP%s must come first", cql_opcode_name(f->opcode),
-			      c->state == CLIENT_NEW ? "" : " and log-in");
+			      "%s before the connection is ready: STARTUP%s must come first",
+			      cql_opcode_name(f->opcode), c->state == CLIENT_NEW ? "" : " and log-in");
 		return;
 	}
 }
@@ -607,9 +610,9 @@ void handshake_abort(struct client *c)
 		}
 		/* What this cluster accepted may be needed to repair a statement there. */
 		if (c->state == CLIENT_READY && leg->class_name)
-			credentials_copy(&c->credentials[i], gets_client_credentials(hs, leg->id) ?
-								     &hs->client_credentials :
-								     &hs->configured[i]);
+			credentials_copy(&c->credentials[i], gets_client_credentials(hs, leg->id)
+								     ? &hs->client_credentials
+								     : &hs->configured[i]);
 		writer_free(&leg->options);
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

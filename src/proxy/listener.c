@@ -48,7 +48,8 @@ static bool accept_one(struct listener *l)
 			return false;
 		if (errno == EINTR || errno == ECONNABORTED)
 			return true;
-		log_limited(LOG_ERROR, "accepting a connection failed: %s; next try in %d ms", strerror(errno), PAUSE_MS);
+		log_limited(LOG_ERROR, "accepting a connection failed: %s; next try in %d ms", strerror(errno),
+			    PAUSE_MS);
 		event_del(&l->event);
 		event_add(&l->pause_timer, &pause);
 		return false;

@@ -27,9 +27,9 @@ enum merge_choice merge_choose(const struct verdict *verdict, bool is_prepare, b
 	Assert(outcome[CLUSTER_ORIGIN] >= OUTCOME_OK && outcome[CLUSTER_TARGET] >= OUTCOME_OK);
 	if (origin_ok && target_ok)
 		return is_prepare ? MERGE_ORIGIN : (enum merge_choice)verdict->answer_from;
-	failed = !origin_ok && !target_ok ? (enum cluster_id)verdict->answer_from :
-		 origin_ok		  ? CLUSTER_TARGET :
-					    CLUSTER_ORIGIN;
+	failed = !origin_ok && !target_ok ? (enum cluster_id)verdict->answer_from
+		 : origin_ok              ? CLUSTER_TARGET
+					  : CLUSTER_ORIGIN;
 	other = failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
 	if (verdict->class != CLASS_WRITE || !may_have_applied(outcome[other], code[other]))
 		return (enum merge_choice)failed;

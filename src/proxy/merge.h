@@ -21,9 +21,9 @@
 #include "proxy/route.h"
 
 enum leg_outcome {
-	OUTCOME_NONE,    /* the cluster was not asked */
+	OUTCOME_NONE, /* the cluster was not asked */
 	OUTCOME_PENDING,
-	OUTCOME_OK,      /* any answer but ERROR */
+	OUTCOME_OK, /* any answer but ERROR */
 	OUTCOME_ERROR,
 };
 

@@ -32,12 +32,12 @@ struct metrics {
 	uint64_t client_connections; /* gauge */
 	uint64_t failed_connections[CLUSTER_COUNT];
 	uint64_t failed_reads[CLUSTER_COUNT];
-	uint64_t failed_writes[3]; /* by enum failed_on */
-	uint64_t inflight[REQUEST_TYPES]; /* gauge */
-	uint64_t prepared_misses; /* EXECUTE or BATCH answered with an UNPREPARED of ours */
-	uint64_t prepared_repaired[CLUSTER_COUNT]; /* statements prepared again because a node had lost them */
-	uint64_t bind_mismatches; /* statements whose bind types differ between the clusters */
-	uint64_t timeouts[CLUSTER_COUNT]; /* requests that this cluster had not answered in time */
+	uint64_t failed_writes[3];                  /* by enum failed_on */
+	uint64_t inflight[REQUEST_TYPES];           /* gauge */
+	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
+	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */
+	uint64_t bind_mismatches;                   /* statements whose bind types differ between the clusters */
+	uint64_t timeouts[CLUSTER_COUNT];           /* requests that this cluster had not answered in time */
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
 	struct histogram latency[REQUEST_TYPES];
 };

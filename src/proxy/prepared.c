@@ -181,8 +181,8 @@ void prepared_insert(struct prepared_table *t, struct prepared *p)
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
 			struct bytesview id)
 {
-	struct prepared *copy = prepared_new((struct strview){ p->text, p->text_len },
-					     p->keyspace ? sv_from(p->keyspace) : SV(""));
+	struct prepared *copy =
+		prepared_new((struct strview){ p->text, p->text_len }, p->keyspace ? sv_from(p->keyspace) : SV(""));
 
 	memcpy(copy->id, p->id, sizeof(copy->id));
 	memcpy(copy->id[cluster].bytes, id.p, id.len);

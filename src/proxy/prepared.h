@@ -33,9 +33,9 @@ struct virtual_query;
 
 struct prepared {
 	_Atomic uint32_t refs;
-	_Atomic bool is_stale;        /* replaced or evicted */
+	_Atomic bool is_stale;      /* replaced or evicted */
 	_Atomic uint32_t last_used; /* the table's sequence when it was last asked for */
-	uint32_t queued;            /* the sequence when it was put at the end of the queue; guarded by the table's lock */
+	uint32_t queued; /* the sequence when it was put at the end of the queue; guarded by the table's lock */
 	struct prepared_id id[CLUSTER_COUNT]; /* len 0: not prepared on this cluster */
 	char *text;
 	uint32_t text_len;

@@ -35,14 +35,14 @@ struct repair {
 	struct flight_key key;
 	struct leg leg;
 	const struct server *via; /* the client's connection that the PREPARE went out on, or NULL */
-	struct server *own; /* the connection made for this repair, or NULL */
+	struct server *own;       /* the connection made for this repair, or NULL */
 	struct login login;
 	struct credentials credentials;
 	bool owns_flight;
 	bool is_prepared; /* how it ended */
 	uint8_t version;
 	uint8_t compression; /* of the connection in use */
-	uint8_t step; /* enum repair_step, of what is under way */
+	uint8_t step;        /* enum repair_step, of what is under way */
 };
 
 static const struct leg_ops repair_leg_ops;

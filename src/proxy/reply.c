@@ -247,7 +247,7 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 	const struct prepared_message *target = &answers[CLUSTER_TARGET].message;
 	struct statement_facts facts;
 	struct prepare_message m;
-	struct prepared *entry;
+	struct prepared *entry, *known;
 	struct strview keyspace;
 	uint32_t offset = 0;
 	const char *why;
@@ -265,7 +265,10 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 	entry->is_qualified = facts.is_qualified;
 	entry->verdict = route_statement(worker->settings, &facts, keyspace);
 	entry->results_equal = bytes_equal(origin->result_spec, target->result_spec);
-	if (!bytes_equal(origin->bind_spec, target->bind_spec)) {
+	known = prepared_find_on(&worker->proxy->prepared, CLUSTER_ORIGIN, origin->id);
+	if (known) {
+		prepared_unref(known); /* and said */
+	} else if (!bytes_equal(origin->bind_spec, target->bind_spec)) {
 		metric_add(&worker->metrics.bind_mismatches, 1);
 		log_limited(LOG_WARN, "the bind variables of a statement differ between origin and target: %.*s",
 			    (int)MIN(m.text.len, 200), m.text.p);

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/forward.h"
 #include "proxy/pool.h"
 #include "proxy/repair.h"
 #include "proxy/reply.h"
@@ -197,7 +198,8 @@ static void fail_with_text(struct request *rq, struct strview text)
 		break;
 	case CLASS_WRITE:
 		error_write_write_timeout(&w, text, rq->consistency, 0, 1,
-					  write_type_name((enum write_type)rq->verdict.write_type), rq->client->version);
+					  write_type_name((enum write_type)rq->verdict.write_type),
+					  rq->client->version);
 		break;
 	case CLASS_CONTROL:
 		error_write(&w, CQL_ERR_SERVER_ERROR, text);
@@ -263,122 +265,6 @@ void request_on_timeout(struct timeout_item *item)
 
 /* ---- sending ---- */
 
-/* What has to change in the body for one cluster. The bytes put in live in here or in the prepared entry. */
-struct leg_edits {
-	struct frame_edit edits[4];
-	unsigned count;
-	uint8_t id_len[2];
-	uint8_t query_flags;
-	uint8_t paging_len[4];
-};
-
-static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const void *with, uint32_t len)
-{
-	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
-}
-
-static void plan_execute(const struct request *rq, unsigned cluster, struct leg_edits *e)
-{
-	const struct prepared *entry = rq->prepared->entry;
-	const struct prepared_id *id = &entry->id[cluster];
-	const uint32_t old_len = get_u16(rq->data + rq->id_offset - 2);
-
-	if (old_len != id->len) {
-		put_u16(e->id_len, id->len);
-		add_edit(e, rq->id_offset - 2, 2, e->id_len, 2);
-	}
-	if (old_len != id->len || memcmp(rq->data + rq->id_offset, id->bytes, id->len) != 0)
-		add_edit(e, rq->id_offset, old_len, id->bytes, id->len);
-	/* The client holds the columns that origin reported; a node that skips them may only do so when its own are equal. */
-	if (rq->flags_offset && cluster != CLUSTER_ORIGIN && !entry->results_equal) {
-		e->query_flags = rq->data[rq->flags_offset] & (uint8_t)~QUERY_SKIP_METADATA;
-		add_edit(e, rq->flags_offset, 1, &e->query_flags, 1);
-	}
-}
-
-static void plan_edits(const struct request *rq, unsigned cluster, struct leg_edits *e)
-{
-	e->count = 0;
-	if (rq->prepared)
-		plan_execute(rq, cluster, e);
-	if (rq->paging_offset) {
-		const uint32_t len = rq->paging_len - PAGING_MARK_LEN;
-
-		put_u32(e->paging_len, len);
-		add_edit(e, rq->paging_offset, 4, e->paging_len, 4);
-		add_edit(e, rq->paging_offset + 4 + len, PAGING_MARK_LEN, NULL, 0);
-	}
-}
-
-/* Copies the body of a BATCH with the ids of one cluster; ids differ in length only between kinds of servers. */
-static bool send_batch(struct request_leg *leg, struct server *s)
-{
-	struct request *rq = leg->request;
-	struct worker *worker = rq->client->worker;
-	struct batch_message m;
-	struct writer w;
-	uint32_t offset = 0;
-	uint32_t at = 0;
-	const char *why;
-	bool ok;
-
-	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
-	    !message_parse_batch(rq->data, rq->len, offset, rq->client->version, &m, &why))
-		return false;
-	writer_init(&w);
-	offset = m.children_offset;
-	for (unsigned i = 0; i < m.child_count; i++) {
-		struct batch_child child;
-		struct prepared_ref *ref;
-
-		if (!message_batch_child(rq->data, rq->len, &offset, &child))
-			break;
-		if (!child.is_prepared)
-			continue;
-		ref = prepared_find(&worker->prepared, child.id);
-		if (!ref)
-			continue; /* evicted since the batch was checked: the node will say UNPREPARED */
-		write_raw(&w, rq->data + at, child.id_offset - 2 - at);
-		write_short_bytes(&w, ref->entry->id[leg->cluster].bytes, ref->entry->id[leg->cluster].len);
-		at = child.id_offset + child.id.len;
-		prepared_release(ref);
-	}
-	write_raw(&w, rq->data + at, rq->len - at);
-	ok = server_send_body(s, &leg->leg, rq->opcode, rq->flags, w.data, w.len);
-	writer_free(&w);
-	return ok;
-}
-
-static bool send_leg(struct request_leg *leg)
-{
-	struct request *rq = leg->request;
-	struct server *s = pool_pick(rq->client, (enum cluster_id)leg->cluster);
-	struct leg_edits e;
-
-	if (unlikely(!s || !server_has_room(s)))
-		return false;
-	if (rq->has_prepared_children)
-		return send_batch(leg, s);
-	plan_edits(rq, leg->cluster, &e);
-	if (likely(e.count == 0)) {
-		const bool packed = rq->packed && s->compression == rq->client->compression;
-		const struct wire_piece piece = {
-			.data = packed ? rq->packed_data : rq->data,
-			.len = packed ? rq->packed_len : rq->len,
-			.chunk = packed ? rq->packed : rq->body,
-		};
-
-		return server_send(s, &leg->leg, rq->opcode, rq->flags | (packed ? FRAME_COMPRESSED : 0), &piece,
-				   piece.len > 0 ? 1 : 0, piece.len);
-	} else {
-		struct wire_piece pieces[WIRE_MAX_PIECES];
-		uint32_t length;
-		unsigned n = wire_edit(rq->data, rq->len, rq->body, e.edits, e.count, pieces, &length);
-
-		return server_send(s, &leg->leg, rq->opcode, rq->flags, pieces, n, length);
-	}
-}
-
 /* Every cluster of the verdict has a ready connection with a free stream id; else the request is answered. */
 static bool check_room(struct request *rq)
 {
@@ -394,9 +280,10 @@ static bool check_room(struct request *rq)
 			return false;
 		}
 		if (unlikely(!server_has_room(s))) {
-			request_fail_unsent(rq, CQL_ERR_OVERLOADED,
-					    "all %u stream ids of the connection to %s at %s are in use; nothing was sent",
-					    s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
+			request_fail_unsent(
+				rq, CQL_ERR_OVERLOADED,
+				"all %u stream ids of the connection to %s at %s are in use; nothing was sent",
+				s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
 			return false;
 		}
 	}
@@ -419,9 +306,10 @@ void request_start(struct request *rq)
 		}
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if ((rq->verdict.to & 1u << i) && unlikely(!send_leg(&rq->legs[i]))) {
+		if ((rq->verdict.to & 1u << i) && unlikely(!forward_leg(&rq->legs[i]))) {
 			/* Room was there a moment ago, so this is a defect of ours; answer all the same. */
-			request_fail_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
+			request_fail_sent(rq, "the request could not be sent to %s",
+					  cluster_id_name((enum cluster_id)i));
 			return;
 		}
 	}
@@ -491,9 +379,9 @@ static void count_failure(struct request *rq)
 	if (rq->type == REQUEST_UNTRACKED || (!origin && !target))
 		return;
 	if (rq->verdict.to == TO_BOTH)
-		metric_add(&m->failed_writes[origin && target ? FAILED_ON_BOTH :
-					     origin	      ? FAILED_ON_ORIGIN :
-								FAILED_ON_TARGET],
+		metric_add(&m->failed_writes[origin && target ? FAILED_ON_BOTH
+					     : origin         ? FAILED_ON_ORIGIN
+							      : FAILED_ON_TARGET],
 			   1);
 	else
 		metric_add(&m->failed_reads[origin ? CLUSTER_ORIGIN : CLUSTER_TARGET], 1);
@@ -507,10 +395,9 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 	char text[512];
 
 	open_error(rq, failed, &plain, &error);
-	snprintf(text, sizeof(text),
-		 "may have been applied on %s, but %s at %s answered %s: %.*s", cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN),
-		 cluster_id_name(cluster), node_name(rq, cluster), cql_error_name(error.code),
-		 (int)MIN(error.text.len, 300), error.text.p);
+	snprintf(text, sizeof(text), "may have been applied on %s, but %s at %s answered %s: %.*s",
+		 cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN), cluster_id_name(cluster),
+		 node_name(rq, cluster), cql_error_name(error.code), (int)MIN(error.text.len, 300), error.text.p);
 	plain_close(&plain);
 	fail_with_text(rq, sv_from(text));
 }
@@ -734,15 +621,14 @@ void request_leg_resend(struct request_leg *leg, bool changed)
 	struct worker *worker = rq->client->worker;
 
 	if (changed && rq->prepared) {
-		struct prepared_ref *ref =
-			prepared_find(&worker->prepared, prepared_client_id(rq->prepared->entry));
+		struct prepared_ref *ref = prepared_find(&worker->prepared, prepared_client_id(rq->prepared->entry));
 
 		if (ref) {
 			prepared_release(rq->prepared);
 			rq->prepared = ref;
 		}
 	}
-	if (!send_leg(leg))
+	if (!forward_leg(leg))
 		request_leg_hopeless(leg, "the connection has no room to send the request again");
 }
 

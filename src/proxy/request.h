@@ -68,9 +68,9 @@ struct request {
 	uint8_t *packed_data;
 	uint32_t packed_len;
 	/* Where in the body what may have to change lies; 0: not there. */
-	uint32_t id_offset;      /* EXECUTE: of the prepared id */
-	uint32_t flags_offset;   /* EXECUTE in v3 and v4 with SKIP_METADATA: of the flags byte */
-	uint32_t paging_offset;  /* QUERY, EXECUTE: of the [bytes] of a paging state that carries our mark */
+	uint32_t id_offset;     /* EXECUTE: of the prepared id */
+	uint32_t flags_offset;  /* EXECUTE in v3 and v4 with SKIP_METADATA: of the flags byte */
+	uint32_t paging_offset; /* QUERY, EXECUTE: of the [bytes] of a paging state that carries our mark */
 	uint32_t paging_len;
 	struct prepared_ref *prepared; /* EXECUTE */
 	bool has_prepared_children;    /* BATCH */

@@ -18,7 +18,7 @@ struct verdict route_both(const struct settings *settings, enum request_class cl
 	return (struct verdict){
 		.to = TO_BOTH,
 		.answer_from = (uint8_t)settings->primary,
-		.class = (uint8_t)class,
+		.class = (uint8_t) class,
 		.write_type = (uint8_t)type,
 	};
 }

@@ -241,7 +241,8 @@ static void on_frame(struct wire *w, struct frame *f)
 
 	/* During log-in a node may still say that it speaks another version. */
 	if (unlikely(f->version != s->version && s->state == SERVER_READY)) {
-		misbehaved(s, "sent a frame of protocol version %u on a connection of version %u", f->version, s->version);
+		misbehaved(s, "sent a frame of protocol version %u on a connection of version %u", f->version,
+			   s->version);
 		return;
 	}
 	if (unlikely(f->opcode == OP_EVENT)) {

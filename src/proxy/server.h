@@ -47,7 +47,7 @@ struct server_options {
 	struct tls_context *tls; /* NULL: plain */
 	const char *server_name; /* for TLS, see tls_new(); copied by OpenSSL */
 	uint8_t version;         /* of every frame that is sent */
-	uint32_t max_frame; /* largest body of an answer */
+	uint32_t max_frame;      /* largest body of an answer */
 	uint32_t max_streams;
 	const struct server_handler *handler;
 	void *owner;
@@ -57,7 +57,7 @@ struct server {
 	struct wire wire;
 	const struct server_handler *handler;
 	void *owner;
-	struct leg **legs; /* by stream id */
+	struct leg **legs;  /* by stream id */
 	uint16_t *free_ids; /* a stack */
 	uint32_t legs_cap;
 	uint32_t free_count;
@@ -66,12 +66,12 @@ struct server {
 	uint32_t max_frame; /* of answers; until READY a smaller limit holds */
 	uint32_t in_flight; /* ids taken, orphans included */
 	uint32_t orphans;
-	uint8_t state;     /* enum server_state, set by set_state() only */
-	uint8_t cluster;   /* enum cluster_id */
+	uint8_t state;   /* enum server_state, set by set_state() only */
+	uint8_t cluster; /* enum cluster_id */
 	uint8_t version;
-	uint8_t compression; /* enum cql_compression, of this connection */
-	char *keyspace;      /* that USE has set on this connection, NULL before; owned */
-	bool switched;       /* v5: the frames are in segments now */
+	uint8_t compression;     /* enum cql_compression, of this connection */
+	char *keyspace;          /* that USE has set on this connection, NULL before; owned */
+	bool switched;           /* v5: the frames are in segments now */
 	uint8_t foreign_version; /* of the frame that ended the connection, when we do not know that version; else 0 */
 	struct loop_deferred deferred;
 	struct net_address address;

@@ -22,8 +22,8 @@ static void write_versions(struct writer *w, const struct settings *settings, ui
 	}
 }
 
-static void write_body(struct writer *w, const struct settings *settings, uint8_t highest, const struct topology *origin,
-		       const struct topology *target)
+static void write_body(struct writer *w, const struct settings *settings, uint8_t highest,
+		       const struct topology *origin, const struct topology *target)
 {
 	const bool snappy = origin->offers_snappy && target->offers_snappy;
 	const bool lz4 = origin->offers_lz4 && target->offers_lz4;
@@ -53,7 +53,8 @@ void supported_send(struct client *c, int16_t stream, uint8_t version)
 		client_close(c, CLOSE_HANDSHAKE, "the clusters are not known yet");
 	} else {
 		writer_init(&w);
-		write_body(&w, c->worker->settings, clusters_common_version(clusters, c->worker->settings), origin, target);
+		write_body(&w, c->worker->settings, clusters_common_version(clusters, c->worker->settings), origin,
+			   target);
 		frame_head_write(head, true, version, 0, stream, OP_SUPPORTED, w.len);
 		wire_send_body(&c->wire, head, w.data, w.len);
 		writer_free(&w);

@@ -257,8 +257,8 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 		size_t n;
 
 		need = 0;
-		n = framing == WIRE_PLAIN ? take_frames(w, data + used, len - used, chunk, &need) :
-					    take_segment(w, data + used, len - used, chunk, &need);
+		n = framing == WIRE_PLAIN ? take_frames(w, data + used, len - used, chunk, &need)
+					  : take_segment(w, data + used, len - used, chunk, &need);
 		if (!still_reading(w))
 			return len;
 		used += n;
@@ -380,8 +380,7 @@ static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_p
 
 			segment_head_write(sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN, 512), want, false);
 			sbuf_write(&w->sb, slice->data, want);
-			segment_trailer_write(trailer,
-					      segment_crc32(segment_crc32_start(), slice->data, want));
+			segment_trailer_write(trailer, segment_crc32(segment_crc32_start(), slice->data, want));
 			sbuf_write(&w->sb, trailer, sizeof(trailer));
 		}
 		total -= want;

@@ -29,9 +29,9 @@ enum wire_bad {
 	WIRE_BAD_VERSION,   /* a version that we do not know; `f` has its header */
 	WIRE_BAD_DIRECTION, /* a request where answers are due, or the reverse */
 	WIRE_BAD_OPCODE,
-	WIRE_BAD_LENGTH,    /* negative or over max_frame */
-	WIRE_BAD_SEGMENT,   /* CRC mismatch, undecodable lz4: `f` is empty */
-	WIRE_BAD_MEMORY,    /* no memory for a frame of the announced size */
+	WIRE_BAD_LENGTH,  /* negative or over max_frame */
+	WIRE_BAD_SEGMENT, /* CRC mismatch, undecodable lz4: `f` is empty */
+	WIRE_BAD_MEMORY,  /* no memory for a frame of the announced size */
 };
 
 struct wire;
@@ -57,10 +57,10 @@ struct wire_handler {
 struct wire {
 	struct sbuf sb;
 	const struct wire_handler *handler;
-	uint32_t max_frame;  /* largest body taken */
-	uint8_t in_framing;  /* enum wire_framing */
+	uint32_t max_frame; /* largest body taken */
+	uint8_t in_framing; /* enum wire_framing */
 	uint8_t out_framing;
-	bool is_broken;      /* on_bad() was called */
+	bool is_broken; /* on_bad() was called */
 	/* A frame that began in an earlier segment. */
 	struct chunk *assembly;
 	uint32_t assembly_len;

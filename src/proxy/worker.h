@@ -26,7 +26,7 @@ struct worker {
 	struct prepared_front prepared;
 	struct list repairs; /* PREPAREs under way for statements that a node has lost */
 	struct metrics metrics;
-	struct tls_context *cluster_tls[CLUSTER_COUNT];                /* NULL: plain */
+	struct tls_context *cluster_tls[CLUSTER_COUNT];           /* NULL: plain */
 	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS]; /* NULL: plain */
 	/* Called on the worker's thread once, when it drains and its last client has gone. */
 	void (*on_drained)(struct worker *worker, void *arg);
