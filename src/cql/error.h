@@ -19,7 +19,7 @@ void error_write_read_timeout(struct writer *w, struct strview text, uint16_t co
 /* WRITE_TIMEOUT; write_type is SIMPLE, BATCH, UNLOGGED_BATCH, COUNTER or CAS. For CAS v5 adds a [short] of contentions. */
 void error_write_write_timeout(struct writer *w, struct strview text, uint16_t consistency, uint32_t received,
 			       uint32_t block_for, const char *write_type, uint8_t version);
-/* UNPREPARED with the id, and Cassandra's usual text that starts "Prepared query with ID <hex> not found". */
+/* UNPREPARED with the id, and a text that starts as Cassandra's does: "Prepared query with ID <hex> not found". */
 void error_write_unprepared(struct writer *w, struct bytesview id);
 
 #endif

@@ -2,9 +2,9 @@
  * message.h - views into the bodies of frames: where things are, nothing is
  * copied. Every view points into the body it was parsed from and dies with it.
  *
- * Bodies are parsed only as far as the proxy needs them; what it does not need
- * (bound values of an EXECUTE, the rows of an answer) is not walked, so damage
- * there is the cluster's to report.
+ * Bodies are parsed only as far as the proxy needs them: bound values are
+ * skipped by their lengths, the rows of an answer are not walked, unknown
+ * consistencies and flags pass. What is wrong there is the cluster's to report.
  *
  * Parsers return false when the body is too short or a length in it makes no
  * sense; *why then names the field ("query text", "consistency", ...), a string
@@ -26,7 +26,7 @@ MUSTCHECK bool message_skip_preamble(const uint8_t *body, uint32_t len, uint8_t 
 
 /* The fixed part of <query_parameters> and where the variable parts lie (offsets count from the start of the body). */
 struct query_params {
-	uint8_t version;
+	uint8_t version; /* of the frame: message_value() reads lengths as that version means them */
 	uint16_t consistency;
 	uint32_t consistency_offset;
 	uint32_t flags;
