@@ -423,7 +423,7 @@ class Connection(asyncio.Protocol):
         got = Received(self.node, self, frame, request, self.keyspace, request.text)
         if request.prepared_id is not None:
             got.statement = self.node.prepared.get(request.prepared_id, (None,))[0]
-        if frame.opcode == Op.QUERY and table_of(request.text) == ("system", "local"):
+        if frame.opcode == Op.QUERY and re.match(r"SELECT .* FROM system\.local\b", request.text, re.I):
             self.is_control = True
         self.in_flight.add(frame.stream)
         self.cluster.received.append(got)

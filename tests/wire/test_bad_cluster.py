@@ -2,6 +2,7 @@
 What a node may do wrong: its garbage costs the connection concerned and nothing else. The driver gets an error for each
 request in flight, then the end of its connection; other drivers notice nothing.
 """
+import random
 import struct
 
 import pytest
@@ -35,7 +36,7 @@ GARBAGE = {
     "half a frame, then resets": behaviour.half_answer("reset"),
     "negative length": in_segment(lambda got: head(got, length=-1, body=b"")),
     "huge length": in_segment(lambda got: head(got, length=0x7FFFFFFF, body=b"")),
-    "length over max_frame_size": in_segment(lambda got: head(got, length=(16 << 20) + 1, body=b"")),
+    "length over 256 MiB": in_segment(lambda got: head(got, length=(256 << 20) + 1, body=b"")),
     "version 1": in_segment(lambda got: head(got, version=1)),
     "version 6": in_segment(lambda got: head(got, version=6)),
     "another version": in_segment(lambda got: head(got, version=7 - got.version if got.version < 5 else 4)),
@@ -228,6 +229,45 @@ async def test_answers_whose_compression_is_damaged(bench, read):
     await c.until(lambda: c.is_closed or c.received or c.failure, "answer or end")
     c.failure = None  # it may be passed on as it is: then the driver finds the damage
     c.received.clear()
+    await assert_alive(other, bench)
+
+
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_mutated_answers(bench, version, compression):
+    """Good answers with a few wrong bytes: whatever the driver makes of them, the proxy lives and others are served."""
+    source = random.Random(version * 11 + len(compression or ""))
+
+    async def mutate(conn, got):
+        normal = conn.normal_answer(got)
+        flags = FrameFlag.COMPRESSED if conn.codec.compression and not conn.codec.framed else 0
+        data = bytearray(conn.codec.encode(got.version, flags, got.stream, normal.opcode, normal.body))
+        for _ in range(source.randrange(1, 4)):
+            data[source.randrange(0 if source.random() < 0.3 else 9, len(data))] = source.randrange(256)
+        conn.in_flight.discard(got.stream)
+        conn.transport.write(conn.codec.wrap(bytes(data)))
+    other = await bench.client(version, compression)
+    prepared = {text: await other.prepare(text) for text in ("SELECT * FROM ks.broken", "INSERT INTO ks.broken (k) VALUES (?)")}
+    for cluster in bench.clusters:
+        cluster.on(lambda r: "broken" in (r.statement or ""), mutate)
+    c = None
+    for round_number in range(120):
+        if c is None or c.is_closed:
+            c = await bench.client(version, compression)
+        kind = source.randrange(4)
+        if kind == 0:
+            c.send_query("SELECT * FROM ks.broken", page_size=1)
+        elif kind == 1:
+            c.send_prepare(f"SELECT {source.randrange(20)} FROM ks.broken")
+        elif kind == 2:
+            c.send_execute(prepared["SELECT * FROM ks.broken"])
+        else:
+            c.send_execute(prepared["INSERT INTO ks.broken (k) VALUES (?)"], values=[b"v"])
+        if round_number % 10 == 9:
+            await assert_alive(other, bench)
+    for client in bench.clients:
+        if client is not other:
+            client.abort()
+    bench.clients[:] = [other]
     await assert_alive(other, bench)
 
 

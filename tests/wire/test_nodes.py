@@ -85,6 +85,31 @@ async def test_several_instances_share_the_nodes(make_bench, index, expected):
     assert spread(bench.origin) == expected
 
 
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_node_that_is_down_is_passed_over(make_bench, where):
+    """It still stands in system.peers, but takes no connections: drivers get one of the others."""
+    bench = await make_bench(fresh=True, **{where: {"nodes": 3}}, sections={where: {"connection_timeout": "1s"}})
+    cluster = getattr(bench, where)
+    down = next(n for n in cluster.nodes if not any(c.is_control for c in n.connections))
+    down.refuse()
+    for _ in range(9):
+        await assert_alive(await bench.client(), bench)
+    assert spread(cluster)[down.index] == 0 and sum(spread(cluster)) == 9
+
+
+@pytest.mark.checklist(244, 245)
+async def test_idle_backend_connections_are_kept_alive(make_bench):
+    """Reads go to one cluster; the connection to the other one must not look dead to what lies in between."""
+    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "200ms"}})
+    c = await bench.client()
+
+    async def beaten():
+        assert (await c.query("SELECT * FROM ks.t")).rows
+        return bench.target.requests(Op.OPTIONS)
+    await bench.proxy.until(beaten, "OPTIONS on the connection without requests", timeout=5)
+    assert not c.received
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 async def test_nodes_that_say_any_address(make_bench, address):
     """rpc_address "all": the node's other address counts."""

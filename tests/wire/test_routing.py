@@ -213,6 +213,25 @@ async def test_custom_payloads_pass_both_ways(bench, version):
         assert cluster.requests(Op.QUERY)[0].payload == payload
 
 
+@pytest.mark.checklist(202)
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("text", ["INSERT INTO ks.t (k, v) VALUES (now(), ?)", "UPDATE ks.t SET v = now() WHERE k = ?",
+                                  "SELECT * FROM ks.t WHERE k = now() AND v = ?"])
+async def test_functions_are_left_alone(bench, version, text):
+    """replace_cql_functions is off by default: texts, variables and values arrive as they were sent."""
+    c = await bench.client(version)
+    await c.query(text, values=[b"v"])
+    prepared = await c.prepare(text)
+    assert len(prepared.bind) == 1
+    await c.execute(prepared, values=[b"v"])
+    await c.batch([(text, [b"v"])])
+    await bench.settle(c)
+    for cluster in bench.clusters:
+        seen = cluster.requests(Op.QUERY, Op.PREPARE, Op.EXECUTE)
+        assert {r.statement for r in seen} <= {text} and all(r.params is None or r.params.values == [b"v"] for r in seen)
+        assert cluster.requests(Op.BATCH)[0].children == [(text, [b"v"])]
+
+
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_long_texts_are_classified_too(bench, version):
     """Longer than any read buffer, with the table at the very end."""

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from cqlwire import Err, Kind, Op, Type
+from cqlwire import Column, Err, Kind, Op, Type
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
 
 TOPOLOGY = ["10.9.0.1", "10.9.0.2", "10.9.0.3"]
@@ -279,6 +279,49 @@ async def test_count(make_bench, sections, peers):
         assert answer.rows == [[count]]
         assert (answer.columns[0].name, answer.columns[0].type) == (name, Type.BIGINT)
     assert_not_asked(bench)
+
+
+@pytest.mark.checklist(169)
+@pytest.mark.parametrize("sections,expected", [({}, [0, None]), (three(), [2, "10.9.0.2"])], ids=["one", "three"])
+async def test_count_beside_columns(make_bench, sections, expected):
+    """One row: the count, and the columns of the first other instance."""
+    bench = await make_bench(sections=sections)
+    c = await bench.client()
+    assert (await both_ways(c, "SELECT count(*), peer FROM system.peers")).rows == [expected]
+    assert_not_asked(bench)
+
+
+@pytest.mark.checklist(162)
+async def test_native_transport_columns_show_the_proxy(make_bench):
+    """DSE has them; they must not lead drivers past the proxy."""
+    more = [Column("native_transport_address", Type.INET), Column("native_transport_port", Type.INT), Column("dse_version")]
+
+    def configure(bench):
+        bench.origin.local_columns += more
+        bench.origin.peers_columns += more
+        for overrides in (bench.origin.local_overrides, bench.origin.peers_overrides):
+            overrides.update(native_transport_address=lambda node: node.address, native_transport_port=9042, dse_version="6.8.1")
+    bench = await make_bench(fresh=True, configure=configure, sections=three(1))
+    c = await bench.client()
+    row, = (await c.query("SELECT * FROM system.local")).dicts()
+    port = bench.proxy.listen[1]
+    assert (row["native_transport_address"], row["native_transport_port"], row["dse_version"]) == (TOPOLOGY[1], port, "6.8.1")
+    for row in (await c.query("SELECT peer, native_transport_address, native_transport_port FROM system.peers")).rows:
+        assert row == [row[0], row[0], port]
+
+
+async def test_schema_versions_are_fresh(make_bench):
+    """Drivers wait after DDL until all schema versions agree; an old one would keep them waiting."""
+    bench = await make_bench(fresh=True, sections=three())
+    c = await bench.client()
+    bench.origin.schema_version = uuid.uuid4()
+    assert bench.origin.emit("SCHEMA_CHANGE", "CREATED", "KEYSPACE", "ks", control=True) == 1
+
+    async def shown():
+        local = (await c.query("SELECT schema_version FROM system.local")).rows
+        peers = (await c.query("SELECT schema_version FROM system.peers")).rows
+        return local + peers == [[bench.origin.schema_version]] * 3
+    await bench.proxy.until(shown, "new schema version")
 
 
 @pytest.mark.checklist(170)

@@ -89,6 +89,17 @@ async def test_blocked_versions(make_bench, profile):
     assert (await c.query("SELECT * FROM ks.t")).rows
 
 
+@pytest.mark.checklist(9)
+async def test_all_versions_blocked(make_bench):
+    bench = await make_bench(sections={"proxy": {"blocked_protocol_versions": "3, 4, 5"}})
+    for version in (3, 4, 5):
+        c = await bench.open(version)
+        c.send(Op.STARTUP, requests.startup())
+        assert_one_protocol_error(await c.closed(), refusal(version), streams=[0])
+    for cluster in bench.clusters:
+        assert not cluster.requests()
+
+
 @pytest.mark.checklist(13, 14)
 @pytest.mark.parametrize("refusing", [("origin",), ("target",), ("origin", "target")])
 async def test_a_cluster_that_refuses_startup_for_its_version(bench, refusing):
