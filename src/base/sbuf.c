@@ -98,6 +98,7 @@ static void drop_input(struct sbuf *sb)
 		chunk_unref(sb->in);
 	sb->in = NULL;
 	sb->in_len = 0;
+	sb->has_rest = false;
 }
 
 static void drop_head(struct sbuf *sb)
@@ -220,7 +221,20 @@ static bool deliver(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *ch
 		fail(sb, "out of memory for a frame");
 		return false;
 	}
+	/* With `want` set it is the beginning of a frame, and nothing to come back to. */
+	sb->has_rest = sb->is_paused && sb->want == 0;
 	return true;
+}
+
+/* What on_data() left when it paused, before anything new. */
+static void read_rest(struct sbuf *sb)
+{
+	const uint32_t len = sb->in_len;
+
+	Assert(len <= LOOP_READ_BUFFER);
+	sb->has_rest = false;
+	memcpy(sb->loop->read_buffer, sb->in->data, len);
+	deliver(sb, sb->loop->read_buffer, len, NULL);
 }
 
 /* The bytes read go behind the kept tail: in its own buffer when that was made for a whole frame, else in the loop's. */
@@ -285,7 +299,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		do_handshake(sb);
 		break;
 	case SBUF_OPEN:
-		read_open(sb);
+		if (sb->has_rest)
+			read_rest(sb);
+		else
+			read_open(sb);
 		/* What TLS has read ahead makes no socket readable. */
 		if (sb->state == SBUF_OPEN && sb->tls && !sb->is_paused && tls_has_pending(sb->tls))
 			event_active(&sb->ev_read, EV_READ, 0);
@@ -317,7 +334,7 @@ void sbuf_resume(struct sbuf *sb)
 	if (sb->state != SBUF_OPEN)
 		return;
 	event_add(&sb->ev_read, NULL);
-	if (sb->tls && tls_has_pending(sb->tls))
+	if (sb->has_rest || (sb->tls && tls_has_pending(sb->tls)))
 		event_active(&sb->ev_read, EV_READ, 0);
 }
 
@@ -565,7 +582,6 @@ static void flushed(struct sbuf *sb)
 
 void sbuf_flush(struct sbuf *sb)
 {
-	size_t before = sb->out_bytes;
 	bool progress = false;
 
 	if (sb->state != SBUF_OPEN && sb->state != SBUF_FLUSHING)
@@ -600,7 +616,7 @@ void sbuf_flush(struct sbuf *sb)
 	}
 	if (!sb->out_head)
 		flushed(sb);
-	if (sb->out_bytes < before && sb->handler->on_progress && sb->state == SBUF_OPEN)
+	if (progress && sb->handler->on_progress && sb->state == SBUF_OPEN)
 		sb->handler->on_progress(sb);
 }
 

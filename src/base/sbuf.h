@@ -58,12 +58,14 @@ struct sbuf_handler {
 	 * front. Returns how many were used; the rest comes again with more behind
 	 * it. When a whole frame needs a known number of bytes, sb->want says how
 	 * many (counted from the first unused byte), else 0. `chunk`, when not
-	 * NULL, holds the data and may be referenced. May close the sbuf.
+	 * NULL, holds the data and may be referenced. May close the sbuf. After
+	 * sbuf_pause() it should leave whole frames unused: they come again after
+	 * sbuf_resume().
 	 */
 	size_t (*on_data)(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *chunk);
 	/* Called before queued output is written: the last moment to queue more. May be NULL. */
 	void (*before_flush)(struct sbuf *sb);
-	/* The output queue has become empty, or smaller than it was. May be NULL. */
+	/* Some of the output has left. May be NULL. */
 	void (*on_progress)(struct sbuf *sb);
 	/* The connection is over, by the peer or by an error that `why` describes. The socket is closed already. */
 	void (*on_closed)(struct sbuf *sb, const char *why);
@@ -84,6 +86,7 @@ struct sbuf {
 	uint8_t state; /* enum sbuf_state */
 	bool is_dirty : 1;
 	bool is_paused : 1;       /* by sbuf_pause() */
+	bool has_rest : 1;        /* on_data() paused and may have left whole frames */
 	bool write_waits : 1;     /* EV_WRITE is pending */
 	bool reads_for_write : 1; /* TLS wants to read before it can write */
 	struct timeout_item write_timeout;

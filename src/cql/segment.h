@@ -61,9 +61,9 @@ MUSTCHECK bool segment_decompress(const struct segment *s, const uint8_t *payloa
 
 /*
  * Builds one complete lz4 segment out of `len` plain bytes (at most
- * SEGMENT_MAX_PAYLOAD) in out, which has room for SEGMENT_MAX_LEN bytes; the
- * payload is stored plain when compressing does not make it smaller. Returns
- * the length of the segment.
+ * SEGMENT_MAX_PAYLOAD) in out, which has room for them and for the header and
+ * trailer; the payload is stored plain when compressing does not make it
+ * smaller. Returns the length of the segment.
  */
 uint32_t segment_build_lz4(uint8_t *out, const uint8_t *plain, uint32_t len, bool self_contained);
 

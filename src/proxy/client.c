@@ -301,6 +301,7 @@ static void on_frame(struct wire *w, struct frame *f)
 
 	if (likely(c->state == CLIENT_READY)) {
 		dispatch_frame(c, f);
+		client_check_output(c); /* answers that need no cluster count, too */
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 			if (unlikely(c->server[i] &&
 				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
@@ -308,8 +309,10 @@ static void on_frame(struct wire *w, struct frame *f)
 		}
 		return;
 	}
-	if (c->state < CLIENT_READY)
+	if (c->state < CLIENT_READY) {
 		handshake_on_frame(c, f);
+		client_check_output(c);
+	}
 }
 
 static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
@@ -398,9 +401,10 @@ static void server_on_closed(struct server *server, const char *why)
 {
 	struct client *c = server->owner;
 
-	requests_lost(c, server->cluster, server->name, why);
+	/* First, since the end of the last request ends a client that is being drained. */
 	c->server[server->cluster] = NULL;
 	metric_sub(&c->worker->metrics.server_connections[server->cluster], 1);
+	requests_lost(c, server->cluster, server->name, why);
 	log_limited(LOG_WARN, "client %s #%llu: connection to %s at %s: %s", c->name, (unsigned long long)c->number,
 		    cluster_id_name(server->cluster), server->name, why);
 	client_drain(c, CLOSE_SERVER_LOST, "%s at %s: %s", cluster_id_name(server->cluster), server->name, why);

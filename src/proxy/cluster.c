@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/loop.h"
 #include "proxy/topology.h"
 
 void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_settings *settings)
@@ -12,6 +13,7 @@ void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_se
 	c->topology = NULL;
 	pthread_mutex_init(&c->lock, NULL);
 	atomic_init(&c->next_host, 0);
+	atomic_init(&c->down_count, 0);
 	atomic_init(&c->failures, 0);
 }
 
@@ -80,18 +82,74 @@ void cluster_publish(struct cluster *c, struct topology *t)
 
 /* ---- questions ---- */
 
+static struct down_host *find_down_locked(struct cluster *c, const struct net_address *host)
+{
+	for (unsigned i = 0; i < c->down_count; i++) {
+		if (net_equal(&c->down[i].address, host))
+			return &c->down[i];
+	}
+	return NULL;
+}
+
+void cluster_mark_down(struct cluster *c, const struct net_address *host, uint32_t for_ms)
+{
+	const uint64_t until = loop_clock_ns() + for_ms * 1000000ull;
+	struct down_host *d;
+
+	pthread_mutex_lock(&c->lock);
+	d = find_down_locked(c, host);
+	if (!d && c->down_count < CLUSTER_MAX_DOWN) {
+		d = &c->down[c->down_count++];
+		d->address = *host;
+	}
+	if (d)
+		d->until_ns = until;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cluster_mark_up(struct cluster *c, const struct net_address *host)
+{
+	struct down_host *d;
+
+	if (atomic_load_explicit(&c->down_count, memory_order_relaxed) == 0)
+		return;
+	pthread_mutex_lock(&c->lock);
+	d = find_down_locked(c, host);
+	if (d)
+		*d = c->down[--c->down_count];
+	pthread_mutex_unlock(&c->lock);
+}
+
+static bool is_down(struct cluster *c, const struct net_address *host)
+{
+	const struct down_host *d;
+	bool down;
+
+	if (atomic_load_explicit(&c->down_count, memory_order_relaxed) == 0)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	d = find_down_locked(c, host);
+	down = d && d->until_ns > loop_clock_ns();
+	pthread_mutex_unlock(&c->lock);
+	return down;
+}
+
 bool cluster_pick_host(struct cluster *c, struct net_address *out)
 {
 	struct topology *t = cluster_topology(c);
-	uint32_t turn;
 
 	if (!t)
 		return false;
-	if (!c->settings->enable_host_assignment || t->assigned_count == 0) {
-		*out = t->contact;
-	} else {
-		turn = atomic_fetch_add_explicit(&c->next_host, 1, memory_order_relaxed) + 1;
-		*out = t->hosts[t->assigned[turn % t->assigned_count]].address;
+	*out = t->contact;
+	if (c->settings->enable_host_assignment && t->assigned_count > 0) {
+		/* One more turn than there are hosts: when all are down, the one whose turn it was. */
+		for (unsigned i = 0; i <= t->assigned_count; i++) {
+			uint32_t turn = atomic_fetch_add_explicit(&c->next_host, 1, memory_order_relaxed) + 1;
+
+			*out = t->hosts[t->assigned[turn % t->assigned_count]].address;
+			if (!is_down(c, out))
+				break;
+		}
 	}
 	topology_unref(t);
 	return true;

@@ -60,13 +60,23 @@ struct topology {
 	struct string_list peer_columns;
 };
 
+/* More nodes than this are not remembered as down at a time; the next attempt finds out again. */
+#define CLUSTER_MAX_DOWN 64
+
+struct down_host {
+	struct net_address address;
+	uint64_t until_ns; /* monotonic */
+};
+
 struct cluster {
 	enum cluster_id id;
 	const struct cluster_settings *settings;
 	pthread_mutex_t lock;
-	struct topology *topology;  /* NULL until the control connection was up once; guarded by lock */
-	_Atomic uint32_t next_host; /* round robin */
-	_Atomic uint32_t failures;  /* of the control connection, in a row; for health */
+	struct topology *topology;               /* NULL until the control connection was up once; guarded by lock */
+	_Atomic uint32_t next_host;              /* round robin */
+	struct down_host down[CLUSTER_MAX_DOWN]; /* guarded by lock */
+	_Atomic uint32_t down_count;
+	_Atomic uint32_t failures; /* of the control connection, in a row; for health */
 };
 
 void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_settings *settings);
@@ -81,11 +91,17 @@ void topology_unref(struct topology *t);
 struct topology *topology_new(void);
 
 /*
- * The node for a new connection: round robin over the assigned hosts, or the
+ * The node for a new connection: round robin over the assigned hosts that are
+ * not marked down (over all when every one is), or the
  * control connection's node with enable_host_assignment = false. False before
  * the first snapshot.
  */
 MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
+
+/* A node refused a connection, or the cluster says that it is down: others are picked for so long, if there are any. */
+void cluster_mark_down(struct cluster *c, const struct net_address *host, uint32_t for_ms);
+/* It took a connection, or the cluster says that it is up. */
+void cluster_mark_up(struct cluster *c, const struct net_address *host);
 
 /* What drivers may speak: the highest version that both clusters do, and blocked ones left out. 0 before both are known. */
 uint8_t clusters_common_version(struct cluster *clusters, const struct settings *settings);

@@ -28,6 +28,8 @@
 
 /* How long a node may take to answer a heartbeat. */
 #define HEARTBEAT_MS 10000
+/* A node that the cluster called down is tried again after so long, should the event for its return be lost. */
+#define EVENT_DOWN_MS 60000
 /* After an event other nodes, and the node's own tables, need a moment to follow. */
 #define SETTLE_MS 1000
 /* While schema versions differ the tables are read again after so long, then twice as long ... */
@@ -411,17 +413,45 @@ static void on_open(struct server *server)
 	inquiry_start(&c->inquiry, server, &source);
 }
 
+/*
+ * STATUS_CHANGE: the kind, UP or DOWN, an [inet] (native protocol v5, section
+ * 4.2.6). Its port is the node's own idea; ours is the configured one.
+ */
+static void note_status(struct control *c, const uint8_t *body, uint32_t len)
+{
+	struct reader r = reader_over(body, len);
+	struct net_address host;
+	struct strview word;
+	const uint8_t *address;
+	uint8_t size;
+
+	read_string(&r);
+	word = read_string(&r);
+	size = read_byte(&r);
+	address = reader_take(&r, size);
+	if (!reader_ok(&r) || !net_from_bytes(address, size, c->o.cluster->settings->port, &host))
+		return;
+	if (sv_equal(word, SV("DOWN")))
+		cluster_mark_down(c->o.cluster, &host, EVENT_DOWN_MS);
+	else if (sv_equal(word, SV("UP")))
+		cluster_mark_up(c->o.cluster, &host);
+}
+
 static void on_event(struct server *server, struct frame *f)
 {
 	struct control *c = server->owner;
 	uint32_t offset;
+	unsigned kind;
 	const char *why;
 
 	if (server != c->server || (f->flags & FRAME_COMPRESSED) ||
 	    !message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why))
 		return;
-	if (message_event_kind(f->body + offset, f->length - offset) == 0)
+	kind = message_event_kind(f->body + offset, f->length - offset);
+	if (kind == 0)
 		return;
+	if (kind == EVENT_STATUS_CHANGE)
+		note_status(c, f->body + offset, f->length - offset);
 	/* One timer collapses a burst; what comes while the tables are read is looked at afterwards. */
 	if (c->inquiry.is_running)
 		c->refresh_again = true;

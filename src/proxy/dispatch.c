@@ -273,6 +273,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 	for (unsigned i = 0; i < m->child_count; i++) {
 		struct batch_child child;
 		struct prepared_ref *ref;
+		bool is_virtual;
 
 		if (!message_batch_child(a->plain.data, a->plain.len, &offset, &child)) {
 			refuse_body(a, "child statement");
@@ -286,7 +287,13 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 			answer_unprepared(a, child.id);
 			return false;
 		}
+		is_virtual = ref->entry->verdict.to == 0;
 		prepared_release(ref);
+		if (is_virtual) { /* no cluster knows its id */
+			client_send_error(a->c, a->f->stream, CQL_ERR_INVALID,
+					  "a read of a system table cannot be a part of a batch");
+			return false;
+		}
 	}
 	return true;
 }
@@ -419,8 +426,10 @@ void dispatch_frame(struct client *c, struct frame *f)
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
-	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
-	    !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))
+	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) && c->version < 4)
+		refuse_body(&a, "a custom payload, which came with protocol v4");
+	else if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
+		 !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))
 		refuse_body(&a, why);
 	else
 		dispatch_by_opcode(&a);

@@ -6,9 +6,12 @@
 #include "proxy/pool.h"
 #include "proxy/reply.h"
 
+/* Of an EXECUTE: the length of the id, the id, the flags, the length of the paging state, its mark. */
+#define MAX_EDITS 5
+
 /* What has to change in the body for one cluster. The bytes put in live in here or in the prepared entry. */
 struct leg_edits {
-	struct frame_edit edits[4];
+	struct frame_edit edits[MAX_EDITS];
 	unsigned count;
 	uint8_t id_len[2];
 	uint8_t query_flags;
@@ -17,6 +20,7 @@ struct leg_edits {
 
 static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const void *with, uint32_t len)
 {
+	Assert(e->count < MAX_EDITS);
 	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
 }
 

@@ -23,6 +23,8 @@
 
 /* Other nodes are tried when one refuses the connection, but not the whole of a large cluster. */
 #define MAX_CONNECT_ATTEMPTS 3
+/* A node that refused a connection is not asked again for so long while there are others. */
+#define DOWN_MS 5000
 
 enum leg_step {
 	STEP_CONNECTING,
@@ -399,6 +401,7 @@ static void leg_on_open(struct server *server)
 	struct handshake_leg *leg = server->owner;
 
 	timeout_stop(&leg->connect_timeout);
+	cluster_mark_up(&leg->hs->client->worker->proxy->clusters[leg->id], &server->address);
 	leg->step = STEP_STARTUP;
 	login_init(&leg->login, server, &leg_login_handler);
 	login_startup(&leg->login, leg->options.data, leg->options.len, leg->compression);
@@ -411,6 +414,8 @@ static void leg_on_closed(struct server *server, const char *why)
 	struct client *c = leg->hs->client;
 
 	timeout_stop(&leg->connect_timeout);
+	if (leg->step == STEP_CONNECTING)
+		cluster_mark_down(&c->worker->proxy->clusters[leg->id], &server->address, DOWN_MS);
 	if (leg->step == STEP_CONNECTING && leg->attempts < MAX_CONNECT_ATTEMPTS &&
 	    c->worker->settings->cluster[leg->id].enable_host_assignment) {
 		log_limited(LOG_WARN, "%s %s: %s; trying another node for client %s", cluster_id_name(leg->id),
@@ -441,6 +446,10 @@ static void leg_on_challenge(struct login *login, struct frame *f)
 	struct handshake_leg *leg = container_of(login, struct handshake_leg, login);
 	struct handshake *hs = leg->hs;
 
+	if (leg->step != STEP_AUTH) {
+		fail(leg, "it sent AUTH_CHALLENGE out of turn");
+		return;
+	}
 	client_send(hs->client, hs->stream, OP_AUTH_CHALLENGE, 0, f->body, f->length);
 	hs->stream = -1;
 }
@@ -543,6 +552,13 @@ void handshake_on_frame(struct client *c, struct frame *f)
 		handshake_refuse_version(c, f->version);
 		return;
 	}
+	/* Here -1 says that no answer is due, so that a frame on it would never be the one that is answered. */
+	if (f->stream < 0) {
+		c->version = f->version;
+		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "negative stream id: %d",
+			      f->stream);
+		return;
+	}
 	if (f->opcode != OP_OPTIONS)
 		c->version = f->version;
 	/* Inside segments the flag means nothing. */
@@ -581,7 +597,8 @@ void handshake_on_timeout(struct client *c)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];
 
-		if (leg->step != STEP_DONE && !(leg->step == STEP_WANTS_AUTH && leg->id != hs->deciding)) {
+		/* One that wants a log-in waits for us, or for the other cluster. */
+		if (leg->step != STEP_DONE && leg->step != STEP_WANTS_AUTH) {
 			client_refuse(c, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,
 				      "%s%s%s has not finished the log-in within %u ms", cluster_id_name(leg->id),
 				      leg->server ? " at " : "", leg->server ? leg->server->name : "", ms);

@@ -248,9 +248,10 @@ static bool ref_serves(const struct prepared_ref *ref, struct bytesview id)
 	       !atomic_load_explicit(&p->is_stale, memory_order_acquire);
 }
 
-/* Asks the table and puts the answer into the slot. */
+/* Asks the table and puts the answer into the slot; the reference is the caller's. */
 static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref **slot, struct bytesview id)
 {
+	struct prepared_ref *ref;
 	struct prepared *p = prepared_find_on(f->table, CLUSTER_ORIGIN, id);
 
 	if (!p)
@@ -259,9 +260,14 @@ static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref
 		return NULL;
 	if (*slot)
 		prepared_release(*slot);
-	*slot = xmalloc(sizeof(**slot));
-	**slot = (struct prepared_ref){ .entry = p, .refs = 1 };
-	return *slot;
+	ref = xmalloc(sizeof(*ref));
+	*ref = (struct prepared_ref){ .entry = p, .refs = 1 };
+	*slot = NULL;
+	if (p->text_len <= PREPARED_FRONT_TEXT_MAX) {
+		*slot = ref;
+		ref->refs++;
+	}
+	return ref;
 }
 
 struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id)
@@ -278,8 +284,9 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
 		ref = refill(f, slot, id);
 		if (!ref)
 			return NULL;
+	} else {
+		ref->refs++;
 	}
-	ref->refs++;
 	/* Written only after something was prepared: else EXECUTEs of all workers would fight for the line. */
 	now = atomic_load_explicit(&f->table->sequence, memory_order_relaxed);
 	if (unlikely(atomic_load_explicit(&ref->entry->last_used, memory_order_relaxed) != now))

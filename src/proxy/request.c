@@ -290,6 +290,17 @@ static bool check_room(struct request *rq)
 	return true;
 }
 
+/* A request for one cluster only leaves the client's connection to the other one silent. */
+static void keep_other_alive(const struct request *rq)
+{
+	const struct client *c = rq->client;
+	const enum cluster_id other = rq->verdict.to == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	struct server *s = pool_pick(c, other);
+
+	if (likely(s))
+		server_keep_alive(s, (uint64_t)c->worker->settings->heartbeat_interval_ms * 1000000u);
+}
+
 void request_start(struct request *rq)
 {
 	struct worker *worker = rq->client->worker;
@@ -298,6 +309,8 @@ void request_start(struct request *rq)
 		metric_add(&worker->metrics.inflight[rq->type], 1);
 	if (!check_room(rq))
 		return;
+	if (rq->verdict.to != TO_BOTH)
+		keep_other_alive(rq);
 	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (rq->verdict.to & 1u << i) {

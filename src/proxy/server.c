@@ -39,6 +39,23 @@ static void release(struct loop_deferred *d)
 	free(s);
 }
 
+static void heartbeat_on_answer(struct leg *leg, struct frame *f)
+{
+	(void)leg; /* any answer will do: the connection is alive */
+	(void)f;
+}
+
+static void heartbeat_on_lost(struct leg *leg, const char *why)
+{
+	(void)leg; /* the owner is told by on_closed() */
+	(void)why;
+}
+
+static const struct leg_ops heartbeat_leg_ops = {
+	.on_answer = heartbeat_on_answer,
+	.on_lost = heartbeat_on_lost,
+};
+
 struct server *server_open(const struct server_options *o, const char **why)
 {
 	struct server *s = xcalloc(1, sizeof(*s));
@@ -53,6 +70,7 @@ struct server *server_open(const struct server_options *o, const char **why)
 	s->address = o->address;
 	net_format(&o->address, s->name);
 	s->state = SERVER_CONNECTING;
+	leg_init(&s->heartbeat, &heartbeat_leg_ops);
 	if (!sbuf_connect(&s->wire.sb, &o->address, o->tls, o->server_name, why)) {
 		free(s);
 		return NULL;
@@ -146,6 +164,7 @@ bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flag
 	Assert(!leg_is_out(leg));
 	if (unlikely(!wire_is_writable(&s->wire) || !take_id(s, leg)))
 		return false;
+	s->last_used_ns = loop_now(s->wire.sb.loop);
 	frame_head_write(head, false, s->version, flags, (int16_t)leg->stream, opcode, length);
 	wire_send(&s->wire, head, pieces, count);
 	return true;
@@ -157,6 +176,18 @@ bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t
 	const struct wire_piece piece = { .data = body, .len = length };
 
 	return server_send(s, leg, opcode, flags, &piece, length > 0 ? 1 : 0, length);
+}
+
+/* ---- heartbeats ---- */
+
+void server_keep_alive(struct server *s, uint64_t interval_ns)
+{
+	if (likely(loop_now(s->wire.sb.loop) - s->last_used_ns < interval_ns))
+		return;
+	if (leg_is_out(&s->heartbeat) || !server_has_room(s))
+		return;
+	if (!server_send_body(s, &s->heartbeat, OP_OPTIONS, 0, NULL, 0))
+		log_debug("%s %s: no heartbeat could be sent", cluster_id_name(s->cluster), s->name);
 }
 
 /* ---- the end ---- */

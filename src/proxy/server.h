@@ -66,6 +66,8 @@ struct server {
 	uint32_t max_frame; /* of answers; until READY a smaller limit holds */
 	uint32_t in_flight; /* ids taken, orphans included */
 	uint32_t orphans;
+	uint64_t last_used_ns; /* when the last frame was queued */
+	struct leg heartbeat;
 	uint8_t state;   /* enum server_state, set by set_state() only */
 	uint8_t cluster; /* enum cluster_id */
 	uint8_t version;
@@ -105,5 +107,12 @@ MUSTCHECK bool server_send(struct server *s, struct leg *leg, uint8_t opcode, ui
 			   const struct wire_piece *pieces, unsigned count, uint32_t length);
 MUSTCHECK bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
 				uint32_t length);
+
+/*
+ * Sends OPTIONS when nothing was sent for `interval_ns`, so that what lies
+ * between us and the node does not take the connection for dead. The answer is
+ * swallowed; while it is due no other heartbeat is sent.
+ */
+void server_keep_alive(struct server *s, uint64_t interval_ns);
 
 #endif

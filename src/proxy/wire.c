@@ -88,7 +88,7 @@ static bool still_reading(const struct wire *w)
 /*
  * Hands up the whole frames among `len` bytes at `data`; returns the bytes
  * used. Stops early when the framing changes, since what follows is then to
- * be read another way. *need is what the next frame wants in all, 0 when even
+ * be read another way, and outside of segments when reading was paused. *need is what the next frame wants in all, 0 when even
  * its header is incomplete.
  */
 static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
@@ -113,7 +113,7 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 		w->handler->on_frame(w, &f);
 		if (!still_reading(w))
 			return len;
-		if (w->in_framing != framing)
+		if (w->in_framing != framing || (w->sb.is_paused && framing == WIRE_PLAIN))
 			return used;
 	}
 	/* An unknown version must be answered although its header may be shorter than ours (v1 and v2 have 8 bytes). */
@@ -262,7 +262,7 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 		if (!still_reading(w))
 			return len;
 		used += n;
-		if (n == 0 || (framing == WIRE_PLAIN && w->in_framing == framing))
+		if (n == 0 || sb->is_paused || (framing == WIRE_PLAIN && w->in_framing == framing))
 			break;
 	}
 	sb->want = need;
@@ -294,6 +294,19 @@ static void put_crc_of_parts(struct wire *w, uint8_t *trailer)
 	segment_trailer_write(trailer, crc);
 }
 
+/* One segment of `len` plain bytes. What it becomes is copied when it is small, so that no large chunk waits half empty. */
+static void put_lz4_segment(struct wire *w, const uint8_t *plain, uint32_t len, bool self_contained)
+{
+	struct chunk *out = chunk_new(&w->sb.loop->chunks, SEGMENT_HEAD_LZ4 + len + SEGMENT_TRAILER);
+	uint32_t n = segment_build_lz4(out->data, plain, len, self_contained);
+
+	if (n < WIRE_REF_MIN)
+		sbuf_write(&w->sb, out->data, n);
+	else
+		sbuf_write_ref(&w->sb, out, out->data, n);
+	chunk_unref(out);
+}
+
 /* Completes the open segment, if there is one. */
 static void close_segment(struct wire *w)
 {
@@ -307,15 +320,8 @@ static void close_segment(struct wire *w)
 	w->segment_head = NULL;
 	w->segment_len = 0;
 	if (w->plain_len > 0) {
-		struct chunk *out = chunk_new(&w->sb.loop->chunks, SEGMENT_MAX_LEN);
-		uint32_t n = segment_build_lz4(out->data, w->plain->data, w->plain_len, true);
-
+		put_lz4_segment(w, w->plain->data, w->plain_len, true);
 		w->plain_len = 0;
-		if (n < WIRE_REF_MIN)
-			sbuf_write(&w->sb, out->data, n);
-		else
-			sbuf_write_ref(&w->sb, out, out->data, n);
-		chunk_unref(out);
 	}
 	if (w->plain) {
 		chunk_unref(w->plain);
@@ -370,11 +376,7 @@ static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_p
 			}
 		}
 		if (lz4) {
-			struct chunk *out = chunk_new(pool, SEGMENT_MAX_LEN);
-			uint32_t n = segment_build_lz4(out->data, slice->data, want, false);
-
-			sbuf_write_ref(&w->sb, out, out->data, n);
-			chunk_unref(out);
+			put_lz4_segment(w, slice->data, want, false);
 		} else {
 			uint8_t trailer[SEGMENT_TRAILER];
 

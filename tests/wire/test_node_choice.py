@@ -22,7 +22,7 @@ async def test_a_node_that_refuses_is_left_alone_for_a_while(make_bench):
 async def test_a_node_that_the_cluster_calls_down_is_not_tried(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3})
     node = bench.origin.nodes[1]
-    bench.origin.emit("STATUS_CHANGE", "DOWN", (node.address, bench.origin.port), control=True)
+    bench.origin.emit("STATUS_CHANGE", "DOWN", node.address, bench.origin.port, control=True)
     async def passed_over():
         before = spread(bench.origin)
         clients = [await bench.client() for _ in range(3)]
@@ -31,7 +31,7 @@ async def test_a_node_that_the_cluster_calls_down_is_not_tried(make_bench):
             await c.close()
         return after[1] == before[1]
     await bench.proxy.until(passed_over, "a choice without the node")
-    bench.origin.emit("STATUS_CHANGE", "UP", (node.address, bench.origin.port), control=True)
+    bench.origin.emit("STATUS_CHANGE", "UP", node.address, bench.origin.port, control=True)
     async def back():
         before = spread(bench.origin)
         clients = [await bench.client() for _ in range(3)]
