@@ -6,7 +6,7 @@
 
 - Every ```ini block passes `cqlferry --check-config`; one without [origin] or [target] is completed first.
 - Every relative link leads to a file, and its #anchor to a heading.
-- Every path of the tree that stands in code exists.
+- Every path of the tree that stands in code exists, or is a program that is built from one that does.
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
 - `[section] key` and `key = value` in code name an option of that section, or of any.
 - The metrics of docs/operations.md are those of src/control/metrics_page.c, with the same type.
@@ -116,7 +116,7 @@ def check_paths(pages, root):
     for page in pages:
         for code, line in code_with_lines(page):
             for path in re.findall(rf"(?<![\w/.$-])((?:{FOLDERS})/[\w./*-]*\w)", code):
-                if not list(ROOT.glob(path)) and not (root / path).exists():
+                if not any([*ROOT.glob(path), *ROOT.glob(path + ".c"), (root / path).exists()]):
                     yield page.at(line, f"{path} does not exist")
 
 

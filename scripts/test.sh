@@ -140,9 +140,10 @@ stage_fuzz() {
 	[ -z "$notes" ] && [ "$passed" -gt 0 ]
 }
 
-# Every option of the program is in etc/cqlferry.ini and in docs/config.md.
+# Every option of the program is in etc/cqlferry.ini and in docs/config.md, and what the documentation names exists.
 stage_options() {
-	CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry "$ROOT/scripts/check-options.sh"
+	export CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry
+	"$ROOT/scripts/check-options.sh" && "$ROOT/scripts/check-docs.py" && "$ROOT/scripts/check-docs.py" --self-test
 }
 
 # cluster_tests BUILD STAGE
