@@ -259,6 +259,8 @@ def main():
     if not program or sys.argv[1:] not in ([], ["--self-test"]):
         sys.exit(__doc__)
     program = os.path.abspath(program)
+    if not os.access(program, os.X_OK):
+        sys.exit(f"check-docs: {program} is no program that can be run")
     problems = self_test(program) if sys.argv[1:] else check(ROOT, program)
     for problem in problems:
         print(f"check-docs: {problem}", file=sys.stderr)
