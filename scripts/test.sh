@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit wire options cluster demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit wire options guards cluster demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
@@ -45,6 +45,7 @@ stage_static() {
 		check-headers.sh
 		check-sources.sh
 		format.sh
+		../bench/guards.py --self-test
 	END
 	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/static.count"
 	[ -z "$notes" ]
@@ -159,6 +160,15 @@ cluster_tests() {
 	return "$status"
 }
 
+# Instructions, system calls and mallocs per request, in a build of its own with the flags of bench/figures.txt.
+stage_guards() {
+	local status=0
+	rm -f "$REPORTS/guards.xml"
+	/usr/bin/python3 "$ROOT/bench/guards.py" --build "$CQLFERRY_BUILD/guards" --junit "$REPORTS/guards.xml" || status=$?
+	"$ROOT/scripts/results.py" junit "$REPORTS/guards.xml" >"$REPORTS/guards.count"
+	return "$status"
+}
+
 stage_cluster() {
 	cluster_tests gcc cluster
 }
@@ -197,7 +207,7 @@ stage_distcheck() {
 # The build that a stage stands on.
 needs() {
 	case $1 in
-	static | build-*) ;;
+	static | guards | build-*) ;;
 	*-asan) echo build-asan ;;
 	*-tsan) echo build-tsan ;;
 	fuzz) echo build-fuzz ;;
