@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit wire options guards cluster demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit wire docs guards cluster demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
@@ -28,8 +28,8 @@ CHILD=
 # Each is a function stage_NAME with dashes as underscores; output goes to its log. It leaves its counts in
 # $REPORTS/NAME.count as results.py prints them, or none: then it counts as one test.
 
-# Each script of the list is one test.
-stage_static() {
+# run_checks STAGE reads lines, each a script with its arguments: one test each.
+run_checks() {
 	local passed=0 notes='' line
 	while read -r line; do
 		printf '\n== scripts/%s\n' "$line"
@@ -39,7 +39,13 @@ stage_static() {
 		else
 			notes+="FAILED  scripts/$line"$'\n'
 		fi
-	done <<-END
+	done
+	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/$1.count"
+	[ -z "$notes" ]
+}
+
+stage_static() {
+	run_checks static <<-END
 		check-includes.sh
 		check-includes.sh --self-test
 		check-headers.sh
@@ -47,8 +53,16 @@ stage_static() {
 		format.sh
 		../bench/guards.py --self-test
 	END
-	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/static.count"
-	[ -z "$notes" ]
+}
+
+# What the documentation says is what the program knows.
+stage_docs() {
+	export CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry
+	run_checks docs <<-END
+		check-options.sh
+		check-docs.py
+		check-docs.py --self-test
+	END
 }
 
 built() {
@@ -139,12 +153,6 @@ stage_fuzz() {
 	done
 	printf '%s %s 0\n%s' "$passed" "$(grep -c . <<<"$notes")" "$notes" >"$REPORTS/fuzz.count"
 	[ -z "$notes" ] && [ "$passed" -gt 0 ]
-}
-
-# Every option of the program is in etc/cqlferry.ini and in docs/config.md, and what the documentation names exists.
-stage_options() {
-	export CQLFERRY=$CQLFERRY_BUILD/gcc/cqlferry
-	"$ROOT/scripts/check-options.sh" && "$ROOT/scripts/check-docs.py" && "$ROOT/scripts/check-docs.py" --self-test
 }
 
 # cluster_tests BUILD STAGE
