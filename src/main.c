@@ -184,6 +184,23 @@ static bool load_config(const struct arguments *args)
 	return true;
 }
 
+/* --check-config: what only shows when the files that the settings name are opened. */
+static bool check_files(void)
+{
+	static struct proxy proxy;
+	static struct worker worker;
+	char error[512];
+	bool ok;
+
+	proxy_init(&proxy, run.settings);
+	ok = worker_init(&worker, &proxy, 0, error, sizeof(error));
+	worker_free(&worker);
+	proxy_fini(&proxy);
+	if (!ok)
+		log_error("%s", error);
+	return ok;
+}
+
 /* The configuration in force is in the log of every start: the first question of any support case. */
 static void log_config(void)
 {
@@ -485,6 +502,7 @@ static bool start(void)
 
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN); /* a terminal that closes, or a habit from other daemons, must not end a proxy */
 	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
 		fatal("no event loop can be made");
 		return false;
@@ -565,8 +583,10 @@ int main(int argc, char **argv)
 		return run.exit_status;
 	if (args.mode == RUN_PRINT_CONFIG)
 		config_print(run.config, stdout);
-	else if (args.mode == RUN_CHECK_CONFIG)
+	else if (args.mode == RUN_CHECK_CONFIG && check_files())
 		puts("the configuration is good");
+	else if (args.mode == RUN_CHECK_CONFIG)
+		status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
 	else
 		status = run_proxy();
 	config_free(run.config);

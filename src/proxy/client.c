@@ -366,7 +366,7 @@ static void client_on_closed(struct wire *w, const char *why)
 	if (c->state == CLIENT_FINISHING)
 		close_now(c, "");
 	else
-		client_close(c, CLOSE_BY_PEER, "%s", why);
+		client_close(c, CLOSE_CONNECTION, "%s", why);
 }
 
 static const struct wire_handler client_wire_handler = {

@@ -25,11 +25,12 @@ enum client_state {
 
 /* Why a connection ended: X(name, words in the log) */
 #define CLIENT_CLOSE_REASONS(X)                                                                                        \
-	X(BY_PEER, "closed by the client")                                                                             \
+	X(CONNECTION, "connection ended")                                                                              \
 	X(PROTOCOL, "protocol error")                                                                                  \
 	X(HANDSHAKE, "handshake failed")                                                                               \
 	X(AUTHENTICATION, "authentication failed")                                                                     \
 	X(TIMEOUT, "handshake time-out")                                                                               \
+	X(KEYSPACE, "its keyspace may differ between the clusters")                                                    \
 	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
 	X(NODE_REMOVED, "its node has left the cluster")                                                               \
 	X(ORPHANS, "too many answers outstanding")                                                                     \

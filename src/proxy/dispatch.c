@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/handshake.h"
+#include "proxy/pool.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/supported.h"
@@ -48,7 +48,7 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 {
 	enum cluster_id cluster;
 
-	if (params->paging_state.is_null || rq->verdict.class != CLASS_READ)
+	if (params->paging_state.is_null)
 		return;
 	if (paging_mark_read(params->paging_state, &cluster)) {
 		rq->paging_offset = params->paging_state_offset;
@@ -56,8 +56,10 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 	} else {
 		cluster = settings->primary; /* made before the proxy stood here */
 	}
-	rq->verdict.to = (uint8_t)(1u << cluster);
-	rq->verdict.answer_from = (uint8_t)cluster;
+	if (rq->verdict.class == CLASS_READ) {
+		rq->verdict.to = (uint8_t)(1u << cluster);
+		rq->verdict.answer_from = (uint8_t)cluster;
+	}
 }
 
 /* ---- system tables ---- */
@@ -347,10 +349,16 @@ static void dispatch_register(struct arrival *a)
 /* A heartbeat. The connections to the clusters are kept alive by it in the zdm profile, as ZDM does it. */
 static void dispatch_options(struct arrival *a)
 {
+	const struct settings *settings = a->c->worker->settings;
 	struct client *c = a->c;
 	struct request *rq;
 
-	if (c->worker->settings->profile != PROFILE_ZDM) {
+	if (settings->profile != PROFILE_ZDM) {
+		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+			if (pool_pick(c, (enum cluster_id)i))
+				server_keep_alive(pool_pick(c, (enum cluster_id)i),
+						  (uint64_t)settings->heartbeat_interval_ms * 1000000u);
+		}
 		supported_send(c, a->f->stream, c->version);
 		return;
 	}

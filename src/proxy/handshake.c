@@ -597,6 +597,8 @@ void handshake_on_timeout(struct client *c)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];
 
+		if (leg->step == STEP_CONNECTING && leg->server)
+			cluster_mark_down(&c->worker->proxy->clusters[i], &leg->server->address, DOWN_MS);
 		/* One that wants a log-in waits for us, or for the other cluster. */
 		if (leg->step != STEP_DONE && leg->step != STEP_WANTS_AUTH) {
 			client_refuse(c, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,

@@ -240,12 +240,23 @@ static void describe_silence(const struct request *rq, char *text, size_t size)
 	}
 }
 
+static bool request_is_use(const struct request *rq)
+{
+	return rq->opcode == OP_QUERY && rq->verdict.class == CLASS_CONTROL;
+}
+
+/*
+ * After a USE whose outcome is not known the two connections may stand in
+ * different keyspaces, and unqualified writes would be acknowledged although
+ * they went to different tables. So the client has to connect anew.
+ */
 void request_on_timeout(struct timeout_item *item)
 {
 	struct request *rq = container_of(item, struct request, timeout);
 	struct client *c = rq->client;
 	char silent[2 * (NET_TEXT_MAX + 16)] = "";
 	const struct server *crowded = NULL;
+	bool is_use;
 
 	describe_silence(rq, silent, sizeof(silent));
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
@@ -258,7 +269,10 @@ void request_on_timeout(struct timeout_item *item)
 		if (s && s->orphans + 1 > MAX(s->max_streams / ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}
+	is_use = request_is_use(rq);
 	request_fail_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
+	if (is_use)
+		client_drain(c, CLOSE_KEYSPACE, "USE was not answered by %s", silent);
 	if (crowded)
 		client_drain(c, CLOSE_ORPHANS, "%s at %s", cluster_id_name(crowded->cluster), crowded->name);
 }
@@ -448,13 +462,28 @@ static bool undo_use(struct request *rq, enum cluster_id failed, const struct fr
 	return true;
 }
 
-/* The keyspace is the old one again (or cannot be had: then it was dropped); now the error. */
+/* The answer to a USE that one cluster refused. When the other one could not be taken back, the client must go. */
+static void answer_failed_use(struct request *rq, enum cluster_id failed, const struct frame *error)
+{
+	struct client *c = rq->client;
+	bool differs = false;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct server *s = pool_pick(c, (enum cluster_id)i);
+
+		differs |= s && strcmp(s->keyspace ? s->keyspace : "", c->keyspace ? c->keyspace : "") != 0;
+	}
+	reply_send(rq, failed, error);
+	end(rq);
+	if (differs)
+		client_drain(c, CLOSE_KEYSPACE, "USE failed on %s only", cluster_id_name(failed));
+}
+
 static void finish_undo(struct request *rq)
 {
 	struct frame error = kept_frame(rq);
 
-	reply_send(rq, (enum cluster_id)rq->kept.cluster, &error);
-	end(rq);
+	answer_failed_use(rq, (enum cluster_id)rq->kept.cluster, &error);
 }
 
 /* Both legs have ended; `f` is the answer that came last, of `leg`. */
@@ -481,9 +510,11 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 		answer_write_timeout(rq, &answers[failed], failed);
 		return;
 	}
-	if (unlikely(rq->verdict.class == CLASS_CONTROL && rq->opcode == OP_QUERY) &&
-	    outcome[choice] == OUTCOME_ERROR && undo_use(rq, (enum cluster_id)choice, &answers[choice]))
+	if (unlikely(request_is_use(rq)) && outcome[choice] == OUTCOME_ERROR) {
+		if (!undo_use(rq, (enum cluster_id)choice, &answers[choice]))
+			answer_failed_use(rq, (enum cluster_id)choice, &answers[choice]);
 		return;
+	}
 	if (unlikely(rq->opcode == OP_PREPARE) && outcome[CLUSTER_ORIGIN] == OUTCOME_OK &&
 	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
 		reply_note_prepared(rq, answers);

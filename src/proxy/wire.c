@@ -329,6 +329,16 @@ static void close_segment(struct wire *w)
 	}
 }
 
+static inline void gather(uint8_t *to, const uint8_t *head, const struct wire_piece *pieces, unsigned count)
+{
+	memcpy(to, head, FRAME_HEAD_LEN);
+	to += FRAME_HEAD_LEN;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(to, pieces[i].data, pieces[i].len);
+		to += pieces[i].len;
+	}
+}
+
 static void put_piece(struct sbuf *sb, const struct wire_piece *p, uint32_t off, uint32_t len)
 {
 	if (p->chunk && len >= WIRE_REF_MIN)
@@ -390,8 +400,14 @@ static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_p
 	chunk_unref(slice);
 }
 
-static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count)
+static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
+			  uint32_t total)
 {
+	/* The ordinary frame: one look for room, then copies. */
+	if (likely(total < WIRE_REF_MIN)) {
+		gather(sbuf_reserve(&w->sb, total), head, pieces, count);
+		return;
+	}
 	memcpy(sbuf_reserve(&w->sb, FRAME_HEAD_LEN), head, FRAME_HEAD_LEN);
 	for (unsigned i = 0; i < count; i++)
 		put_piece(&w->sb, &pieces[i], 0, pieces[i].len);
@@ -404,15 +420,13 @@ static void send_in_segment(struct wire *w, const uint8_t *head, const struct wi
 		close_segment(w);
 	if (!w->segment_head)
 		open_segment(w, total);
-	send_in_plain(w, head, pieces, count);
+	send_in_plain(w, head, pieces, count, total);
 	w->segment_len += total;
 }
 
 static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
 			uint32_t total)
 {
-	uint8_t *to;
-
 	if (w->plain_len + total > SEGMENT_MAX_PAYLOAD)
 		close_segment(w);
 	if (!w->plain || w->plain->cap < w->plain_len + total) {
@@ -424,13 +438,7 @@ static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_p
 		}
 		w->plain = larger;
 	}
-	to = w->plain->data + w->plain_len;
-	memcpy(to, head, FRAME_HEAD_LEN);
-	to += FRAME_HEAD_LEN;
-	for (unsigned i = 0; i < count; i++) {
-		memcpy(to, pieces[i].data, pieces[i].len);
-		to += pieces[i].len;
-	}
+	gather(w->plain->data + w->plain_len, head, pieces, count);
 	w->plain_len += total;
 	sbuf_want_flush(&w->sb);
 }
@@ -442,7 +450,7 @@ void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct 
 	if (!wire_is_writable(w))
 		return;
 	if (w->out_framing == WIRE_PLAIN)
-		send_in_plain(w, head, pieces, count);
+		send_in_plain(w, head, pieces, count, total);
 	else if (total > SEGMENT_MAX_PAYLOAD)
 		send_sliced(w, head, pieces, count, total);
 	else if (w->out_framing == WIRE_SEGMENTS)
