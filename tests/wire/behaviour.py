@@ -1,6 +1,6 @@
 """
-Ways for a fake node to handle a request, for Cluster.on(). Each one is a function (connection, request) that runs as a task,
-so that a request that waits holds up no other.
+Ways for a fake node to handle a request, for Cluster.on(). Each one is a function (connection, request) that runs as
+a task, so that a request that waits holds up no other.
 """
 import asyncio
 import struct
@@ -121,7 +121,8 @@ def answer_bytes(conn, got, **changes):
     how = dict(version=got.version, flags=0, stream=got.stream, opcode=normal.opcode, body=normal.body, response=True)
     how.update(changes)
     length = how.pop("length", None)
-    return framing.frame_bytes(how["version"], how["flags"], how["stream"], how["opcode"], how["body"], how["response"], length)
+    return framing.frame_bytes(how["version"], how["flags"], how["stream"], how["opcode"], how["body"],
+                               how["response"], length)
 
 
 def changed_answer(**changes):

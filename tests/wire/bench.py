@@ -1,6 +1,6 @@
 """
-Two fake clusters with the proxy between them, ready for clients. Starting one costs a process start, so benches with the
-same settings are shared by the tests that ask for them, and swept clean in between.
+Two fake clusters with the proxy between them, ready for clients. Starting one costs a process start, so benches with
+the same settings are shared by the tests that ask for them, and swept clean in between.
 """
 import os
 import socket
@@ -50,8 +50,8 @@ class Addresses:
 
 class Bench:
     """
-    origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile "zdm": no
-    INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
+    origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile
+    "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
     """
 
     def __init__(self, folder, name, addresses, primary="origin", profile="native", origin=None, target=None,
@@ -109,7 +109,8 @@ class Bench:
 
     def zdm(self):
         variables = {"ZDM_PRIMARY_CLUSTER": self.primary_name.upper(), "ZDM_LOG_LEVEL": "DEBUG",
-                     "ZDM_PROXY_LISTEN_ADDRESS": self.proxy.listen[0], "ZDM_PROXY_LISTEN_PORT": str(self.proxy.listen[1]),
+                     "ZDM_PROXY_LISTEN_ADDRESS": self.proxy.listen[0],
+                     "ZDM_PROXY_LISTEN_PORT": str(self.proxy.listen[1]),
                      "ZDM_METRICS_ADDRESS": self.proxy.http[0], "ZDM_METRICS_PORT": str(self.proxy.http[1])}
         for cluster in self.clusters:
             prefix = f"ZDM_{cluster.name.upper()}_"
@@ -170,8 +171,8 @@ class Bench:
 
     async def settle(self, client):
         """
-        When it returns, everything that was sent for this client before has arrived at the clusters: a write goes to both on
-        the same connections, behind the rest.
+        When it returns, everything that was sent for this client before has arrived at the clusters: a write goes to
+        both on the same connections, behind the rest.
         """
         answer = await client.query(BARRIER)
         assert not answer.is_error(), answer

@@ -13,7 +13,8 @@ class Authority:
         self.count = 0
         self.ca = self.folder / "ca.pem"
         self.key = self.folder / "ca.key"
-        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                      "2",
                       "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.ca)
 
     @staticmethod
@@ -29,7 +30,8 @@ class Authority:
         more.write_text(f"subjectAltName={alternatives}\n" if names else "basicConstraints=CA:FALSE\n")
         self._openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
                       "/CN=cqlferry test", "-keyout", key, "-out", request)
-        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days", days,
+        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days",
+                      days,
                       "-extfile", more, "-out", cert)
         return cert, key
 

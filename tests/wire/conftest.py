@@ -1,6 +1,6 @@
 """
-Fixtures of the wire tests. Tests may be coroutine functions; all of them run in one event loop, in which the fake clusters
-live too.
+Fixtures of the wire tests. Tests may be coroutine functions; all of them run in one event loop, in which the fake
+clusters live too.
 """
 import asyncio
 import inspect
@@ -22,7 +22,7 @@ asyncio.set_event_loop(_loop)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "checklist(*numbers): the lines of the conformance checklist that the test shows")
+    config.addinivalue_line("markers", "checklist(*numbers): the lines of the conformance checklist that it shows")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +45,8 @@ def pytest_runtest_makereport(item, call):
         for bench in getattr(item, "benches", []):
             report.sections.append((f"log of {bench.name}", bench.proxy.tail(80)))
             for cluster in bench.clusters:
-                lines = "\n".join(repr(r) for r in cluster.received[-30:]) + "".join(f"\n!! {c}" for c in cluster.complaints)
+                lines = "\n".join(repr(r) for r in cluster.received[-30:]) + "".join(f"\n!! {c}"
+                                                                                     for c in cluster.complaints)
                 report.sections.append((f"received by {cluster.name}", lines))
 
 
@@ -138,9 +139,9 @@ def bench_pool(loop, free_addresses, tmp_path_factory):
 @pytest.fixture
 def make_bench(request, loop, bench_pool):
     """
-    await make_bench(...) gives a running bench with these settings (see Bench). fresh=True: one that no other test has used
-    or will use; needed where the test ends the proxy, stops nodes or changes what control connections learn. Then
-    configure(bench) may change it before it starts, and wait=False does not wait until the proxy is ready.
+    await make_bench(...) gives a running bench with these settings (see Bench). fresh=True: one that no other test
+    has used or will use; needed where the test ends the proxy, stops nodes or changes what control connections learn.
+    Then configure(bench) may change it before it starts, and wait=False does not wait until the proxy is ready.
     """
     request.node.benches = []
 

@@ -1,7 +1,7 @@
 """
-A fake Cassandra cluster in the process of the test: it speaks v3 to v5 with segments, compression, authentication and TLS,
-keeps prepared statements and keyspaces as Cassandra does, records everything that arrives and can be told, request by
-request, to misbehave (see behaviour.py).
+A fake Cassandra cluster in the process of the test: it speaks v3 to v5 with segments, compression, authentication and
+TLS, keeps prepared statements and keyspaces as Cassandra does, records everything that arrives and can be told,
+request by request, to misbehave (see behaviour.py).
 
     origin = Cluster("origin", ["127.0.1.1"], 9042)
     await origin.start()
@@ -9,8 +9,8 @@ request, to misbehave (see behaviour.py).
     ...
     assert origin.statements() == ["SELECT * FROM ks.t"]
 
-Whatever the other side does that a real node would not accept, or that would confuse it (a malformed frame, a stream id that
-is in use, a change of version), is kept in `complaints`, which every test checks at its end.
+Whatever the other side does that a real node would not accept, or that would confuse it (a malformed frame, a stream
+id that is in use, a change of version), is kept in `complaints`, which every test checks at its end.
 """
 import asyncio
 import hashlib
@@ -137,7 +137,8 @@ APPLIED_COLUMNS = [Column("[applied]", Type.BOOLEAN), Column("cluster")]
 
 class Cluster:
     def __init__(self, name, addresses, port, versions=(3, 4, 5), compression=("lz4", "snappy"), auth=None, ssl=None,
-                 datacenters=None, racks=None, release_version="4.1.10", partitioner="Murmur3Partitioner", supported=None):
+                 datacenters=None, racks=None, release_version="4.1.10", partitioner="Murmur3Partitioner",
+                 supported=None):
         self.name = name
         self.port = port
         self.versions = tuple(versions)
@@ -225,7 +226,8 @@ class Cluster:
             try:
                 await asyncio.wait_for(self._news.wait(), end - loop.time())
             except asyncio.TimeoutError:
-                raise TimeoutError(f"{self.name}: no {what} within {timeout} s; received {self.received[-20:]}") from None
+                text = f"{self.name}: no {what} within {timeout} s; received {self.received[-20:]}"
+                raise TimeoutError(text) from None
 
     async def until_received(self, count=1, *opcodes):
         await self.until(lambda: len(self.requests(*opcodes)) >= count, f"{count} requests {opcodes}")
@@ -314,7 +316,8 @@ class Node:
         values = {
             "key": "local", "bootstrapped": "COMPLETED", "broadcast_address": self.address, "broadcast_port": 7000,
             "cluster_name": f"{c.name} cluster", "cql_version": "3.4.5", "data_center": self.datacenter,
-            "gossip_generation": 1700000000, "host_id": self.host_id, "listen_address": self.address, "listen_port": 7000,
+            "gossip_generation": 1700000000, "host_id": self.host_id, "listen_address": self.address,
+            "listen_port": 7000,
             "native_protocol_version": str(max(c.versions)), "partitioner": f"org.apache.cassandra.dht.{c.partitioner}",
             "rack": self.rack, "release_version": c.release_version, "rpc_address": self.address, "rpc_port": c.port,
             "schema_version": c.schema_version, "tokens": [str(self.index * 1000)], "truncated_at": None,
@@ -541,7 +544,8 @@ class Connection(asyncio.Protocol):
         prepared_id = self.cluster.prepared_id(text, keyspace)
         self.node.prepared[prepared_id] = (text, keyspace)
         bind, pk, result = self.cluster.describe(text, keyspace)
-        return Answer(Op.RESULT, responses.prepared(got.version, prepared_id, bind, pk, result, *self._spec(text, keyspace)))
+        return Answer(Op.RESULT, responses.prepared(got.version, prepared_id, bind, pk, result,
+                                                    *self._spec(text, keyspace)))
 
     def _spec(self, text, keyspace):
         own, table = table_of(text)
@@ -564,7 +568,7 @@ class Connection(asyncio.Protocol):
         bind, _, result = self.cluster.describe(text, keyspace)
         given = got.request.params.values or []
         if len(given) != len(bind):
-            return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(given)} given, {len(bind)} expected")
+            return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(given)} for {len(bind)}")
         new_id = None
         if got.version >= 5:
             current = responses.metadata_id(result, *self._spec(text, keyspace))
@@ -588,7 +592,8 @@ class Connection(asyncio.Protocol):
         params = got.request.params
         skip = params.skip_metadata and new_id is None and got.opcode == Op.EXECUTE
         spec = self._spec(text, keyspace)
-        body = responses.rows(columns, values, *spec, paging_state=paging_state, no_metadata=skip, new_metadata_id=new_id)
+        body = responses.rows(columns, values, *spec, paging_state=paging_state, no_metadata=skip,
+                              new_metadata_id=new_id)
         return Answer(Op.RESULT, body)
 
     def _run(self, got, text, keyspace, result=RESULT_COLUMNS, new_id=None):

@@ -117,7 +117,8 @@ class Proxy:
         end = loop.time() + timeout
         while True:
             if not self.running():
-                raise ProxyFailure(f"the proxy ended with {self.process.returncode} while waiting for {what}:\n{self.tail()}")
+                code = self.process.returncode if self.process else None
+                raise ProxyFailure(f"the proxy ended with {code} while waiting for {what}:\n{self.tail()}")
             try:
                 result = await condition()
                 if result:
@@ -140,14 +141,14 @@ class Proxy:
 
     async def never_ready(self, pattern, exit_code=None):
         """
-        The start does not succeed, and what is logged matches `pattern`: the process goes on trying and is not ready, or it
-        has ended with 1. exit_code: it must have ended with this.
+        The start does not succeed, and what is logged matches `pattern`: the process goes on trying and is not ready,
+        or it has ended with 1. exit_code: it must have ended with this.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + START_PATIENCE
         while not (re.search(pattern, self.messages) and (exit_code is None or not self.running())):
             if loop.time() > end or (not self.running() and not re.search(pattern, self.messages)):
-                raise ProxyFailure(f"nothing like {pattern!r} was logged, or the process has not ended:\n{self.messages}")
+                raise ProxyFailure(f"not logged: {pattern!r}, or the process has not ended:\n{self.messages}")
             await asyncio.sleep(0.01)
         try:
             status = (await self.get("/health/readiness"))[0]
@@ -203,7 +204,8 @@ class Proxy:
         match = SANITIZER.search(text, self.checked)
         self.checked = len(text)
         if match:
-            raise ProxyFailure(f"{self.name}: {match.group(0)}\n{text[max(0, match.start() - 500):match.start() + 6000]}")
+            report = text[max(0, match.start() - 500):match.start() + 6000]
+            raise ProxyFailure(f"{self.name}: {match.group(0)}\n{report}")
 
     def tail(self, lines=60):
         return "\n".join(self.log.splitlines()[-lines:])

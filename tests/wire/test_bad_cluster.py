@@ -112,7 +112,8 @@ async def test_a_lost_connection_answers_everything_in_flight(bench, where, rese
     if where == "origin":
         sent[c.send_query("SELECT * FROM ks.held", stream=9999)] = (Err.READ_TIMEOUT, None)
     sent[c.send_query("USE ks2")] = (Err.SERVER_ERROR, None)
-    await cluster.until(lambda: len(cluster.requests(Op.QUERY, Op.EXECUTE, Op.BATCH, Op.PREPARE, Op.REGISTER)) >= len(sent),
+    await cluster.until(lambda: len(cluster.requests(Op.QUERY, Op.EXECUTE, Op.BATCH, Op.PREPARE,
+                                                     Op.REGISTER)) >= len(sent),
                         "all requests")
     cluster.nodes[0].drop(reset=reset)
     for stream, (code, write_type) in sent.items():
@@ -187,7 +188,8 @@ async def test_protocol_errors_of_a_cluster_after_the_handshake(make_bench):
 
 
 @pytest.mark.parametrize("opcode,body", [
-    (Op.RESULT, b""), (Op.RESULT, b"\0\0"), (Op.ERROR, b""), (Op.ERROR, b"\0\0\x10\0"), (Op.RESULT, struct.pack(">ii", 2, 2)),
+    (Op.RESULT, b""), (Op.RESULT, b"\0\0"), (Op.ERROR, b""), (Op.ERROR, b"\0\0\x10\0"),
+    (Op.RESULT, struct.pack(">ii", 2, 2)),
     (Op.RESULT, struct.pack(">iiii", 2, 2, 1, 0x7FFFFFFF)), (Op.RESULT, struct.pack(">iH", 4, 60000)),
     (Op.RESULT, struct.pack(">iH", 3, 60000)), (Op.READY, b""), (Op.SUPPORTED, b"\xff\xff"), (Op.AUTH_SUCCESS, b""),
 ])
@@ -199,7 +201,7 @@ async def test_short_and_strange_answers(bench, opcode, body, request_kind):
     prepared = await c.prepare("SELECT * FROM ks.broken")
     for cluster in bench.clusters:
         cluster.on("broken", in_segment(lambda got: head(got, opcode=opcode, body=body)))
-    send = {"query": lambda: c.send_query(READ), "prepare": lambda: c.send_prepare("INSERT INTO ks.broken (k) VALUES (1)"),
+    send = {"query": lambda: c.send_query(READ), "prepare": lambda: c.send_prepare(WRITE),
             "execute": lambda: c.send_execute(prepared), "use": lambda: c.send_query("USE broken")}[request_kind]
     stream = send()
     await c.until(lambda: c.is_closed or c.received, "answer or end")
@@ -208,7 +210,8 @@ async def test_short_and_strange_answers(bench, opcode, body, request_kind):
     await assert_alive(other, bench)
 
 
-@pytest.mark.parametrize("version,flags", [(4, FrameFlag.WARNING), (4, FrameFlag.CUSTOM_PAYLOAD), (4, FrameFlag.TRACING),
+@pytest.mark.parametrize("version,flags", [(4, FrameFlag.WARNING), (4, FrameFlag.CUSTOM_PAYLOAD),
+                                           (4, FrameFlag.TRACING),
                                            (5, FrameFlag.WARNING | FrameFlag.TRACING), (3, 0xF0)])
 async def test_flags_without_what_they_announce(bench, version, flags):
     other = await bench.client()
@@ -246,7 +249,8 @@ async def test_mutated_answers(bench, version, compression):
         conn.in_flight.discard(got.stream)
         conn.transport.write(conn.codec.wrap(bytes(data)))
     other = await bench.client(version, compression)
-    prepared = {text: await other.prepare(text) for text in ("SELECT * FROM ks.broken", "INSERT INTO ks.broken (k) VALUES (?)")}
+    texts = ("SELECT * FROM ks.broken", "INSERT INTO ks.broken (k) VALUES (?)")
+    prepared = {text: await other.prepare(text) for text in texts}
     for cluster in bench.clusters:
         cluster.on(lambda r: "broken" in (r.statement or ""), mutate)
     c = None

@@ -65,7 +65,8 @@ async def test_auth_response_before_startup(bench):
     assert_one_protocol_error(await c.closed(), streams=[stream])
 
 
-@pytest.mark.parametrize("opcode,body", [(Op.STARTUP, requests.startup()), (Op.AUTH_RESPONSE, requests.auth_response(b"\0u\0p"))])
+@pytest.mark.parametrize("opcode,body", [(Op.STARTUP, requests.startup()),
+                                         (Op.AUTH_RESPONSE, requests.auth_response(b"\0u\0p"))])
 async def test_a_second_handshake(bench, opcode, body):
     c = await bench.client()
     assert_error(await c.ask(opcode, body), Err.PROTOCOL_ERROR)
@@ -106,7 +107,8 @@ async def test_startup_with_the_compressed_flag(bench, version):
 
 
 @pytest.mark.checklist(22, 42)
-@pytest.mark.parametrize("version,name", [(3, "zstd"), (4, "zstd"), (5, "zstd"), (4, "Deflate"), (4, "x" * 300), (5, "snappy")])
+@pytest.mark.parametrize("version,name", [(3, "zstd"), (4, "zstd"), (5, "zstd"), (4, "Deflate"), (4, "x" * 300),
+                                          (5, "snappy")])
 async def test_startup_with_a_compression_that_is_unknown(bench, version, name):
     c = await bench.open(version)
     stream = c.send(Op.STARTUP, requests.startup({"COMPRESSION": name}))
@@ -116,7 +118,8 @@ async def test_startup_with_a_compression_that_is_unknown(bench, version, name):
     await assert_serving(bench)
 
 
-@pytest.mark.parametrize("token", [None, b"", b"user", b"user\0", b"\0", b"\0\0", b"\xff\xfe\0\xff\0\xff", b"x" * 100_000])
+@pytest.mark.parametrize("token", [None, b"", b"user", b"user\0", b"\0", b"\0\0", b"\xff\xfe\0\xff\0\xff",
+                                   b"x" * 100_000])
 async def test_tokens_that_are_no_credentials(make_bench, token):
     """They are answered: with an error, or by what the cluster says; never by silence."""
     bench = await make_bench(target=AUTH)
@@ -223,7 +226,8 @@ async def test_segments_whose_lz4_is_damaged(bench):
         head = (len(payload) | plain_length << 17 | 1 << 34).to_bytes(5, "little")
         return head + framing.crc24(head).to_bytes(3, "little") + payload + framing.crc32(payload).to_bytes(4, "little")
     good = framing.lz4.block.compress(b"\0" * 5000, store_size=False)
-    for payload, plain_length in ((b"\xff" * 40, 5000), (good, 4999), (good, 5001), (good[:-3], 5000), (b"", 7), (good, 1)):
+    for payload, plain_length in ((b"\xff" * 40, 5000), (good, 4999), (good, 5001), (good[:-3], 5000), (b"", 7),
+                                  (good, 1)):
         c = await bench.client(5, "lz4")
         c.write(segment(payload, plain_length))
         assert_one_protocol_error(await c.closed())
@@ -278,7 +282,7 @@ BAD_BODIES = {
     "batch with an unknown kind of child": (Op.BATCH, b"\0\0\1\2" + long_string(1, b"x") + b"\0\0\0\1\0\0\0\0"),
     "batch with more children than bytes": (Op.BATCH, b"\0\xff\xff\0" + long_string(1, b"x") + b"\0\0"),
     "batch child of length -1": (Op.BATCH, b"\0\0\1\0" + long_string(-1) + b"\0\0\0\1\0\0\0\0"),
-    "batch child with a value beyond the end": (Op.BATCH, b"\0\0\1\0" + long_string(1, b"x") + b"\0\1" + long_string(999, b"v")),
+    "batch child with a value beyond the end": (Op.BATCH, b"\0\0\1\0\0\0\0\1x\0\1" + long_string(999, b"v")),
     "register for unknown events": (Op.REGISTER, requests.register(["SCHEMA_CHANGE", "WEATHER_CHANGE"])),
     "register with more names than bytes": (Op.REGISTER, b"\xff\xff" + requests.register(["SCHEMA_CHANGE"])[2:]),
 }
@@ -311,7 +315,8 @@ async def test_parameters_that_go_beyond_the_frame(bench, version, flags, rest):
     await assert_alive(c, bench)
 
 
-@pytest.mark.parametrize("body", [b"\xff\xff", b"\0\1\0\4na", b"\0\1\0\1k" + long_string(100, b"v"), b"\0\1\0\1k" + long_string(0x7FFFFFFF)])
+@pytest.mark.parametrize("body", [b"\xff\xff", b"\0\1\0\4na", b"\0\1\0\1k" + long_string(100, b"v"),
+                                  b"\0\1\0\1k" + long_string(0x7FFFFFFF)])
 @pytest.mark.parametrize("opcode", [Op.QUERY, Op.PREPARE, Op.EXECUTE, Op.BATCH], ids=lambda o: o.name)
 async def test_custom_payloads_that_cannot_be_read(bench, opcode, body):
     c = await bench.client(4)
@@ -322,10 +327,14 @@ async def test_custom_payloads_that_cannot_be_read(bench, opcode, body):
 @pytest.mark.checklist(19, 20)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_doubtful_bodies_are_answered(bench, version):
-    """A consistency nobody knows, values with names in a BATCH, an empty id: the cluster's to refuse, or ours; not silence."""
+    """
+    A consistency nobody knows, values with names in a BATCH, an empty id: the cluster's to refuse, or ours; not
+    silence.
+    """
     c = await bench.client(version)
     for opcode, body in ((Op.QUERY, requests.query(version, "SELECT * FROM ks.t", consistency=0x99)),
-                         (Op.BATCH, requests.batch(version, [("INSERT INTO ks.t (k) VALUES (1)", [])], flags_extra=0x40)),
+                         (Op.BATCH, requests.batch(version, [("INSERT INTO ks.t (k) VALUES (1)", [])],
+                                                   flags_extra=0x40)),
                          (Op.EXECUTE, requests.execute(version, b""))):
         answer = await c.ask(opcode, body)
         assert answer.opcode in (Op.RESULT, Op.ERROR)
@@ -348,7 +357,8 @@ async def test_a_compressed_frame_without_negotiation(bench, version):
 @pytest.mark.parametrize("algorithm", ["lz4", "snappy"])
 async def test_compressed_bodies_that_are_damaged(bench, opcode, algorithm):
     good = framing.compress_body(algorithm, bodies(4)[opcode])
-    damaged = [b"", b"\0", good[:len(good) // 2], b"\x7f\xff\xff\xff" + good[4:], b"\xff\xff\xff\xff\xff\xff" + good[4:],
+    damaged = [b"", b"\0", good[:len(good) // 2], b"\x7f\xff\xff\xff" + good[4:],
+               b"\xff\xff\xff\xff\xff\xff" + good[4:],
                b"\0\0\0\5" + b"\xff" * 20]
     for body in damaged:
         c = await bench.client(4, algorithm)
@@ -415,7 +425,8 @@ HANDSHAKE_LIMIT = {"proxy": {"handshake_timeout": "400ms"}}
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x04", frame_bytes(4, 0, 1, Op.STARTUP, requests.startup())[:15],
-                                  frame_bytes(4, 0, 1, Op.OPTIONS)], ids=["nothing", "a byte", "half a STARTUP", "OPTIONS"])
+                                  frame_bytes(4, 0, 1, Op.OPTIONS)],
+                         ids=["nothing", "a byte", "half a STARTUP", "OPTIONS"])
 async def test_a_client_that_never_gets_ready_is_closed(make_bench, sent):
     bench = await make_bench(sections=HANDSHAKE_LIMIT)
     other = await bench.client()
@@ -436,7 +447,8 @@ async def test_a_client_that_never_sends_its_password_is_closed(make_bench):
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_half_a_frame_then_silence_holds_up_nobody(bench, version, compression):
     slow = await bench.client(version, compression)
-    data = slow.codec.wrap(slow.frame(Op.QUERY, requests.query(version, "SELECT " + "x" * 70_000 + " FROM ks.t"), stream=3))
+    data = slow.codec.wrap(slow.frame(Op.QUERY, requests.query(version, "SELECT " + "x" * 70_000 + " FROM ks.t"),
+                                      stream=3))
     half = len(data) // 2
     slow.write(data[:half])
     for _ in range(5):

@@ -37,7 +37,9 @@ async def test_more_requests_than_stream_ids(make_bench, version):
 @pytest.mark.checklist(241)
 @pytest.mark.parametrize("full", PRIMARIES)
 async def test_neither_leg_is_sent_when_one_cannot_be(make_bench, full):
-    """Only one cluster's ids are used up: a write must not reach the other one alone; the driver's id is free at once."""
+    """
+    Only one cluster's ids are used up: a write must not reach the other one alone; the driver's id is free at once.
+    """
     bench = await make_bench(primary=full, sections=TEN_IDS)
     hold = Hold()
     bench.primary.on("ks.slow", hold)

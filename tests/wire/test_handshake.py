@@ -38,7 +38,8 @@ async def log_in(bench, credentials, version=4, compression=None):
 @pytest.mark.checklist(44, 45, 52)
 @pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
 async def test_no_authentication_anywhere(bench, version, compression):
-    options = {"DRIVER_NAME": "wire test", "DRIVER_VERSION": "1.2.3", "APPLICATION_NAME": "\u00fc", "CQL_VERSION": "3.4.5"}
+    options = {"DRIVER_NAME": "wire test", "DRIVER_VERSION": "1.2.3", "APPLICATION_NAME": "\u00fc",
+               "CQL_VERSION": "3.4.5"}
     c = await bench.open(version)
     assert (await c.startup(compression, options)).opcode == Op.READY
     for cluster in bench.clusters:
@@ -226,7 +227,8 @@ async def test_an_error_of_the_login_has_the_requests_stream_and_version(make_be
 
 
 @pytest.mark.checklist(59)
-@pytest.mark.parametrize("behave", [behaviour.error(Err.SERVER_ERROR, "broken"), behaviour.error(Err.OVERLOADED, "broken"),
+@pytest.mark.parametrize("behave", [behaviour.error(Err.SERVER_ERROR, "broken"),
+                                    behaviour.error(Err.OVERLOADED, "broken"),
                                     behaviour.close(), behaviour.reset(), behaviour.half_answer("close")],
                          ids=["SERVER_ERROR", "OVERLOADED", "close", "reset", "half"])
 @pytest.mark.parametrize("where", ["origin", "target"])
@@ -273,8 +275,8 @@ async def test_authentication_switched_on_under_way(make_bench, where):
 @pytest.mark.parametrize("version", [4, 5])
 async def test_requests_of_the_handshake_in_one_piece(bench, version):
     c = await bench.open(version)
-    data = c.frame(Op.OPTIONS, stream=1) + c.frame(Op.OPTIONS, stream=2) + c.frame(Op.STARTUP, requests.startup(), stream=3)
-    c.write(data)
+    c.write(c.frame(Op.OPTIONS, stream=1) + c.frame(Op.OPTIONS, stream=2) +
+            c.frame(Op.STARTUP, requests.startup(), stream=3))
     answers = [await c.next_answer() for _ in range(3)]
     assert [(a.stream, a.opcode) for a in answers] == [(1, Op.SUPPORTED), (2, Op.SUPPORTED), (3, Op.READY)]
     await assert_alive(c, bench)

@@ -11,7 +11,8 @@ PROXY_LEVEL = ["client_connections_total", 'proxy_failed_connections_total{clust
                'proxy_failed_connections_total{cluster="target"}', 'proxy_failed_reads_total{cluster="origin"}',
                'proxy_failed_reads_total{cluster="target"}', 'proxy_failed_writes_total{failed_on="origin"}',
                'proxy_failed_writes_total{failed_on="target"}', 'proxy_failed_writes_total{failed_on="both"}',
-               'proxy_inflight_requests_total{type="reads_origin"}', 'proxy_inflight_requests_total{type="reads_target"}',
+               'proxy_inflight_requests_total{type="reads_origin"}',
+               'proxy_inflight_requests_total{type="reads_target"}',
                'proxy_inflight_requests_total{type="writes"}', "pscache_entries_total", "pscache_miss_total"]
 TYPES = ("reads_origin", "reads_target", "writes")
 
@@ -107,8 +108,10 @@ async def test_failures_are_counted(bench):
     for _ in range(4):
         assert_error(await c.query("SELECT * FROM ks.o"), Err.INVALID)
     found = changes(before, await bench.proxy.metrics())
-    expected = {'zdm_proxy_failed_writes_total{failed_on="origin"}': 1, 'zdm_proxy_failed_writes_total{failed_on="target"}': 2,
-                'zdm_proxy_failed_writes_total{failed_on="both"}': 3, 'zdm_proxy_failed_reads_total{cluster="origin"}': 4}
+    expected = {'zdm_proxy_failed_writes_total{failed_on="origin"}': 1,
+                'zdm_proxy_failed_writes_total{failed_on="target"}': 2,
+                'zdm_proxy_failed_writes_total{failed_on="both"}': 3,
+                'zdm_proxy_failed_reads_total{cluster="origin"}': 4}
     assert {name: found.get(name) for name in expected} == expected
     assert 'zdm_proxy_failed_reads_total{cluster="target"}' not in found
 

@@ -64,7 +64,8 @@ async def test_a_conversation(lonely, version, compression):
     prepared = await c.prepare("INSERT INTO t (a, b) VALUES (?, :b)")
     assert [column.name for column in prepared.bind] == ["p0", "b"]
     assert (await c.execute(prepared, values=[b"1", None])).kind == Kind.VOID
-    assert (await c.batch([("INSERT INTO t (a) VALUES (1)", []), (prepared.prepared_id, [b"1", UNSET])])).kind == Kind.VOID
+    assert (await c.batch([("INSERT INTO t (a) VALUES (1)", []),
+                           (prepared.prepared_id, [b"1", UNSET])])).kind == Kind.VOID
     assert (await c.register("SCHEMA_CHANGE")).opcode == Op.READY
     assert cluster.emit("SCHEMA_CHANGE", "CREATED", "TABLE", "ks", "t") == 1
     await c.until(lambda: c.events, "event")
@@ -192,7 +193,8 @@ async def test_behaviours(lonely):
     with pytest.raises(WireError, match="nobody waited for"):
         await c.close()
 
-    for broken in (behaviour.close(), behaviour.reset(), behaviour.half_answer("close"), behaviour.half_answer("reset")):
+    for broken in (behaviour.close(), behaviour.reset(), behaviour.half_answer("close"),
+                   behaviour.half_answer("reset")):
         c = await Client.ready(*where(cluster), 4)
         cluster.on("broken", broken, times=1)
         with pytest.raises(Closed):

@@ -9,7 +9,8 @@ from cqlwire import Err, Op, requests
 from fakecluster import Auth, DSE_AUTHENTICATOR, PASSWORD_AUTHENTICATOR
 from helpers import PRIMARIES, assert_alive, assert_error
 
-QUICK = {"proxy": {"heartbeat_interval": "200ms", "heartbeat_retry_interval_min": "50ms", "heartbeat_retry_interval_max": "200ms"}}
+QUICK = {"proxy": {"heartbeat_interval": "200ms", "heartbeat_retry_interval_min": "50ms",
+                   "heartbeat_retry_interval_max": "200ms"}}
 
 
 def spread(cluster):
@@ -41,7 +42,8 @@ async def test_control_connections_of_the_zdm_profile_register_topology_only(mak
 
 @pytest.mark.parametrize("two_step", [False, True])
 async def test_control_connections_log_in(make_bench, two_step):
-    settings = {"auth": Auth({"proxy": "proxy-password"}, DSE_AUTHENTICATOR if two_step else PASSWORD_AUTHENTICATOR, two_step)}
+    settings = {"auth": Auth({"proxy": "proxy-password"}, DSE_AUTHENTICATOR if two_step else PASSWORD_AUTHENTICATOR,
+                             two_step)}
     bench = await make_bench(fresh=True, origin=settings, target=settings)
     for cluster in bench.clusters:
         assert [c.user for c in cluster.control_connections()] == ["proxy"]
@@ -137,7 +139,8 @@ async def test_a_node_comes(make_bench):
     [await bench.client() for _ in range(2)]
     assert spread(bench.origin) == [2, 0]
     bench.origin.hidden.clear()
-    assert bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE", bench.origin.nodes[1].address, bench.origin.port, control=True) == 1
+    assert bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE", bench.origin.nodes[1].address, bench.origin.port,
+                             control=True) == 1
 
     async def used():
         await bench.client()
@@ -178,7 +181,8 @@ async def test_a_lost_control_connection_comes_back(make_bench, where, reset):
     c = await bench.client()
     lost = cluster.control_connections()[0]
     lost.reset() if reset else lost.close()
-    await cluster.until(lambda: any(conn is not lost and conn.registered for conn in cluster.control_connections()), "another one")
+    await cluster.until(lambda: any(conn is not lost and conn.registered for conn in cluster.control_connections()),
+                        "another one")
     await bench.proxy.ready()
     await assert_alive(c, bench)
 
@@ -208,8 +212,9 @@ async def test_the_other_contact_points_and_nodes_are_tried(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3}, sections=QUICK)
     on = bench.origin.control_connections()[0].node
     await on.stop()
-    await bench.origin.until(lambda: [c for c in bench.origin.control_connections() if c.registered and c.node is not on],
-                             "control connection to another node")
+    def elsewhere():
+        return [c for c in bench.origin.control_connections() if c.registered and c.node is not on]
+    await bench.origin.until(elsewhere, "control connection to another node")
     await bench.proxy.ready()
 
 
@@ -230,7 +235,8 @@ async def test_heartbeats(make_bench, where):
     bench = await make_bench(fresh=True, sections={"proxy": dict(QUICK["proxy"], request_timeout="500ms")})
     cluster = getattr(bench, where)
     first = cluster.control_connections()[0]
-    await cluster.until(lambda: len([r for r in cluster.control_requests(Op.OPTIONS) if r.conn is first]) >= 2, "heartbeats")
+    await cluster.until(lambda: len([r for r in cluster.control_requests(Op.OPTIONS) if r.conn is first]) >= 2,
+                        "heartbeats")
     cluster.on(Op.OPTIONS, behaviour.mute(), control=True)
     await cluster.until(lambda: first.is_closed, "end of the silent control connection", timeout=20)
     cluster.rules.clear()
@@ -238,7 +244,8 @@ async def test_heartbeats(make_bench, where):
 
 
 @pytest.mark.parametrize("behave", [behaviour.answer(Op.RESULT, b""), behaviour.answer(Op.RESULT, b"\0\0\0\2\xff\xff"),
-                                    behaviour.error(Err.SERVER_ERROR, "no"), behaviour.close(), behaviour.half_answer("close"),
+                                    behaviour.error(Err.SERVER_ERROR, "no"), behaviour.close(),
+                                    behaviour.half_answer("close"),
                                     behaviour.raw(b"\xff" * 50), behaviour.answer(Op.READY, b"")],
                          ids=["empty", "short", "error", "close", "half", "garbage", "READY"])
 @pytest.mark.parametrize("table", ["system.local", "system.peers"])

@@ -80,7 +80,9 @@ async def test_strange_states_are_the_clusters_to_judge(bench, state):
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 @pytest.mark.parametrize("size", [10, 20_000, 200_000])
 async def test_pages_of_all_sizes(bench, version, compression, size):
-    """Two bytes are put into the middle of the answer: the rest must stay as it is, large or small, compressed or not."""
+    """
+    Two bytes are put into the middle of the answer: the rest must stay as it is, large or small, compressed or not.
+    """
     value = bytes(i * 31 % 251 for i in range(size))
     more = {"warnings": ["w"], "payload": {"k": b"v"}} if version >= 4 else {}
 
@@ -109,7 +111,8 @@ async def test_other_parameters_of_a_page_survive(make_bench):
     bench = await make_bench(primary="target")
     c = await bench.client(5, "lz4")
     state = (await c.query(PAGED, page_size=1)).paging_state
-    params = dict(values=[b"v"], names=["n"], page_size=1, serial_consistency=9, timestamp=3, keyspace="ks", now_in_seconds=4)
+    params = dict(values=[b"v"], names=["n"], page_size=1, serial_consistency=9, timestamp=3, keyspace="ks",
+                  now_in_seconds=4)
     await c.query(PAGED, paging_state=state, **params)
     got = bench.target.requests(Op.QUERY)[1].params
     assert {name: getattr(got, name) for name in params} == params

@@ -59,7 +59,8 @@ async def test_everything_in_an_execute_survives(make_bench, version, primary):
     bench = await make_bench(primary=primary)
     c = await bench.client(version)
     prepared = await c.prepare("INSERT INTO ks.t (k, v, w) VALUES (:a, :b, :c)")
-    params = dict(consistency=CL.EACH_QUORUM, values=[b"key", None, UNSET if version > 3 else b""], names=["a", "b", "c"],
+    params = dict(consistency=CL.EACH_QUORUM, values=[b"key", None, UNSET if version > 3 else b""],
+                  names=["a", "b", "c"],
                   page_size=77, serial_consistency=CL.LOCAL_SERIAL, timestamp=1700000000000001)
     if version == 5:
         params.update(keyspace="ks", now_in_seconds=1234)
@@ -363,8 +364,8 @@ async def test_the_driver_prepares_again(bench):
 @pytest.mark.parametrize("same", [True, False])
 async def test_skip_metadata_below_v5(make_bench, primary, version, same):
     """
-    A driver that skips metadata decodes rows by what PREPARED said, and that was origin's: target must send its own unless
-    both are equal.
+    A driver that skips metadata decodes rows by what PREPARED said, and that was origin's: target must send its own
+    unless both are equal.
     """
     bench = await make_bench(fresh=not same, primary=primary)
     if not same:

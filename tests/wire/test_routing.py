@@ -228,7 +228,8 @@ async def test_functions_are_left_alone(bench, version, text):
     await bench.settle(c)
     for cluster in bench.clusters:
         seen = cluster.requests(Op.QUERY, Op.PREPARE, Op.EXECUTE)
-        assert {r.statement for r in seen} <= {text} and all(r.params is None or r.params.values == [b"v"] for r in seen)
+        assert {r.statement for r in seen} <= {text}
+        assert all(r.params is None or r.params.values == [b"v"] for r in seen)
         assert cluster.requests(Op.BATCH)[0].children == [(text, [b"v"])]
 
 

@@ -49,7 +49,8 @@ async def test_a_file_that_does_not_exist(lone_proxy):
 
 @pytest.mark.parametrize("missing", ["ZDM_ORIGIN_USERNAME", "ZDM_TARGET_PASSWORD", "ZDM_ORIGIN_CONTACT_POINTS"])
 async def test_variables_that_are_missing(lone_proxy, missing):
-    variables = {"ZDM_ORIGIN_CONTACT_POINTS": "127.0.0.1", "ZDM_TARGET_CONTACT_POINTS": "127.0.0.1", "ZDM_ORIGIN_USERNAME": "u",
+    variables = {"ZDM_ORIGIN_CONTACT_POINTS": "127.0.0.1", "ZDM_TARGET_CONTACT_POINTS": "127.0.0.1",
+                 "ZDM_ORIGIN_USERNAME": "u",
                  "ZDM_ORIGIN_PASSWORD": "p", "ZDM_TARGET_USERNAME": "u", "ZDM_TARGET_PASSWORD": "p"}
     del variables[missing]
     proxy = lone_proxy()

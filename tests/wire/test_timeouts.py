@@ -1,4 +1,6 @@
-"""Requests that get no answer: the driver gets one, by the table of design section 8, and a late answer harms nobody."""
+"""
+Requests that get no answer: the driver gets one, by the table of design section 8, and a late answer harms nobody.
+"""
 import pytest
 
 import behaviour
@@ -16,14 +18,16 @@ WRITES = {
     "conditional": (lambda c: c.send_query("UPDATE ks.t SET v = 1 WHERE k = 1 IF v = 2", consistency=CL.QUORUM), "CAS"),
     "unknown": (lambda c: c.send_query("FROBNICATE ks.t", consistency=CL.QUORUM), "SIMPLE"),
     "schema": (lambda c: c.send_query("CREATE TABLE ks.t (k int PRIMARY KEY)", consistency=CL.QUORUM), "SIMPLE"),
-    "batch text": (lambda c: c.send_query("BEGIN BATCH INSERT INTO ks.t (k) VALUES (1) APPLY BATCH", consistency=CL.QUORUM),
+    "batch text": (lambda c: c.send_query("BEGIN BATCH INSERT INTO ks.t (k) VALUES (1) APPLY BATCH",
+                                          consistency=CL.QUORUM),
                    "BATCH"),
     "unlogged batch text": (lambda c: c.send_query("BEGIN UNLOGGED BATCH INSERT INTO ks.t (k) VALUES (1) APPLY BATCH",
                                                    consistency=CL.QUORUM), "UNLOGGED_BATCH"),
-    "counter batch text": (lambda c: c.send_query("BEGIN COUNTER BATCH UPDATE ks.t SET c = c + 1 WHERE k = 1 APPLY BATCH",
-                                                  consistency=CL.QUORUM), "COUNTER"),
+    "counter batch text": (lambda c: c.send_query("BEGIN COUNTER BATCH UPDATE ks.t SET c = c + 1 WHERE k = 1 "
+                                                  "APPLY BATCH", consistency=CL.QUORUM), "COUNTER"),
     "batch": (lambda c: c.send_batch([("INSERT INTO ks.t (k) VALUES (1)", [])], consistency=CL.QUORUM), "BATCH"),
-    "unlogged batch": (lambda c: c.send_batch([("INSERT INTO ks.t (k) VALUES (1)", [])], kind=UNLOGGED, consistency=CL.QUORUM),
+    "unlogged batch": (lambda c: c.send_batch([("INSERT INTO ks.t (k) VALUES (1)", [])], kind=UNLOGGED,
+                                              consistency=CL.QUORUM),
                        "UNLOGGED_BATCH"),
     "counter batch": (lambda c: c.send_batch([("UPDATE ks.t SET c = c + 1 WHERE k = 1", [])], kind=COUNTER,
                                              consistency=CL.QUORUM), "COUNTER"),

@@ -75,7 +75,8 @@ async def test_a_server_name(make_bench, authority):
 
 
 async def test_our_own_certificate(make_bench, authority):
-    bench = await make_bench(fresh=True, configure=clusters_with(authority, client_ca=authority, own=authority.certificate()))
+    bench = await make_bench(fresh=True, configure=clusters_with(authority, client_ca=authority,
+                                                                 own=authority.certificate()))
     await assert_alive(await bench.client(), bench)
     for conn in bench.origin.connections() + bench.origin.control_connections():
         assert conn.ssl_object.getpeercert()
@@ -96,7 +97,8 @@ async def test_a_certificate_of_somebody_else(make_bench, authority, stranger):
 
 
 async def test_a_certificate_for_another_name(make_bench, authority):
-    await not_ready(make_bench, clusters_with(authority, "full", names=["elsewhere.example.com"]), "(?i)origin.*(mismatch|name|certificate)")
+    await not_ready(make_bench, clusters_with(authority, "full", names=["elsewhere.example.com"]),
+                    "(?i)origin.*(mismatch|name|certificate)")
 
 
 async def test_a_certificate_that_has_expired(make_bench, authority):
@@ -104,7 +106,8 @@ async def test_a_certificate_that_has_expired(make_bench, authority):
 
 
 async def test_a_cluster_that_demands_a_certificate(make_bench, authority):
-    await not_ready(make_bench, clusters_with(authority, client_ca=authority), "(?i)origin.*(certificate|alert|handshake|closed|reset)")
+    await not_ready(make_bench, clusters_with(authority, client_ca=authority),
+                    "(?i)origin.*(certificate|alert|handshake|closed|reset)")
 
 
 async def test_plain_towards_a_cluster_with_tls(make_bench, authority):
@@ -135,7 +138,8 @@ async def test_zdm_names_for_tls(make_bench, authority):
             cluster.ssl = authority.server(["10.0.0.1"], authority)
             prefix = f"ZDM_{cluster.name.upper()}_TLS_"
             cert, key = authority.certificate()
-            bench.variables.update({prefix + "SERVER_CA_PATH": str(authority.ca), prefix + "CLIENT_CERT_PATH": str(cert),
+            bench.variables.update({prefix + "SERVER_CA_PATH": str(authority.ca),
+                                    prefix + "CLIENT_CERT_PATH": str(cert),
                                     prefix + "CLIENT_KEY_PATH": str(key)})
     bench = await make_bench(fresh=True, profile="zdm", configure=configure)
     await assert_alive(await bench.client(), bench)
@@ -143,7 +147,8 @@ async def test_zdm_names_for_tls(make_bench, authority):
 
 async def test_a_node_that_is_mute_in_the_tls_handshake(make_bench):
     """A driver must not wait for ever because a node takes the connection and says nothing."""
-    bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "500ms"}, "target": {"connection_timeout": "500ms"}})
+    bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "500ms"},
+                                                   "target": {"connection_timeout": "500ms"}})
     node = bench.target.nodes[0]
     node.refuse()
     server = await asyncio.start_server(lambda r, w: asyncio.sleep(60), node.address, bench.target.port)
@@ -191,7 +196,8 @@ async def test_a_plain_driver_at_a_tls_listener(make_bench, authority):
 
 
 async def test_silence_at_a_tls_listener(make_bench, authority):
-    bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "400ms"}}, configure=listener_with(authority))
+    bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "400ms"}},
+                             configure=listener_with(authority))
     for sent in (b"", b"\x16\x03\x01"):
         c = await bench.open()
         c.write(sent)
@@ -200,7 +206,8 @@ async def test_silence_at_a_tls_listener(make_bench, authority):
 
 
 async def test_drivers_must_show_a_certificate(make_bench, authority, stranger):
-    bench = await make_bench(fresh=True, configure=listener_with(authority, tls_ca=authority.ca, tls_require_client_cert="true"))
+    bench = await make_bench(fresh=True, configure=listener_with(authority, tls_ca=authority.ca,
+                                                                 tls_require_client_cert="true"))
     good = authority.client(own=authority.certificate())
     await round_trip(bench, await bench.client(ssl=good))
     for context in (authority.client(), authority.client(own=stranger.certificate())):
@@ -214,7 +221,8 @@ async def test_listeners_side_by_side(make_bench, authority, free_addresses):
     def configure(bench):
         cert, key = authority.certificate([bench.proxy.listen[0]])
         bench.secure_port = free_addresses.port(bench.proxy.listen[0])
-        bench.sections["listener secure"] = {"address": bench.proxy.listen[0], "port": bench.secure_port, "tls_cert": cert,
+        bench.sections["listener secure"] = {"address": bench.proxy.listen[0], "port": bench.secure_port,
+                                             "tls_cert": cert,
                                              "tls_key": key}
     bench = await make_bench(fresh=True, configure=configure)
     await assert_alive(await bench.client(), bench)

@@ -6,6 +6,7 @@ from .framing import Frame, frame_bytes, segment_bytes
 from .primitives import UNSET, Reader, WireError, Writer
 from .responses import Column, Response
 
-__all__ = ["CL", "EVENTS", "Client", "Closed", "Column", "Err", "Frame", "FrameFlag", "Kind", "Op", "QueryFlag", "Reader",
+__all__ = ["CL", "EVENTS", "Client", "Closed", "Column", "Err", "Frame", "FrameFlag", "Kind", "Op", "QueryFlag",
+           "Reader",
            "Response", "RowsFlag", "Type", "UNSET", "WireError", "Writer", "frame_bytes", "framing", "requests",
            "responses", "segment_bytes"]

@@ -52,7 +52,8 @@ class Client(asyncio.Protocol):
         try:
             await asyncio.wait_for(loop.sock_connect(sock, (address, port)), PATIENCE)
             extra = {"ssl": ssl, "server_hostname": server_hostname or ""} if ssl else {}
-            _, client = await asyncio.wait_for(loop.create_connection(lambda: cls(version), sock=sock, **extra), PATIENCE)
+            _, client = await asyncio.wait_for(loop.create_connection(lambda: cls(version), sock=sock, **extra),
+                                               PATIENCE)
         except BaseException:
             sock.close()
             raise

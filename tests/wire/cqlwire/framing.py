@@ -132,8 +132,8 @@ class Codec:
     Both directions of one end. is_server: this end is a node (it reads requests and writes answers).
 
     versions: those that a body is waited for; a frame of another one is given out as soon as its header is there.
-    compression is what STARTUP agreed on. `segments` holds a SegmentInfo for each one that came in. Reading is as strict as
-    Cassandra is: a self-contained segment holds whole frames, others hold pieces of exactly one frame.
+    compression is what STARTUP agreed on. `segments` holds a SegmentInfo for each one that came in. Reading is as
+    strict as Cassandra is: a self-contained segment holds whole frames, others hold pieces of exactly one frame.
     """
 
     def __init__(self, is_server, versions=None):
@@ -215,8 +215,8 @@ class Codec:
 
     def encode(self, frame_version, flags, stream, opcode, body, compress=None, response=None):
         """
-        The bytes of one frame as this end would send it now. compress: None = with the agreed algorithm when the flag is
-        set in `flags`; in segments the flag never applies.
+        The bytes of one frame as this end would send it now. compress: None = with the agreed algorithm when the flag
+        is set in `flags`; in segments the flag never applies.
         """
         response = self.is_server if response is None else response
         if flags & FrameFlag.COMPRESSED and not self.framed and compress is not False:

@@ -21,11 +21,13 @@ class Params:
 
     def flags(self):
         flags = QueryFlag(0)
-        for present, flag in ((self.values is not None, QueryFlag.VALUES), (self.skip_metadata, QueryFlag.SKIP_METADATA),
+        for present, flag in ((self.values is not None, QueryFlag.VALUES),
+                              (self.skip_metadata, QueryFlag.SKIP_METADATA),
                               (self.page_size is not None, QueryFlag.PAGE_SIZE),
                               (self.paging_state is not None, QueryFlag.PAGING_STATE),
                               (self.serial_consistency is not None, QueryFlag.SERIAL_CONSISTENCY),
-                              (self.timestamp is not None, QueryFlag.TIMESTAMP), (self.names is not None, QueryFlag.NAMES),
+                              (self.timestamp is not None, QueryFlag.TIMESTAMP),
+                              (self.names is not None, QueryFlag.NAMES),
                               (self.keyspace is not None, QueryFlag.KEYSPACE),
                               (self.now_in_seconds is not None, QueryFlag.NOW_IN_SECONDS)):
             if present:

@@ -98,7 +98,8 @@ def error(code, text, version=4, **fields):
     """An ERROR body; `fields` are those that section 9 of the specification gives the code."""
     w = Writer().int(code).string(text)
     f = dict(consistency=CL.LOCAL_ONE, received=0, block_for=1, data_present=False, write_type="SIMPLE", required=1,
-             alive=0, contentions=0, failures=1, keyspace="ks", table="t", function="f", arg_types=(), id=b"", extra=b"")
+             alive=0, contentions=0, failures=1, keyspace="ks", table="t", function="f", arg_types=(), id=b"",
+             extra=b"")
     f.update(fields)
     if code == Err.UNAVAILABLE:
         w.short(f["consistency"]).int(f["required"]).int(f["alive"])
