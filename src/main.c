@@ -148,6 +148,10 @@ static bool parse_arguments(int argc, char **argv, struct arguments *out)
 			return false;
 		}
 	}
+	if (optind < argc) {
+		fprintf(stderr, "cqlferry: unexpected argument '%s'\n", argv[optind]);
+		return false;
+	}
 	return true;
 }
 
