@@ -23,6 +23,8 @@ asyncio.set_event_loop(_loop)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "checklist(*numbers): the lines of the conformance checklist that it shows")
+    # properties are not in the xunit2 schema, but every reader takes them
+    config.addinivalue_line("filterwarnings", "ignore:record_property is incompatible")
 
 
 @pytest.hookimpl(tryfirst=True)
