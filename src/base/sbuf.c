@@ -370,6 +370,7 @@ static void do_handshake(struct sbuf *sb)
 		fail(sb, "closed by the peer during the TLS handshake");
 		return;
 	case TLS_FAILED:
+		sb->rejected_peer = tls_rejected_peer(sb->tls);
 		fail(sb, tls_error(sb->tls));
 		return;
 	}

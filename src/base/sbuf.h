@@ -88,6 +88,7 @@ struct sbuf {
 	bool is_paused : 1;       /* by sbuf_pause() */
 	bool has_rest : 1;        /* on_data() paused and may have left whole frames */
 	bool write_waits : 1;     /* EV_WRITE is pending */
+	bool rejected_peer : 1;   /* the TLS handshake failed by the peer's certificate */
 	bool reads_for_write : 1; /* TLS wants to read before it can write */
 	struct timeout_item write_timeout;
 	struct event ev_read;

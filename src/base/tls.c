@@ -42,6 +42,7 @@ struct tls {
 	bool has_failed;     /* nothing more may be sent, not even close_notify */
 	bool has_pending;    /* see tls_has_pending() */
 	bool has_received;   /* at least one byte of the owner's */
+	bool rejected_peer;  /* its certificate did not pass verification */
 	bool cert_missing;   /* client role: the peer asked for a certificate and we have none */
 	enum tls_status end; /* TLS_OK until the peer's half is over, then TLS_EOF or TLS_FAILED for ever */
 };
@@ -411,6 +412,7 @@ static void explain(struct tls *tls, int kind, int saved_errno)
 	}
 	switch (reason) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
+		tls->rejected_peer = true;
 		if (!tls->error) /* else on_verify() has said it better */
 			set_error(tls, "certificate verify failed");
 		return;
@@ -550,6 +552,11 @@ void tls_shutdown(struct tls *tls)
 	ERR_clear_error();
 	(void)SSL_shutdown(tls->ssl);
 	ERR_clear_error();
+}
+
+bool tls_rejected_peer(const struct tls *tls)
+{
+	return tls->rejected_peer;
 }
 
 const char *tls_error(const struct tls *tls)

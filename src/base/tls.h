@@ -52,6 +52,8 @@ enum tls_status tls_write(struct tls *tls, const void *buf, size_t size, size_t 
 bool tls_has_pending(const struct tls *tls);
 /* Sends close_notify if that is possible at once. */
 void tls_shutdown(struct tls *tls);
+/* True after a handshake that failed because the peer's certificate is none that we accept: trying again is of no use. */
+bool tls_rejected_peer(const struct tls *tls);
 /* Why the last call gave TLS_FAILED, in words a person can act on ("certificate verify failed: self-signed
  * certificate in certificate chain", "peer does not speak TLS"). Valid until the next call on the session. */
 const char *tls_error(const struct tls *tls);

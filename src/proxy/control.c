@@ -65,6 +65,7 @@ struct control {
 	uint8_t wake;                            /* enum control_wake */
 	uint8_t version;
 	bool was_up;
+	bool only_rejections;   /* every endpoint of this round showed a certificate that we do not accept */
 	bool refresh_again;     /* an event came while an inquiry ran */
 	uint32_t failed_rounds; /* in a row, for the back-off */
 	uint32_t disagree_ms;
@@ -192,10 +193,12 @@ static void end_round(struct control *c, const char *why, bool is_hopeless)
 /* The attempt at the current endpoint has failed; hopeless: the other nodes of the cluster would answer the same. */
 static void fail(struct control *c, bool is_hopeless, const char *why)
 {
+	const bool is_rejection = c->server && c->server->wire.sb.rejected_peer;
 	const struct endpoint *next = endpoint_list_peek(&c->endpoints);
 	char other[ENDPOINT_TEXT_MAX];
 	char *message;
 
+	c->only_rejections &= is_rejection;
 	drop(c, why);
 	if (next && !is_hopeless) {
 		log_warn("%s %s: %s; trying %s", c->cluster_name, c->text, why,
@@ -203,6 +206,7 @@ static void fail(struct control *c, bool is_hopeless, const char *why)
 		wake_in(c, WAKE_NEXT, 0);
 		return;
 	}
+	is_hopeless |= c->only_rejections;
 	if (is_hopeless) {
 		message = xasprintf("%s %s: %s", c->cluster_name, c->text, why);
 		c->o.on_hopeless(c, message, c->o.arg);
@@ -228,6 +232,7 @@ static void start_round(struct control *c)
 	/* The same address under another name can be another matter for the certificate. */
 	bool is_distinct = !c->o.tls || c->settings->tls != TLS_FULL || c->settings->tls_server_name;
 
+	c->only_rejections = true;
 	endpoint_list_fill(&c->endpoints, c->settings, known, is_distinct);
 	topology_unref(known);
 }

@@ -44,18 +44,15 @@ static enum request_type type_of(const struct verdict *v)
 /* ---- paging ---- */
 
 /* A page other than the first comes from the cluster that made the state, whatever the routing says now. */
-static void follow_paging_state(struct request *rq, const struct query_params *params, const struct settings *settings)
+static void follow_paging_state(struct request *rq, const struct query_params *params)
 {
 	enum cluster_id cluster;
 
-	if (params->paging_state.is_null)
+	/* One without our mark was made before the proxy stood here, by the cluster that reads go to anyway. */
+	if (!paging_mark_read(params->paging_state, &cluster))
 		return;
-	if (paging_mark_read(params->paging_state, &cluster)) {
-		rq->paging_offset = params->paging_state_offset;
-		rq->paging_len = params->paging_state.len;
-	} else {
-		cluster = settings->primary; /* made before the proxy stood here */
-	}
+	rq->paging_offset = params->paging_state_offset;
+	rq->paging_len = params->paging_state.len;
 	if (rq->verdict.class == CLASS_READ) {
 		rq->verdict.to = (uint8_t)(1u << cluster);
 		rq->verdict.answer_from = (uint8_t)cluster;
@@ -190,7 +187,7 @@ static void dispatch_query(struct arrival *a)
 	rq = request_new(c, a->f, &a->plain);
 	rq->verdict = verdict;
 	rq->consistency = m.params.consistency;
-	follow_paging_state(rq, &m.params, settings);
+	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	request_start(rq);
 }
@@ -260,7 +257,7 @@ static void dispatch_execute(struct arrival *a)
 	rq->id_offset = m.id_offset;
 	if (c->version < 5 && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset;
-	follow_paging_state(rq, &m.params, worker->settings);
+	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	request_start(rq);
 }

@@ -287,7 +287,7 @@ async def test_clusters_that_come_late(make_bench):
 async def test_wrong_configured_credentials(make_bench):
     bench = await make_bench(fresh=True, target={"auth": Auth({"somebody": "else"})}, wait=False)
     bench.may_be_down = True
-    await bench.proxy.never_ready("(?i)target.*(username|password|credential|authent)")
+    await bench.proxy.never_ready("(?i)target.*(username|password|credential|authent)", exit_code=1)
     assert "proxy-password" not in bench.proxy.log
 
 

@@ -1,5 +1,5 @@
 """
-Requests that get no answer: the driver gets one, by the table of design section 8, and a late answer harms nobody.
+Requests that get no answer: the driver gets one, by the table "Errors of our own" of docs/protocol.md, and a late answer harms nobody.
 """
 import pytest
 

@@ -93,16 +93,29 @@ async def not_ready(make_bench, configure, pattern, exit_code=None):
 
 
 async def test_a_certificate_of_somebody_else(make_bench, authority, stranger):
-    await not_ready(make_bench, clusters_with(stranger, trusted=authority), "(?i)origin.*certificate")
+    await not_ready(make_bench, clusters_with(stranger, trusted=authority), "(?i)origin.*certificate", exit_code=1)
+
+
+async def test_a_wrong_certificate_beside_a_node_that_is_down(make_bench, authority, stranger):
+    """The other contact point may come back, and its certificate may be good: the proxy goes on trying."""
+    def configure(bench):
+        clusters_with(stranger, trusted=authority)(bench)
+        bench.sections["origin"]["contact_points"] = f"{bench.origin.nodes[0].address}, 127.255.255.254"
+    bench = await make_bench(fresh=True, wait=False, configure=configure)
+    bench.may_be_down = True
+    await bench.proxy.until_logged("next try in")
+    assert bench.proxy.running()
+    for cluster in bench.clusters:
+        cluster.complaints.clear()
 
 
 async def test_a_certificate_for_another_name(make_bench, authority):
     await not_ready(make_bench, clusters_with(authority, "full", names=["elsewhere.example.com"]),
-                    "(?i)origin.*(mismatch|name|certificate)")
+                    "(?i)origin.*(mismatch|name|certificate)", exit_code=1)
 
 
 async def test_a_certificate_that_has_expired(make_bench, authority):
-    await not_ready(make_bench, clusters_with(authority, days="-1"), "(?i)origin.*expired")
+    await not_ready(make_bench, clusters_with(authority, days="-1"), "(?i)origin.*expired", exit_code=1)
 
 
 async def test_a_cluster_that_demands_a_certificate(make_bench, authority):
