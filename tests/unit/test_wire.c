@@ -224,9 +224,9 @@ static void on_frame(struct wire *w, struct frame *f)
 	ck_assert_uint_eq(s->closed + s->bad_count, 0);
 	ck_assert_uint_lt(s->count, ARRAY_LEN(s->seen));
 	s->seen[s->count++] = (struct seen){ f->stream, f->opcode, f->version, f->length, f->chunk != NULL };
-	for (uint32_t i = 0; i < f->length; i++)
-		ck_assert_msg(f->body[i] == pattern_byte(i + (uint16_t)f->stream), "byte %u of stream %d", i,
-			      f->stream);
+	while (right < f->length && f->body[right] == pattern_byte(right + (uint16_t)f->stream))
+		right++;
+	ck_assert_msg(right == f->length, "byte %u of stream %d", right, f->stream);
 	if (f->chunk) {
 		if (s->kept)
 			chunk_unref(s->kept);
