@@ -1,0 +1,572 @@
+/*
+ * test_server.c - one connection to a node, which this test plays: stream ids,
+ * answers that come late, twice or on the wrong stream, and the loss of it.
+ */
+#include "proxy/server.h"
+
+#include "base/log.h"
+#include "loop_helper.h"
+
+/* A leg and what became of it. */
+struct request_stub {
+	struct leg leg;
+	unsigned answered, lost;
+	uint8_t opcode;
+	uint32_t length;
+	char why[160];
+	enum { NOTHING, SEND_ANOTHER, CLOSE_SERVER, ABANDON_ANOTHER } then;
+	struct request_stub *other;
+};
+
+static struct server *server;
+static int node;     /* the other end */
+static unsigned opened, closed, events;
+static char closed_why[160];
+static bool ready_on_open;
+
+static void drop_server(const char *why)
+{
+	struct server *s = server;
+
+	server = NULL;
+	if (s) {
+		server_detach(s);
+		server_close(s, why);
+		server_close(s, "again"); /* harmless */
+	}
+}
+
+static void act(struct request_stub *r)
+{
+	switch (r->then) {
+	case NOTHING:
+		return;
+	case SEND_ANOTHER:
+		ck_assert(server_send_body(server, &r->other->leg, OP_QUERY, 0, "x", 1));
+		return;
+	case CLOSE_SERVER:
+		drop_server("closed by a leg");
+		return;
+	case ABANDON_ANOTHER:
+		leg_abandon(&r->other->leg);
+		leg_abandon(&r->other->leg); /* harmless */
+		return;
+	}
+}
+
+static void on_answer(struct leg *leg, struct frame *f)
+{
+	struct request_stub *r = container_of(leg, struct request_stub, leg);
+
+	ck_assert(!leg_is_out(leg));
+	r->answered++;
+	r->opcode = f->opcode;
+	r->length = f->length;
+	act(r);
+}
+
+static void on_lost(struct leg *leg, const char *why)
+{
+	struct request_stub *r = container_of(leg, struct request_stub, leg);
+
+	ck_assert(!leg_is_out(leg));
+	ck_assert_uint_eq(closed, 0); /* every leg is told before the owner */
+	r->lost++;
+	snprintf(r->why, sizeof(r->why), "%s", why);
+	act(r);
+}
+
+static const struct leg_ops ops = { .on_answer = on_answer, .on_lost = on_lost };
+
+static void stubs_init(struct request_stub *r, unsigned count)
+{
+	memset(r, 0, count * sizeof(*r));
+	for (unsigned i = 0; i < count; i++)
+		leg_init(&r[i].leg, &ops);
+}
+
+static void server_on_open(struct server *s)
+{
+	opened++;
+	if (ready_on_open)
+		server_set_ready(s);
+}
+
+static void server_on_event(struct server *s, struct frame *f)
+{
+	(void)s;
+	ck_assert_int_eq(f->opcode, OP_EVENT);
+	events++;
+}
+
+static void server_on_closed(struct server *s, const char *why)
+{
+	ck_assert_ptr_eq(s, server);
+	server = NULL;
+	closed++;
+	snprintf(closed_why, sizeof(closed_why), "%s", why);
+}
+
+static const struct server_handler handler = {
+	.on_open = server_on_open,
+	.on_event = server_on_event,
+	.on_closed = server_on_closed,
+};
+
+static void start(uint8_t version, uint32_t max_streams, bool ready)
+{
+	char error[256];
+	struct server_options o = { .loop = &loop,
+				    .cluster = CLUSTER_TARGET,
+				    .version = version,
+				    .max_frame = 1 << 20,
+				    .max_streams = max_streams,
+				    .handler = &handler };
+	int listener = net_listen("127.0.0.1", 0, &o.address, error, sizeof(error));
+	const char *why;
+
+	opened = closed = events = 0;
+	ready_on_open = ready;
+	server = server_open(&o, &why);
+	ck_assert_ptr_nonnull(server);
+	ck_assert_int_eq(server->state, SERVER_CONNECTING);
+	ck_assert(!server_has_room(server));
+	loop_until(opened);
+	node = accept(listener, NULL, NULL);
+	ck_assert_int_ge(node, 0);
+	close(listener);
+}
+
+static void stop(void)
+{
+	if (server)
+		drop_server("the test is over");
+	close(node);
+}
+
+static void setup(void)
+{
+	log_set_level(LOG_ERROR);
+	helper_loop_start();
+}
+
+static void send_one(struct request_stub *r)
+{
+	ck_assert(server_has_room(server));
+	ck_assert(server_send_body(server, &r->leg, OP_QUERY, 0, "body", 4));
+	ck_assert(leg_is_out(&r->leg));
+}
+
+/* What the node has got: a whole frame. Returns its stream id. */
+static int take_request(uint8_t version, uint8_t opcode, uint32_t length)
+{
+	uint8_t head[9], body[64];
+
+	ck_assert_uint_eq(peer_read(node, head, 9), 9);
+	ck_assert_uint_eq(head[0], version);
+	ck_assert_uint_eq(head[4], opcode);
+	ck_assert_uint_eq(head[8], length);
+	ck_assert_uint_eq(peer_read(node, body, length), length);
+	return head[2] << 8 | head[3];
+}
+
+static void answer(uint8_t version, int stream, uint8_t opcode)
+{
+	const uint8_t bytes[13] = { version | 0x80, 0, (uint8_t)(stream >> 8), (uint8_t)stream, opcode, 0, 0, 0, 4, 0, 0, 0, 1 };
+
+	peer_write(node, bytes, sizeof(bytes));
+}
+
+static void settle(void)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		loop_turn(&loop, false);
+		usleep(5000);
+	}
+}
+
+START_TEST(answers_go_where_they_belong)
+{
+	enum { COUNT = 100 };
+	static struct request_stub r[COUNT];
+
+	start(4, 2048, true);
+	stubs_init(r, COUNT);
+	for (unsigned i = 0; i < COUNT; i++)
+		send_one(&r[i]);
+	ck_assert_uint_eq(server->in_flight, COUNT);
+	for (unsigned i = 0; i < COUNT; i++)
+		ck_assert_int_eq(take_request(4, OP_QUERY, 4), r[i].leg.stream);
+	for (unsigned i = COUNT; i-- > 0;) { /* backwards; each with an opcode of its own kind */
+		answer(4, r[i].leg.stream, i % 3 ? OP_RESULT : OP_ERROR);
+		loop_until(r[i].answered);
+		ck_assert_uint_eq(r[i].opcode, i % 3 ? OP_RESULT : OP_ERROR);
+		ck_assert_uint_eq(server->in_flight, i);
+	}
+	for (unsigned i = 0; i < COUNT; i++)
+		ck_assert_uint_eq(r[i].answered + r[i].lost, 1);
+	stop();
+	for (unsigned i = 0; i < COUNT; i++)
+		ck_assert_uint_eq(r[i].lost, 0);
+}
+END_TEST
+
+static const uint32_t limits[] = { 1, 2, 63, 64, 65, 100, 128, 1000 };
+
+/* Every id below the limit is given once, then none; one that comes back is given again. */
+START_TEST(ids_run_out)
+{
+	const uint32_t max = limits[_i];
+	struct request_stub *r = calloc(max + 1, sizeof(*r));
+	bool *seen = calloc(max, sizeof(*seen));
+
+	start(4, max, true);
+	stubs_init(r, max + 1);
+	for (unsigned i = 0; i < max; i++) {
+		send_one(&r[i]);
+		ck_assert_uint_lt(r[i].leg.stream, max);
+		ck_assert(!seen[r[i].leg.stream]);
+		seen[r[i].leg.stream] = true;
+	}
+	ck_assert(!server_has_room(server));
+	ck_assert(!server_send_body(server, &r[max].leg, OP_QUERY, 0, "body", 4));
+	ck_assert(!leg_is_out(&r[max].leg));
+	for (unsigned i = 0; i < max; i++)
+		take_request(4, OP_QUERY, 4);
+	ck_assert(peer_has_nothing(node)); /* what was refused was not sent */
+	answer(4, r[max / 2].leg.stream, OP_RESULT);
+	loop_until(r[max / 2].answered);
+	send_one(&r[max]);
+	ck_assert_uint_eq(r[max].leg.stream, r[max / 2].leg.stream);
+	ck_assert(!server_has_room(server));
+	stop();
+	for (unsigned i = 0; i <= max; i++)
+		ck_assert_uint_eq(r[i].answered + r[i].lost, 1);
+	free(r);
+	free(seen);
+}
+END_TEST
+
+START_TEST(more_ids_than_the_protocol_has)
+{
+	start(4, UINT32_MAX, true);
+	ck_assert_uint_eq(server->max_streams, 32768);
+	stop();
+}
+END_TEST
+
+/* The id of a leg that was given up is nobody's until the node has answered on it. */
+START_TEST(orphans)
+{
+	struct request_stub r[3];
+
+	start(4, 2, true);
+	stubs_init(r, 3);
+	send_one(&r[0]);
+	send_one(&r[1]);
+	leg_abandon(&r[0].leg);
+	leg_abandon(&r[0].leg);
+	ck_assert(!leg_is_out(&r[0].leg));
+	ck_assert_uint_eq(server->orphans, 1);
+	ck_assert_uint_eq(server->in_flight, 2);
+	ck_assert(!server_has_room(server));
+	answer(4, 0, OP_RESULT);
+	loop_until(server->orphans == 0);
+	ck_assert_uint_eq(r[0].answered, 0);
+	ck_assert_uint_eq(server->in_flight, 1);
+	send_one(&r[2]);
+	ck_assert_uint_eq(r[2].leg.stream, 0);
+	answer(4, 0, OP_RESULT);
+	loop_until(r[2].answered);
+	leg_abandon(&r[1].leg);
+	stop(); /* an orphan is told nothing */
+	ck_assert_uint_eq(r[0].lost + r[1].lost + r[2].lost, 0);
+}
+END_TEST
+
+/* Streams that nobody waits on: never used ones, freed ones, those beyond the limit, a second answer. */
+START_TEST(wrong_streams)
+{
+	static const int wrong[] = { 1, 63, 64, 100, 2047, 2048, 32767, -2, -32768 };
+	struct request_stub r[2];
+
+	start(4, 2048, true);
+	stubs_init(r, 2);
+	send_one(&r[0]);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		answer(4, wrong[i], OP_RESULT);
+	answer(4, r[0].leg.stream, OP_RESULT);
+	answer(4, r[0].leg.stream, OP_RESULT);
+	loop_until(r[0].answered);
+	settle();
+	ck_assert_uint_eq(r[0].answered, 1);
+	ck_assert_ptr_nonnull(server);
+	ck_assert_uint_eq(server->in_flight, 0);
+	send_one(&r[1]);
+	answer(4, r[1].leg.stream, OP_RESULT);
+	loop_until(r[1].answered);
+	stop();
+}
+END_TEST
+
+START_TEST(lost)
+{
+	enum { COUNT = 70 };
+	static struct request_stub r[COUNT];
+
+	start(4, 2048, true);
+	stubs_init(r, COUNT);
+	for (unsigned i = 0; i < COUNT; i++)
+		send_one(&r[i]);
+	leg_abandon(&r[3].leg);
+	answer(4, r[5].leg.stream, OP_RESULT);
+	loop_until(r[5].answered);
+	shutdown(node, SHUT_WR);
+	loop_until(closed);
+	ck_assert_str_eq(closed_why, "closed by the peer");
+	for (unsigned i = 0; i < COUNT; i++) {
+		ck_assert_uint_eq(r[i].lost, i != 3 && i != 5);
+		if (r[i].lost)
+			ck_assert_str_eq(r[i].why, "closed by the peer");
+	}
+	ck_assert_uint_eq(closed, 1);
+	stop();
+}
+END_TEST
+
+/* While the legs are told, one of them gives up another, tries to send again, or closes what is closed already. */
+START_TEST(lost_legs_that_act)
+{
+	struct request_stub r[4];
+
+	start(4, 2048, true);
+	stubs_init(r, 4);
+	for (unsigned i = 0; i < 3; i++)
+		send_one(&r[i]);
+	r[0].then = ABANDON_ANOTHER;
+	r[0].other = &r[1];
+	r[2].then = CLOSE_SERVER;
+	if (_i)
+		shutdown(node, SHUT_WR);
+	else
+		server_close(server, "closed by the test");
+	loop_until(r[2].lost);
+	ck_assert_uint_eq(r[0].lost, 1);
+	ck_assert_uint_eq(r[1].lost, 0);
+	ck_assert_uint_eq(r[2].lost, 1);
+	ck_assert_str_eq(r[0].why, _i ? "closed by the peer" : "closed by the test");
+	settle();
+	close(node);
+}
+END_TEST
+
+START_TEST(an_answer_that_leads_to_more)
+{
+	struct request_stub r[3];
+
+	start(4, 1, true);
+	stubs_init(r, 3);
+	r[0].then = SEND_ANOTHER;
+	r[0].other = &r[1];
+	r[1].then = CLOSE_SERVER;
+	send_one(&r[0]);
+	answer(4, 0, OP_RESULT);
+	loop_until(r[0].answered);
+	ck_assert(leg_is_out(&r[1].leg)); /* on the id that has just come back */
+	answer(4, 0, OP_RESULT);
+	answer(4, 0, OP_RESULT);
+	loop_until(r[1].answered);
+	settle();
+	ck_assert_uint_eq(r[1].answered, 1);
+	ck_assert_uint_eq(closed, 0); /* who closes needs not be told */
+	close(node);
+}
+END_TEST
+
+START_TEST(after_the_end)
+{
+	struct request_stub r;
+	struct server *s;
+
+	start(4, 10, true);
+	stubs_init(&r, 1);
+	s = server;
+	drop_server("over");
+	ck_assert_int_eq(s->state, SERVER_CLOSED);
+	ck_assert(!server_has_room(s));
+	ck_assert(!server_send_body(s, &r.leg, OP_QUERY, 0, "x", 1));
+	ck_assert(!leg_is_out(&r.leg));
+	server_close(s, "again");
+	loop_turn(&loop, false); /* it is freed now */
+	close(node);
+}
+END_TEST
+
+static const struct {
+	const char *why;
+	uint8_t bytes[9];
+} misdeeds[] = {
+	{ "another version", { 0x83, 0, 0, 0, OP_RESULT, 0, 0, 0, 0 } },
+	{ "unknown version", { 0x86, 0, 0, 0, OP_RESULT, 0, 0, 0, 0 } },
+	{ "a request", { 0x04, 0, 0, 0, OP_QUERY, 0, 0, 0, 0 } },
+	{ "no opcode", { 0x84, 0, 0, 0, 0x7f, 0, 0, 0, 0 } },
+	{ "too long", { 0x84, 0, 0, 0, OP_RESULT, 0x00, 0x10, 0x00, 0x01 } },
+	{ "negative length", { 0x84, 0, 0, 0, OP_RESULT, 0xff, 0xff, 0xff, 0xff } },
+	{ "an event on a stream", { 0x84, 0, 0, 0, OP_EVENT, 0, 0, 0, 0 } },
+};
+
+/* A node that breaks the protocol loses this connection, and the legs on it are told. */
+START_TEST(misbehaviour)
+{
+	struct request_stub r;
+
+	start(4, 10, true);
+	stubs_init(&r, 1);
+	send_one(&r);
+	peer_write(node, misdeeds[_i].bytes, 9);
+	loop_until(closed);
+	ck_assert_uint_eq(r.lost, 1);
+	ck_assert_uint_eq(r.answered, 0);
+	ck_assert_str_eq(r.why, closed_why);
+	ck_assert_ptr_nonnull(strstr(closed_why, " "));
+	stop();
+}
+END_TEST
+
+START_TEST(events_belong_to_the_owner)
+{
+	struct request_stub r;
+
+	start(4, 10, true);
+	stubs_init(&r, 1);
+	send_one(&r);
+	answer(4, -1, OP_EVENT);
+	loop_until(events == 1);
+	ck_assert_uint_eq(r.answered, 0);
+	ck_assert_uint_eq(server->in_flight, 1);
+	stop();
+}
+END_TEST
+
+/* v5: behind READY (or AUTHENTICATE) everything is in segments, in both directions. */
+START_TEST(segments_after_ready)
+{
+	struct request_stub r[2];
+	uint8_t bytes[64];
+
+	start(5, 10, false);
+	stubs_init(r, 2);
+	ck_assert(!server_has_room(server));
+	ck_assert(server_send_body(server, &r[0].leg, OP_STARTUP, 0, "body", 4));
+	ck_assert_int_eq(take_request(5, OP_STARTUP, 4), 0);
+	answer(5, 0, _i ? OP_READY : OP_AUTHENTICATE);
+	loop_until(r[0].answered);
+	ck_assert_int_eq(server->wire.in_framing, WIRE_SEGMENTS);
+	server_set_ready(server);
+	send_one(&r[1]);
+	ck_assert_uint_eq(peer_read(node, bytes, 6 + 13 + 4), 23);
+	ck_assert_uint_eq(bytes[0], 13);
+	ck_assert_uint_eq(bytes[1], 0);
+	ck_assert_uint_eq(bytes[2], 2); /* self-contained */
+	ck_assert_uint_eq(bytes[6], 5);
+	ck_assert_uint_eq(bytes[6 + 4], OP_QUERY);
+	stop();
+}
+END_TEST
+
+/* Not for an answer of a lower version, nor for other answers. */
+START_TEST(no_segments_after_a_refusal)
+{
+	struct request_stub r[2];
+
+	start(5, 10, false);
+	stubs_init(r, 2);
+	ck_assert(server_send_body(server, &r[0].leg, OP_STARTUP, 0, "body", 4));
+	ck_assert(server_send_body(server, &r[1].leg, OP_OPTIONS, 0, NULL, 0));
+	take_request(5, OP_STARTUP, 4);
+	take_request(5, OP_OPTIONS, 0);
+	answer(5, r[1].leg.stream, OP_SUPPORTED);
+	answer(4, r[0].leg.stream, OP_ERROR);
+	loop_until(r[0].answered && r[1].answered);
+	ck_assert_int_eq(server->wire.in_framing, WIRE_PLAIN);
+	ck_assert_int_eq(server->wire.out_framing, WIRE_PLAIN);
+	stop();
+}
+END_TEST
+
+/* Before log-in is over a node is believed less: nothing it has to say then is long. */
+START_TEST(answers_before_log_in_are_short)
+{
+	static const uint8_t head[9] = { 0x84, 0, 0, 0, OP_SUPPORTED, 0x00, 0x02, 0x00, 0x01 };
+	struct request_stub r;
+
+	start(4, 10, false);
+	stubs_init(&r, 1);
+	ck_assert(server_send_body(server, &r.leg, OP_OPTIONS, 0, NULL, 0));
+	peer_write(node, head, sizeof(head));
+	loop_until(closed);
+	ck_assert_uint_eq(r.lost, 1);
+	stop();
+}
+END_TEST
+
+START_TEST(refused_connection)
+{
+	char error[256];
+	struct server_options o = { .loop = &loop, .cluster = CLUSTER_ORIGIN, .version = 4, .max_frame = 1 << 20,
+				    .max_streams = 10, .handler = &handler };
+	int listener = net_listen("127.0.0.1", 0, &o.address, error, sizeof(error));
+	const char *why;
+
+	close(listener);
+	opened = closed = 0;
+	server = server_open(&o, &why);
+	ck_assert_ptr_nonnull(server);
+	loop_until(closed);
+	ck_assert_uint_eq(opened, 0);
+	ck_assert_str_eq(closed_why, "Connection refused");
+}
+END_TEST
+
+/* The owner has gone: nothing is called on it, and legs are still told. */
+START_TEST(detached)
+{
+	struct request_stub r;
+
+	start(4, 10, true);
+	stubs_init(&r, 1);
+	send_one(&r);
+	server_detach(server);
+	server = NULL;
+	answer(4, -1, OP_EVENT);
+	shutdown(node, SHUT_WR);
+	loop_until(r.lost);
+	ck_assert_uint_eq(closed + events, 0);
+	close(node);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("server");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, helper_loop_end);
+	tcase_add_test(tcase, answers_go_where_they_belong);
+	tcase_add_loop_test(tcase, ids_run_out, 0, ARRAY_LEN(limits));
+	tcase_add_test(tcase, more_ids_than_the_protocol_has);
+	tcase_add_test(tcase, orphans);
+	tcase_add_test(tcase, wrong_streams);
+	tcase_add_test(tcase, lost);
+	tcase_add_loop_test(tcase, lost_legs_that_act, 0, 2);
+	tcase_add_test(tcase, an_answer_that_leads_to_more);
+	tcase_add_test(tcase, after_the_end);
+	tcase_add_loop_test(tcase, misbehaviour, 0, ARRAY_LEN(misdeeds));
+	tcase_add_test(tcase, events_belong_to_the_owner);
+	tcase_add_loop_test(tcase, segments_after_ready, 0, 2);
+	tcase_add_test(tcase, no_segments_after_a_refusal);
+	tcase_add_test(tcase, answers_before_log_in_are_short);
+	tcase_add_test(tcase, refused_connection);
+	tcase_add_test(tcase, detached);
+	return run_tcase("server", tcase);
+}
