@@ -14,12 +14,17 @@ struct request_stub {
 	uint8_t opcode;
 	uint32_t length;
 	char why[160];
-	enum { NOTHING, SEND_ANOTHER, CLOSE_SERVER, ABANDON_ANOTHER } then;
+	enum {
+		NOTHING,
+		SEND_ANOTHER,
+		CLOSE_SERVER,
+		ABANDON_ANOTHER
+	} then;
 	struct request_stub *other;
 };
 
 static struct server *server;
-static int node;     /* the other end */
+static int node; /* the other end */
 static unsigned opened, closed, events;
 static char closed_why[160];
 static bool ready_on_open;
@@ -172,7 +177,9 @@ static int take_request(uint8_t version, uint8_t opcode, uint32_t length)
 
 static void answer(uint8_t version, int stream, uint8_t opcode)
 {
-	const uint8_t bytes[13] = { version | 0x80, 0, (uint8_t)(stream >> 8), (uint8_t)stream, opcode, 0, 0, 0, 4, 0, 0, 0, 1 };
+	const uint8_t bytes[13] = {
+		version | 0x80, 0, (uint8_t)(stream >> 8), (uint8_t)stream, opcode, 0, 0, 0, 4, 0, 0, 0, 1
+	};
 
 	peer_write(node, bytes, sizeof(bytes));
 }
@@ -187,7 +194,9 @@ static void settle(void)
 
 START_TEST(answers_go_where_they_belong)
 {
-	enum { COUNT = 100 };
+	enum {
+		COUNT = 100
+	};
 	static struct request_stub r[COUNT];
 
 	start(4, 2048, true);
@@ -311,7 +320,9 @@ END_TEST
 
 START_TEST(lost)
 {
-	enum { COUNT = 70 };
+	enum {
+		COUNT = 70
+	};
 	static struct request_stub r[COUNT];
 
 	start(4, 2048, true);
@@ -513,8 +524,12 @@ END_TEST
 START_TEST(refused_connection)
 {
 	char error[256];
-	struct server_options o = { .loop = &loop, .cluster = CLUSTER_ORIGIN, .version = 4, .max_frame = 1 << 20,
-				    .max_streams = 10, .handler = &handler };
+	struct server_options o = { .loop = &loop,
+				    .cluster = CLUSTER_ORIGIN,
+				    .version = 4,
+				    .max_frame = 1 << 20,
+				    .max_streams = 10,
+				    .handler = &handler };
 	int listener = net_listen("127.0.0.1", 0, &o.address, error, sizeof(error));
 	const char *why;
 
