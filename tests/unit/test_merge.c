@@ -12,7 +12,7 @@ static const uint32_t codes[] = {
 #define X(name, value) value,
 	CQL_ERRORS(X)
 #undef X
-	0xdead,
+		0xdead,
 };
 
 static bool one_of(uint32_t code, const uint32_t *list, size_t count)

@@ -104,7 +104,8 @@ START_TEST(ids_that_are_no_ids)
 	start(100, 1 << 20);
 	put("origin-1", "target-1", "one");
 	ck_assert_ptr_null(prepared_find(front, (struct bytesview){ .p = longest, .len = sizeof(longest) }));
-	ck_assert_ptr_null(prepared_find_on(&table, CLUSTER_ORIGIN, (struct bytesview){ .p = longest, .len = sizeof(longest) }));
+	ck_assert_ptr_null(
+		prepared_find_on(&table, CLUSTER_ORIGIN, (struct bytesview){ .p = longest, .len = sizeof(longest) }));
 	ck_assert_ptr_null(prepared_find(front, (struct bytesview){ .p = NULL, .len = 0, .is_null = true }));
 	/* one is the beginning of the other */
 	ck_assert_str_eq(found("origin-"), "");
@@ -360,7 +361,10 @@ END_TEST
 
 /* ---- two threads ---- */
 
-enum { ROUNDS = 20000, IDS = 40 };
+enum {
+	ROUNDS = 20000,
+	IDS = 40
+};
 
 static void *prepare_and_find(void *arg)
 {

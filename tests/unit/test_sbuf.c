@@ -20,7 +20,12 @@ struct end {
 	const uint8_t *last_data;
 	size_t last_len;
 	char why[128];
-	enum { NOWHERE, IN_OPEN, IN_DATA, IN_PROGRESS } close_in;
+	enum {
+		NOWHERE,
+		IN_OPEN,
+		IN_DATA,
+		IN_PROGRESS
+	} close_in;
 	bool finishes; /* close_in: by sbuf_finish() */
 };
 
@@ -315,7 +320,9 @@ END_TEST
 
 START_TEST(a_pause_with_half_a_large_message)
 {
-	enum { SIZE = 500000 };
+	enum {
+		SIZE = 500000
+	};
 	struct end *e = end_open();
 	uint8_t *bytes = malloc(SIZE);
 
@@ -379,7 +386,9 @@ END_TEST
 /* Copies and references in turn, in pieces of all sizes, in the right order. */
 START_TEST(pieces_in_order)
 {
-	enum { SIZE = 300000 };
+	enum {
+		SIZE = 300000
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(SIZE);
 	size_t at = 0;
@@ -433,7 +442,9 @@ static void small_buffers(struct end *e)
 /* The peer takes little: what it does not take waits, EV_WRITE goes on with it, and more may be queued meanwhile. */
 START_TEST(a_slow_reader)
 {
-	enum { SIZE = 1 << 20 };
+	enum {
+		SIZE = 1 << 20
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(2 * SIZE);
 
@@ -460,7 +471,9 @@ END_TEST
 
 START_TEST(a_peer_that_takes_nothing)
 {
-	enum { SIZE = 1 << 20 };
+	enum {
+		SIZE = 1 << 20
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(SIZE);
 	const uint64_t start = loop_clock_ns();
@@ -480,7 +493,10 @@ END_TEST
 /* It takes a little now and then, each time before the time is over. */
 START_TEST(a_peer_that_takes_little)
 {
-	enum { SIZE = 16 << 20, PIECE = 200000 };
+	enum {
+		SIZE = 16 << 20,
+		PIECE = 200000
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(SIZE);
 	uint8_t *back = malloc(PIECE);
@@ -507,7 +523,9 @@ END_TEST
 
 START_TEST(finish_sends_what_is_queued)
 {
-	enum { SIZE = 1 << 20 };
+	enum {
+		SIZE = 1 << 20
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(SIZE);
 	char byte;
@@ -547,7 +565,9 @@ END_TEST
 
 START_TEST(finish_towards_a_peer_that_takes_nothing)
 {
-	enum { SIZE = 1 << 20 };
+	enum {
+		SIZE = 1 << 20
+	};
 	struct end *e = end_open();
 	struct chunk *c = chunk_of_pattern(SIZE);
 
@@ -653,7 +673,9 @@ END_TEST
 /* The same with a buffer of its own, which is freed under the handler otherwise. */
 START_TEST(closed_in_on_data_of_a_large_message)
 {
-	enum { SIZE = 100000 };
+	enum {
+		SIZE = 100000
+	};
 	struct end *e = end_open();
 	uint8_t *bytes = malloc(SIZE);
 
