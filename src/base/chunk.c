@@ -12,9 +12,9 @@ static const struct {
 	uint32_t size;
 	uint32_t max_free;
 } classes[CHUNK_CLASSES] = {
-	{ 512, 1024 },
+	{ 512, 4096 },
 	{ 4096, 128 },
-	{ CHUNK_BUFFER, 64 },
+	{ CHUNK_BUFFER, 256 },
 	{ 65536, 8 },
 };
 

@@ -156,7 +156,7 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 		return false;
 	loop->read_buffer = xmalloc(LOOP_READ_BUFFER);
 	chunk_pool_init(&loop->chunks);
-	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 1024);
+	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 4096);
 	event_assign(&loop->tick, loop->base, -1, 0, tick_on_timer, loop);
 	timeout_queue_init(loop, &loop->write_timeouts, write_timeout_ms, sbuf_on_write_timeout);
 	timeout_queue_init(loop, &loop->linger_timeouts, LINGER_MS, sbuf_on_linger_timeout);

@@ -243,10 +243,14 @@ void client_ready(struct client *c)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 }
 
+static void adjust_reading(struct client *c);
+
 void client_request_done(struct client *c, int16_t stream)
 {
 	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
 	c->in_flight--;
+	if (unlikely(c->wire.sb.is_paused) && c->state == CLIENT_READY)
+		adjust_reading(c);
 	if (unlikely(c->is_draining) && c->state == CLIENT_READY && list_is_empty(&c->requests))
 		finish(c, (enum client_close_reason)c->close_reason);
 }
@@ -255,14 +259,15 @@ void client_request_done(struct client *c, int16_t stream)
 
 /*
  * Reading from the client stops while it or a cluster does not take what waits
- * for it; its servers are not read while the client does not read. They serve
+ * for it, or while its requests in flight are larger together than the largest
+ * frame; its servers are not read while the client does not read. They serve
  * this client alone, so nobody else waits.
  */
 static void adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
-	bool blocked = throttled;
+	bool blocked = throttled || c->kept_bytes > c->worker->settings->max_frame_size;
 
 	c->is_throttled = throttled;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
@@ -284,7 +289,10 @@ static void adjust_reading(struct client *c)
 
 void client_check_output(struct client *c)
 {
-	if (unlikely(wire_pending(&c->wire) > c->worker->settings->client_output_limit || c->is_throttled))
+	const struct settings *s = c->worker->settings;
+
+	if (unlikely(wire_pending(&c->wire) > s->client_output_limit || c->kept_bytes > s->max_frame_size ||
+		     c->is_throttled))
 		adjust_reading(c);
 }
 

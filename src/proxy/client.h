@@ -54,7 +54,8 @@ struct client {
 	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
-	uint8_t state; /* enum client_state, set by client_set_state() only */
+	uint64_t kept_bytes; /* of the bodies of its requests in flight */
+	uint8_t state;       /* enum client_state, set by client_set_state() only */
 	uint8_t version;
 	uint8_t compression; /* enum cql_compression */
 	uint8_t events;      /* enum event_kind bits it registered for */
@@ -96,7 +97,7 @@ void client_refuse(struct client *c, int16_t stream, enum client_close_reason re
 void client_ready(struct client *c);
 /* The last answer of a request has been queued: the request is off the client's list. */
 void client_request_done(struct client *c, int16_t stream);
-/* Something was queued for the client: stops reading its servers when it takes too little. */
+/* Something was queued for the client or by it: stops reading where too much waits. */
 void client_check_output(struct client *c);
 /* v5: frames behind READY or AUTHENTICATE are in segments. */
 void client_switch_framing(struct client *c);

@@ -185,6 +185,8 @@ static void dispatch_query(struct arrival *a)
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
+	if (!rq)
+		return;
 	rq->verdict = verdict;
 	rq->consistency = m.params.consistency;
 	follow_paging_state(rq, &m.params);
@@ -212,6 +214,8 @@ static void dispatch_prepare(struct arrival *a)
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
+	if (!rq)
+		return;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	request_start(rq);
 }
@@ -251,6 +255,10 @@ static void dispatch_execute(struct arrival *a)
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
+	if (!rq) {
+		prepared_release(ref);
+		return;
+	}
 	rq->prepared = ref;
 	rq->verdict = ref->entry->verdict;
 	rq->consistency = m.params.consistency;
@@ -317,6 +325,8 @@ static void dispatch_batch(struct arrival *a)
 	if (!check_children(a, &m, &has_prepared))
 		return;
 	rq = request_new(c, a->f, &a->plain);
+	if (!rq)
+		return;
 	rq->verdict = route_both(c->worker->settings, CLASS_WRITE,
 				 m.type < ARRAY_LEN(types) ? (enum write_type)types[m.type] : WRITE_SIMPLE);
 	rq->consistency = m.consistency;
@@ -338,6 +348,8 @@ static void dispatch_register(struct arrival *a)
 		return;
 	}
 	rq = request_new(a->c, a->f, &a->plain);
+	if (!rq)
+		return;
 	rq->verdict = route_both(a->c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	rq->events = (uint8_t)kinds;
 	request_start(rq);
@@ -360,6 +372,8 @@ static void dispatch_options(struct arrival *a)
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
+	if (!rq)
+		return;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	request_start(rq);
 }

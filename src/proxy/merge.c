@@ -14,7 +14,7 @@ static bool invites_retry(uint32_t code)
 static bool may_have_applied(enum leg_outcome outcome, uint32_t code)
 {
 	return outcome == OUTCOME_OK || code == CQL_ERR_WRITE_TIMEOUT || code == CQL_ERR_WRITE_FAILURE ||
-	       code == CQL_ERR_CAS_WRITE_UNKNOWN;
+	       code == CQL_ERR_CDC_WRITE_FAILURE || code == CQL_ERR_CAS_WRITE_UNKNOWN;
 }
 
 enum merge_choice merge_choose(const struct verdict *verdict, bool is_prepare, bool zdm_profile,

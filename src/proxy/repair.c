@@ -30,6 +30,7 @@ enum repair_step {
 struct repair {
 	struct list node; /* on worker->repairs */
 	struct list waiters;
+	struct timeout_item timeout;
 	struct worker *worker;
 	struct prepared *entry; /* one reference */
 	struct flight_key key;
@@ -51,6 +52,7 @@ static const struct server_handler own_server_handler;
 
 static void repair_free(struct repair *r)
 {
+	timeout_stop(&r->timeout);
 	leg_abandon(&r->leg);
 	if (r->owns_flight)
 		flight_land(&r->worker->proxy->repairs, &r->key, r->is_prepared);
@@ -314,7 +316,14 @@ void repair_start(struct request_leg *leg, struct prepared *entry)
 	list_init(&r->waiters);
 	list_append(&r->waiters, &leg->waiting);
 	list_append(&c->worker->repairs, &r->node);
+	timeout_item_init(&r->timeout);
+	timeout_start(&c->worker->loop, &c->worker->repair_timeouts, &r->timeout);
 	begin(r);
+}
+
+void repair_on_timeout(struct timeout_item *item)
+{
+	give_up(container_of(item, struct repair, timeout), "no answer in time");
 }
 
 void repair_forget(struct request_leg *leg)

@@ -22,6 +22,8 @@
 void repair_start(struct request_leg *leg, struct prepared *entry);
 /* The request ends meanwhile. Harmless for a leg that does not wait. */
 void repair_forget(struct request_leg *leg);
+/* For worker->repair_timeouts: later requests must not join one that a node never answers. */
+void repair_on_timeout(struct timeout_item *item);
 /* The worker ends, its clients have gone: frees what is still under way. */
 void repairs_drop(struct worker *worker);
 

@@ -58,7 +58,7 @@ static void mark_stream(struct client *c, int16_t stream)
 	c->streams[word] |= 1ull << ((uint32_t)stream % 64);
 }
 
-/* Bytes that outlive the frame: a reference when they lie in a large chunk, else a copy. */
+/* Bytes that outlive the frame: a reference when they lie in a large chunk, else a copy; NULL without memory for it. */
 static struct chunk *keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t *data, uint32_t len, bool owned,
 				uint8_t **kept)
 {
@@ -68,10 +68,33 @@ static struct chunk *keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t 
 		*kept = data;
 		return chunk_ref(chunk);
 	}
-	copy = chunk_new(&loop->chunks, len);
+	copy = chunk_try_new(&loop->chunks, len);
+	if (!copy)
+		return NULL;
 	memcpy(copy->data, data, len);
 	*kept = copy->data;
 	return copy;
+}
+
+/* Fills in the body and, when it came compressed, that form of it, too. */
+static bool keep_body(struct request *rq, struct loop *loop, const struct frame *f, const struct plain *plain)
+{
+	rq->len = plain->len;
+	if (likely(plain->len <= SMALL_BODY))
+		rq->data = memcpy(rq->small_body, plain->data, plain->len);
+	else
+		rq->body = keep_bytes(loop, plain->chunk, plain->data, plain->len, plain->owns_chunk, &rq->data);
+	if (unlikely(!rq->body))
+		return false;
+	if (likely(!(f->flags & FRAME_COMPRESSED)))
+		return true;
+	rq->packed_len = f->length;
+	rq->packed = keep_bytes(loop, f->chunk, f->body, f->length, false, &rq->packed_data);
+	if (rq->packed)
+		return true;
+	if (rq->body)
+		chunk_unref(rq->body);
+	return false;
 }
 
 struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain)
@@ -87,11 +110,11 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
 	rq->opcode = f->opcode;
 	rq->flags = plain->flags;
 	rq->type = REQUEST_UNTRACKED;
-	rq->len = plain->len;
-	rq->body = keep_bytes(loop, plain->chunk, plain->data, plain->len, plain->owns_chunk, &rq->data);
-	if (unlikely(f->flags & FRAME_COMPRESSED)) {
-		rq->packed = keep_bytes(loop, f->chunk, f->body, f->length, false, &rq->packed_data);
-		rq->packed_len = f->length;
+	if (unlikely(!keep_body(rq, loop, f, plain))) {
+		slab_put(&c->worker->requests, rq);
+		client_send_error(c, f->stream, CQL_ERR_OVERLOADED,
+				  "no memory for a request of %u bytes; nothing was sent", plain->len);
+		return NULL;
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct request_leg *leg = &rq->legs[i];
@@ -107,6 +130,7 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
 	mark_stream(c, f->stream);
 	c->in_flight++;
 	c->request_count++;
+	c->kept_bytes += rq->len + rq->packed_len;
 	return rq;
 }
 
@@ -129,6 +153,7 @@ static void release(struct request *rq)
 	timeout_stop(&rq->timeout);
 	list_remove(&rq->node);
 	drop_kept(rq);
+	rq->client->kept_bytes -= rq->len + rq->packed_len;
 	chunk_unref(rq->body);
 	if (rq->packed)
 		chunk_unref(rq->packed);
@@ -344,23 +369,30 @@ void request_start(struct request *rq)
 
 /* ---- answers ---- */
 
-static void keep_answer(struct request *rq, const struct request_leg *leg, const struct frame *f)
+/* False without memory for it; the request has been answered then. */
+static bool keep_answer(struct request *rq, const struct request_leg *leg, const struct frame *f)
 {
 	struct kept_answer *k = &rq->kept;
-	uint8_t *to = k->small;
 
-	rq->has_kept = true;
 	k->cluster = leg->cluster;
 	k->version = f->version;
 	k->opcode = f->opcode;
 	k->flags = f->flags;
 	k->len = f->length;
 	k->chunk = NULL;
-	if (f->length > SMALL_ANSWER) {
-		k->chunk = chunk_new(&rq->client->worker->loop.chunks, f->length);
-		to = k->chunk->data;
+	k->body = k->small;
+	if (f->length <= SMALL_ANSWER) {
+		memcpy(k->small, f->body, f->length);
+	} else {
+		k->chunk = keep_bytes(&rq->client->worker->loop, f->chunk, f->body, f->length, false, &k->body);
+		if (!k->chunk) {
+			request_fail_sent(rq, "no memory to keep the answer of %s (%u bytes)",
+					  cluster_id_name((enum cluster_id)leg->cluster), f->length);
+			return false;
+		}
 	}
-	memcpy(to, f->body, f->length);
+	rq->has_kept = true;
+	return true;
 }
 
 static struct frame kept_frame(struct request *rq)
@@ -374,7 +406,7 @@ static struct frame kept_frame(struct request *rq)
 		.opcode = k->opcode,
 		.stream = rq->stream,
 		.length = k->len,
-		.body = k->chunk ? k->chunk->data : k->small,
+		.body = k->body,
 		.chunk = k->len >= WIRE_REF_MIN ? k->chunk : NULL,
 	};
 }
@@ -433,7 +465,7 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
  * USE succeeded on one cluster only. The client's keyspace has not changed, so
  * the connection that changed must go back, or unqualified names would mean
  * different tables on the two clusters. The answer waits for it, since requests
- * that follow may overtake. True when that was begun.
+ * that follow may overtake. True when that was begun, or the request is over.
  */
 static bool undo_use(struct request *rq, enum cluster_id failed, const struct frame *error)
 {
@@ -446,16 +478,17 @@ static bool undo_use(struct request *rq, enum cluster_id failed, const struct fr
 
 	if (!s || !s->keyspace || !c->keyspace || strcmp(s->keyspace, c->keyspace) == 0)
 		return false;
+	if (rq->kept.cluster != failed) {
+		drop_kept(rq);
+		if (!keep_answer(rq, &rq->legs[failed], &copy))
+			return true;
+	}
 	writer_init(&w);
 	login_write_use(&w, c->keyspace, s->version);
 	sent = server_send_body(s, &leg->leg, OP_QUERY, 0, w.data, w.len);
 	writer_free(&w);
 	if (!sent)
 		return false;
-	if (rq->kept.cluster != failed) {
-		drop_kept(rq);
-		keep_answer(rq, &rq->legs[failed], &copy);
-	}
 	rq->is_undoing = true;
 	rq->open = 1;
 	leg->outcome = OUTCOME_PENDING;
@@ -532,7 +565,7 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 		return;
 	}
 	if (--rq->open > 0) {
-		keep_answer(rq, leg, f);
+		(void)keep_answer(rq, leg, f);
 		return;
 	}
 	count_failure(rq);

@@ -20,6 +20,8 @@
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
 #define SMALL_ANSWER 64
+/* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 512 bytes. */
+#define SMALL_BODY 168
 
 struct request;
 struct repair;
@@ -41,7 +43,8 @@ struct kept_answer {
 	uint8_t opcode;
 	uint8_t flags;
 	uint32_t len;
-	struct chunk *chunk; /* NULL: in `small` */
+	struct chunk *chunk; /* holds the body, or NULL: in `small` */
+	uint8_t *body;
 	uint8_t small[SMALL_ANSWER];
 };
 
@@ -61,7 +64,7 @@ struct request {
 	bool is_undoing; /* USE: it failed on one cluster and is being taken back on the other */
 	uint16_t consistency;
 	/* The body, plain, and as it came when that was compressed. */
-	struct chunk *body;
+	struct chunk *body; /* NULL: in small_body */
 	uint8_t *data;
 	uint32_t len;
 	struct chunk *packed;
@@ -76,9 +79,14 @@ struct request {
 	bool has_prepared_children;    /* BATCH */
 	uint8_t events;                /* REGISTER: enum event_kind bits */
 	struct kept_answer kept;
+	uint8_t small_body[SMALL_BODY];
 };
 
-/* A request for this frame, on the client's list, its stream id taken. `plain` is its body. */
+/*
+ * A request for this frame, on the client's list, its stream id taken. `plain`
+ * is its body. NULL when there is no memory to keep that: the frame is answered
+ * then.
+ */
 struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain);
 
 /*

@@ -21,6 +21,7 @@ struct worker {
 	_Atomic uint32_t client_count; /* read by the listener to find the least loaded worker */
 	struct slab requests;
 	struct timeout_queue request_timeouts;
+	struct timeout_queue repair_timeouts;
 	struct timeout_queue handshake_timeouts;
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;

@@ -35,7 +35,7 @@ static bool sent_again_by_drivers(uint32_t code)
 /* A write that a node has at least begun. */
 static bool was_begun(uint32_t code)
 {
-	static const uint32_t list[] = { 0x1100, 0x1500, 0x1700 };
+	static const uint32_t list[] = { 0x1100, 0x1500, 0x1600, 0x1700 };
 
 	return one_of(code, list, ARRAY_LEN(list));
 }

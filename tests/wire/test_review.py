@@ -180,3 +180,34 @@ async def test_gauges_when_a_draining_driver_loses_its_node(make_bench):
     await bench.until_backends_gone()
     after = await bench.proxy.metrics()
     assert {name: after[name] for name in gauges} == {name: before[name] for name in gauges}
+
+
+async def test_a_repair_that_a_node_does_not_answer(make_bench):
+    """
+    The PREPARE of a repair has no deadline of its own: the request that began it timed out, and every later request for the
+    same statement on that host joined the dead repair and timed out as well, for as long as the first connection lived.
+    """
+    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms", "workers": 1}})
+    c = await bench.client()
+    prepared = await c.prepare("INSERT INTO ks.t (k) VALUES (7)")
+    bench.target.forget_prepared()
+    bench.target.on(Op.PREPARE, mute(), times=1)
+    assert_error(await c.execute(prepared), Err.WRITE_TIMEOUT)
+    other = await bench.client()
+    assert (await other.execute(prepared)).kind == Kind.VOID
+
+
+async def test_bodies_in_flight_are_bounded(make_bench):
+    """A driver sends large writes while the target is mute: after the size of a frame it is read no more, and nothing is lost."""
+    bench = await make_bench(sections={"proxy": {"max_frame_size": "1MiB", "workers": 1}})
+    c = await bench.client()
+    hold = Hold()
+    bench.target.on(Op.QUERY, hold)
+    streams = [c.send_query("INSERT INTO ks.t (k) VALUES (?)", values=[b"x" * 900_000]) for _ in range(20)]
+    await hold.arrived()
+    await bench.origin.until_received(2, Op.QUERY)
+    assert len(bench.origin.requests(Op.QUERY)) <= 3
+    hold.release()
+    for stream in streams:
+        assert (await c.answer(stream)).kind == Kind.VOID
+    assert len(bench.target.requests(Op.QUERY)) == 20
