@@ -4,7 +4,7 @@
     CQLFERRY=./cqlferry scripts/check-docs.py               exit 1 and a list of what is wrong
     CQLFERRY=./cqlferry scripts/check-docs.py --self-test   plants mistakes in a copy and expects each to be found
 
-- Every ```ini block passes `cqlferry --check-config`; one without [origin] or [target] is completed first.
+- Every ```ini block passes `cqlferry --print-config` (which opens no certificates); one without [origin] or [target] is completed first.
 - Every relative link leads to a file, and its #anchor to a heading.
 - Every path of the tree that stands in code exists, or is a program that is built from one that does.
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
@@ -72,10 +72,10 @@ def check_ini(pages, program):
                 path = pathlib.Path(folder) / "example.ini"
                 path.write_text(runnable(text, pathlib.Path(folder)))
                 environment = {name: "secret" for name in re.findall(r"= *env:(\w+)", text)}
-                run = subprocess.run([program, "--check-config", "-c", path], env=environment, text=True,
+                run = subprocess.run([program, "--print-config", "-c", path], env=environment, text=True,
                                      capture_output=True)
                 if run.returncode != 0 or run.stderr:
-                    yield page.at(line, f"cqlferry --check-config: {run.stderr.strip() or run.returncode}")
+                    yield page.at(line, f"cqlferry --print-config: {run.stderr.strip() or run.returncode}")
     if checked == 0:
         yield "no ```ini block was found at all"
 
