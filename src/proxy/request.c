@@ -80,12 +80,13 @@ static struct chunk *keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t 
 static bool keep_body(struct request *rq, struct loop *loop, const struct frame *f, const struct plain *plain)
 {
 	rq->len = plain->len;
-	if (likely(plain->len <= SMALL_BODY))
+	if (likely(plain->len <= SMALL_BODY)) {
 		rq->data = memcpy(rq->small_body, plain->data, plain->len);
-	else
+	} else {
 		rq->body = keep_bytes(loop, plain->chunk, plain->data, plain->len, plain->owns_chunk, &rq->data);
-	if (unlikely(!rq->body))
-		return false;
+		if (unlikely(!rq->body))
+			return false;
+	}
 	if (likely(!(f->flags & FRAME_COMPRESSED)))
 		return true;
 	rq->packed_len = f->length;
@@ -154,7 +155,8 @@ static void release(struct request *rq)
 	list_remove(&rq->node);
 	drop_kept(rq);
 	rq->client->kept_bytes -= rq->len + rq->packed_len;
-	chunk_unref(rq->body);
+	if (rq->body)
+		chunk_unref(rq->body);
 	if (rq->packed)
 		chunk_unref(rq->packed);
 	if (rq->prepared)
