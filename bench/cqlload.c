@@ -242,13 +242,15 @@ static void client_is_ready(struct client *c)
 static void expect(const struct client *c, const struct frame *f, uint8_t opcode)
 {
 	struct reader r = reader_over(f->body, f->length);
+	struct strview text;
 
 	if (f->opcode == opcode)
 		return;
 	if (f->opcode != OP_ERROR)
 		die("step %d: %s instead of %s", (int)c->step, cql_opcode_name(f->opcode), cql_opcode_name(opcode));
 	read_int(&r);
-	die("step %d: an error: %.*s", (int)c->step, SV_ARG(read_string(&r)));
+	text = read_string(&r);
+	die("step %d: an error: %.*s", (int)c->step, SV_ARG(text));
 }
 
 /* The next step of a connection that is not ready. */
