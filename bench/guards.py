@@ -6,7 +6,8 @@ Guards the cost of a request, in figures that noise does not touch:
     syscalls       by strace
     mallocs        calls of malloc, calloc, realloc and the like, by an LD_PRELOAD library; these must be 0
 
-per request on the steady path, for prepared reads and dual writes, one connection, 1 and 32 in flight, one worker.
+per request on the steady path, for prepared reads and dual writes, 1 and 32 in flight, one worker. One connection; for
+mallocs 64, since what is kept for reuse has to suffice for many.
 
     bench/guards.py                  measures and compares with bench/figures.txt
     bench/guards.py --update         measures and writes bench/figures.txt
@@ -57,7 +58,8 @@ SCENARIOS = {
     "write-32": (100, 32),
 }
 #: Requests of the shorter run, whole rounds: enough to make a timer tick or two vanish.
-REQUESTS = {"instructions": 32 * 60, "syscalls": 32 * 60, "mallocs": 32 * 600}
+REQUESTS = {"instructions": 32 * 60, "syscalls": 32 * 60, "mallocs": 64 * 32 * 20}
+MALLOC_CONNECTIONS = 64
 
 #: The last ones are ours (base/common.h): who calls them is what we want to know.
 OWN_ALLOCATORS = {"xmalloc", "xcalloc", "xrealloc", "xstrdup", "xstrndup", "xasprintf"}
@@ -132,13 +134,14 @@ class Runner:
         if status != 0:
             raise GuardError(f"the proxy ended with status {status}: " + self._log("proxy"))
 
-    def run(self, scenario, requests, wrapper=(), environment=None):
+    def run(self, scenario, requests, wrapper=(), environment=None, connections=1):
         """The proxy under `wrapper` serves so many requests of a scenario, and ends."""
         writes, depth = SCENARIOS[scenario]
         load = self._start([self.build / "bench" / "cqlload", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
                             "--target", f"{self.network}.3:9042", "--write-percent", str(writes),
-                            "--depth", str(depth), "--requests", str(requests), "--warmup", str(32 * depth),
+                            "--connections", str(connections), "--depth", str(depth),
+                            "--requests", str(requests), "--warmup", str(32 * depth * connections),
                             "--patience", str(PATIENCE // 2)], "load")
         proxy = None
         try:
@@ -171,8 +174,8 @@ class Runner:
     def mallocs(self, scenario, requests):
         out = self.folder / "mallocs.out"
         out.unlink(missing_ok=True)
-        self.run(scenario, requests, environment={"LD_PRELOAD": str(self.build / "malloc_count.so"),
-                                                  "MALLOC_COUNT_FILE": str(out)})
+        self.run(scenario, requests, connections=MALLOC_CONNECTIONS,
+                 environment={"LD_PRELOAD": str(self.build / "malloc_count.so"), "MALLOC_COUNT_FILE": str(out)})
         if not out.exists():
             raise GuardError("the proxy ended without counting its calls of malloc")
         return {"total": int(out.read_text())}

@@ -6,7 +6,8 @@
 /*
  * 512: bodies and answers of ordinary requests. 4096: rows. 16384: outgoing
  * buffers. 65536: tails of frames up to the size that gets an exact buffer.
- * The caps bound what an idle worker keeps to about 2.5 MiB.
+ * The caps let 64 connections with 32 requests in flight each do without malloc, and bound what an idle worker keeps to
+ * about 7 MiB.
  */
 static const struct {
 	uint32_t size;
