@@ -91,7 +91,7 @@ finish() {
 	[ -n "$D" ] || exit "$status"
 	if [ "$MODE" = check ] || [ "$status" -ne 0 ]; then
 		stop_in "$D" >/dev/null
-		if [ "$status" -eq 0 ]; then
+		if [ "$status" -eq 0 ] || [ "$status" -gt 128 ]; then
 			rm -rf "$D"
 		else
 			printf 'demo.sh: everything is stopped; logs are in %s\n' "$D" >&2

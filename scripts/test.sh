@@ -283,14 +283,12 @@ with_limit() {
 	"stage_${name//-/_}" &
 	job=$!
 	set +m
-	trap 'kill -TERM -- -$job 2>/dev/null; wait $job; exit 143' TERM INT
+	trap 'end_group $job; exit 143' TERM INT
 	while kill -0 "$job" 2>/dev/null; do
 		if [ "$ended" -eq "$(limit "$name")" ]; then
 			echo "the stage is ended after $ended s"
-			kill -TERM -- "-$job"
-			status=124
-		elif [ "$ended" -gt $(($(limit "$name") + 60)) ]; then
-			kill -KILL -- "-$job"
+			end_group "$job"
+			return 124
 		fi
 		ended=$((ended + 1))
 		sleep 1 &
@@ -298,6 +296,18 @@ with_limit() {
 	done
 	wait "$job" || status=$?
 	return "$status"
+}
+
+# Ends a process group and returns when the last of it is gone: the stage's shell ends at once, but what it started has
+# nodes and proxies to stop.
+end_group() {
+	local tries=0
+	kill -TERM -- "-$1" 2>/dev/null
+	while kill -0 -- "-$1" 2>/dev/null; do
+		tries=$((tries + 1))
+		[ "$tries" -ne 600 ] || kill -KILL -- "-$1" 2>/dev/null
+		sleep 0.1
+	done
 }
 
 finish() {
