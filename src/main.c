@@ -85,6 +85,8 @@ static struct {
 	int exit_status;
 } run;
 
+static const int signal_numbers[] = { SIGTERM, SIGINT };
+
 static void print_usage(FILE *out)
 {
 	fputs("usage: cqlferry [-c FILE] [--set section.key=value]...\n"
@@ -502,8 +504,6 @@ static void raise_file_limit(void)
 
 static bool start(void)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
-
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN); /* a terminal that closes, or a habit from other daemons, must not end a proxy */
@@ -511,8 +511,8 @@ static bool start(void)
 		fatal("no event loop can be made");
 		return false;
 	}
-	for (unsigned i = 0; i < ARRAY_LEN(numbers); i++) {
-		evsignal_assign(&run.signals[i], run.loop.base, numbers[i], on_signal, NULL);
+	for (unsigned i = 0; i < ARRAY_LEN(signal_numbers); i++) {
+		evsignal_assign(&run.signals[i], run.loop.base, signal_numbers[i], on_signal, NULL);
 		evsignal_add(&run.signals[i], NULL);
 	}
 	evtimer_assign(&run.drain_timer, run.loop.base, on_drain_delay_over, NULL);
@@ -537,8 +537,11 @@ static void stop(void)
 		tls_context_free(run.tls[i]);
 	}
 	proxy_fini(&run.proxy);
-	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++)
+	/* With its handler a signal's default action would come back, and change the exit status at the last moment. */
+	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++) {
 		event_del(&run.signals[i]);
+		signal(signal_numbers[i], SIG_IGN);
+	}
 	event_del(&run.drain_timer);
 	event_del(&run.deadline_timer);
 	event_del(&run.listen_retry);

@@ -392,12 +392,15 @@ static const char *hint_of_missing_cert(const struct tls *tls)
 static void explain_alert(struct tls *tls, int alert)
 {
 	const char *hint = hint_of_missing_cert(tls);
+	const char *name = SSL_alert_desc_string_long(alert);
 
+	if (alert == TLS13_AD_CERTIFICATE_REQUIRED)
+		name = "certificate required"; /* OpenSSL 3.0 has no words for this one */
 	if (alert == SSL_AD_UNKNOWN_CA)
 		hint = "; it does not trust the CA of our certificate";
 	else if (alert == SSL_AD_PROTOCOL_VERSION)
 		hint = "; it does not speak TLS 1.2 or 1.3";
-	set_error(tls, "the peer refused: %s%s", SSL_alert_desc_string_long(alert), hint);
+	set_error(tls, "the peer refused: %s%s", name, hint);
 }
 
 static void explain(struct tls *tls, int kind, int saved_errno)

@@ -212,8 +212,9 @@ void client_refuse(struct client *c, int16_t stream, enum client_close_reason re
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	log_limited(LOG_WARN, "client %s #%llu: %s: %s", c->name, (unsigned long long)c->number,
-		    close_reason_words(reason), text);
+	/* Most drivers find out the version by being refused: no news. */
+	log_limited(reason == CLOSE_VERSION ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s", c->name,
+		    (unsigned long long)c->number, close_reason_words(reason), text);
 	if (c->version == 0)
 		c->version = FRAME_VERSION_MAX;
 	client_send_error(c, MAX(stream, 0), code, "%s", text);

@@ -26,6 +26,7 @@ enum client_state {
 /* Why a connection ended: X(name, words in the log) */
 #define CLIENT_CLOSE_REASONS(X)                                                                                        \
 	X(CONNECTION, "connection ended")                                                                              \
+	X(VERSION, "protocol version refused")                                                                         \
 	X(PROTOCOL, "protocol error")                                                                                  \
 	X(HANDSHAKE, "handshake failed")                                                                               \
 	X(AUTHENTICATION, "authentication failed")                                                                     \

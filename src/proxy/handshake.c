@@ -69,7 +69,7 @@ void handshake_refuse_version(struct client *c, uint8_t version)
 
 	c->version = common ? common : FRAME_VERSION_MAX;
 	client_refuse(
-		c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+		c, 0, CLOSE_VERSION, CQL_ERR_PROTOCOL_ERROR,
 		"Invalid or unsupported protocol version (%u); the lowest supported version is %u and the greatest is %u",
 		version, FRAME_VERSION_MIN, c->version);
 }
