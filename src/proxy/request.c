@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/pool.h"
 #include "proxy/repair.h"
@@ -167,7 +167,7 @@ static void release(struct request *rq)
 }
 
 /* The client has its answer. */
-static void end(struct request *rq)
+void request_end(struct request *rq)
 {
 	struct client *c = rq->client;
 	struct worker *worker = c->worker;
@@ -185,67 +185,6 @@ void requests_drop(struct client *c)
 	while (!list_is_empty(&c->requests))
 		release(list_entry(c->requests.next, struct request, node));
 	c->in_flight = 0;
-}
-
-/* ---- errors of our own ---- */
-
-static void send_own_error(struct request *rq, struct writer *w)
-{
-	client_send(rq->client, rq->stream, OP_ERROR, 0, w->data, w->len);
-	client_check_output(rq->client);
-}
-
-void request_fail_unsent(struct request *rq, enum cql_error_code code, const char *fmt, ...)
-{
-	char text[512];
-	struct writer w;
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	writer_init(&w);
-	if (code == CQL_ERR_UNAVAILABLE)
-		error_write_unavailable(&w, sv_from(text), rq->consistency, 1, 0);
-	else
-		error_write(&w, code, sv_from(text));
-	send_own_error(rq, &w);
-	writer_free(&w);
-	end(rq);
-}
-
-static void fail_with_text(struct request *rq, struct strview text)
-{
-	struct writer w;
-
-	writer_init(&w);
-	switch ((enum request_class)rq->verdict.class) {
-	case CLASS_READ:
-		error_write_read_timeout(&w, text, rq->consistency, 0, 1, false);
-		break;
-	case CLASS_WRITE:
-		error_write_write_timeout(&w, text, rq->consistency, 0, 1,
-					  write_type_name((enum write_type)rq->verdict.write_type),
-					  rq->client->version);
-		break;
-	case CLASS_CONTROL:
-		error_write(&w, CQL_ERR_SERVER_ERROR, text);
-		break;
-	}
-	send_own_error(rq, &w);
-	writer_free(&w);
-	end(rq);
-}
-
-void request_fail_sent(struct request *rq, const char *fmt, ...)
-{
-	char text[512];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	fail_with_text(rq, sv_from(text));
 }
 
 static const char *node_name(const struct request *rq, unsigned cluster)
@@ -297,7 +236,7 @@ void request_on_timeout(struct timeout_item *item)
 			crowded = s;
 	}
 	is_use = request_is_use(rq);
-	request_fail_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
+	failure_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
 	if (is_use)
 		client_drain(c, CLOSE_KEYSPACE, "USE was not answered by %s", silent);
 	if (crowded)
@@ -316,15 +255,14 @@ static bool check_room(struct request *rq)
 			continue;
 		s = pool_pick(rq->client, (enum cluster_id)i);
 		if (unlikely(!s || s->state != SERVER_READY)) {
-			request_fail_unsent(rq, CQL_ERR_UNAVAILABLE, "no connection to %s; nothing was sent",
-					    cluster_id_name((enum cluster_id)i));
+			failure_unsent(rq, CQL_ERR_UNAVAILABLE, "no connection to %s; nothing was sent",
+				       cluster_id_name((enum cluster_id)i));
 			return false;
 		}
 		if (unlikely(!server_has_room(s))) {
-			request_fail_unsent(
-				rq, CQL_ERR_OVERLOADED,
-				"all %u stream ids of the connection to %s at %s are in use; nothing was sent",
-				s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
+			failure_unsent(rq, CQL_ERR_OVERLOADED,
+				       "all %u stream ids of the connection to %s at %s are in use; nothing was sent",
+				       s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
 			return false;
 		}
 	}
@@ -362,8 +300,7 @@ void request_start(struct request *rq)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if ((rq->verdict.to & 1u << i) && unlikely(!forward_leg(&rq->legs[i]))) {
 			/* Room was there a moment ago, so this is a defect of ours; answer all the same. */
-			request_fail_sent(rq, "the request could not be sent to %s",
-					  cluster_id_name((enum cluster_id)i));
+			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
 			return;
 		}
 	}
@@ -388,8 +325,8 @@ static bool keep_answer(struct request *rq, const struct request_leg *leg, const
 	} else {
 		k->chunk = keep_bytes(&rq->client->worker->loop, f->chunk, f->body, f->length, false, &k->body);
 		if (!k->chunk) {
-			request_fail_sent(rq, "no memory to keep the answer of %s (%u bytes)",
-					  cluster_id_name((enum cluster_id)leg->cluster), f->length);
+			failure_sent(rq, "no memory to keep the answer of %s (%u bytes)",
+				     cluster_id_name((enum cluster_id)leg->cluster), f->length);
 			return false;
 		}
 	}
@@ -460,7 +397,7 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 		 cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN), cluster_id_name(cluster),
 		 node_name(rq, cluster), cql_error_name(error.code), (int)MIN(error.text.len, 300), error.text.p);
 	plain_close(&plain);
-	fail_with_text(rq, sv_from(text));
+	failure_text(rq, sv_from(text));
 }
 
 /*
@@ -509,7 +446,7 @@ static void answer_failed_use(struct request *rq, enum cluster_id failed, const 
 		differs |= s && strcmp(s->keyspace ? s->keyspace : "", c->keyspace ? c->keyspace : "") != 0;
 	}
 	reply_send(rq, failed, error);
-	end(rq);
+	request_end(rq);
 	if (differs)
 		client_drain(c, CLOSE_KEYSPACE, "USE failed on %s only", cluster_id_name(failed));
 }
@@ -554,7 +491,7 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
 		reply_note_prepared(rq, answers);
 	reply_send(rq, (enum cluster_id)choice, &answers[choice]);
-	end(rq);
+	request_end(rq);
 }
 
 /* The leg has its final answer. */
@@ -576,7 +513,7 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 		return;
 	}
 	reply_send(rq, (enum cluster_id)leg->cluster, f);
-	end(rq);
+	request_end(rq);
 }
 
 /* An UNPREPARED that the proxy can mend; true when that was begun. */
@@ -672,8 +609,8 @@ static void request_leg_on_lost(struct leg *l, const char *why)
 	struct request_leg *leg = container_of(l, struct request_leg, leg);
 	struct request *rq = leg->request;
 
-	request_fail_sent(rq, "the connection to %s at %s was lost before it answered: %s",
-			  cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
+	failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
+		     cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
 }
 
 static const struct leg_ops request_leg_ops = {
@@ -687,8 +624,8 @@ void requests_lost(struct client *c, enum cluster_id cluster, const char *node, 
 		struct request *rq = list_entry(pos, struct request, node);
 
 		if (rq->legs[cluster].outcome == OUTCOME_PENDING)
-			request_fail_sent(rq, "the connection to %s at %s was lost before it answered: %s",
-					  cluster_id_name(cluster), node, why);
+			failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
+				     cluster_id_name(cluster), node, why);
 	}
 }
 
@@ -721,6 +658,6 @@ void request_leg_hopeless(struct request_leg *leg, const char *why)
 {
 	struct request *rq = leg->request;
 
-	request_fail_sent(rq, "%s at %s had lost the prepared statement, and preparing it again failed: %s",
-			  cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
+	failure_sent(rq, "%s at %s had lost the prepared statement, and preparing it again failed: %s",
+		     cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
 }

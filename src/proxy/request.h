@@ -95,15 +95,8 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
  */
 void request_start(struct request *rq);
 
-/* Answers from the worker's own thread, for requests that need no cluster; ends the request. */
-void request_fail_unsent(struct request *rq, enum cql_error_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/*
- * The error for a request of which something was sent and whose outcome is not
- * known: READ_TIMEOUT, WRITE_TIMEOUT or SERVER_ERROR by its class (see
- * docs/protocol.md, "Errors of our own"). Ends the request, late answers are
- * swallowed.
- */
-void request_fail_sent(struct request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The client has its answer: counts it, frees it, abandons what is still out. */
+void request_end(struct request *rq);
 
 /* For worker->request_timeouts. */
 void request_on_timeout(struct timeout_item *item);

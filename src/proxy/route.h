@@ -17,7 +17,7 @@
 #define TO_TARGET (1u << CLUSTER_TARGET)
 #define TO_BOTH (TO_ORIGIN | TO_TARGET)
 
-/* What a request is, as far as the errors that we make for it depend on it (see request_fail_sent()). */
+/* What a request is, as far as the errors that we make for it depend on it (failure.h). */
 enum request_class {
 	CLASS_READ,
 	CLASS_WRITE,   /* and what is not understood */

@@ -1,6 +1,7 @@
 /*
  * test_sbuf.c - a socket with its buffers: tails, buffers of exact size, one
- * flush per turn, back-pressure in both directions, ends of all kinds.
+ * flush per turn, back-pressure in both directions, ends of all kinds. Over 700
+ * lines: all of it needs the one peer that is played here.
  */
 #include "base/sbuf.h"
 

@@ -1,4 +1,8 @@
-/* test_virtual.c - system.local and system.peers as drivers see them: values, select lists, conditions, markers. */
+/*
+ * test_virtual.c - system.local and system.peers as drivers see them: values,
+ * select lists, conditions, markers. Over 700 lines, for one reader of rows
+ * that all of it shares.
+ */
 #include "proxy/virtual.h"
 
 #include "proxy/virtual_values.h"

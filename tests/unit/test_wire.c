@@ -1,7 +1,8 @@
 /*
  * test_wire.c - frames over a socket, plain and in v5 segments, both ways.
  * The other side is played by code of this file that shares nothing with
- * segment.c: it puts segments together and takes them apart bit by bit.
+ * segment.c: it puts segments together and takes them apart bit by bit. That
+ * other side is why the file has over 700 lines.
  */
 #include "proxy/wire.h"
 

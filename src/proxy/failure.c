@@ -1,0 +1,64 @@
+/* failure.c - see failure.h */
+#include "proxy/failure.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void send_own_error(struct request *rq, struct writer *w)
+{
+	client_send(rq->client, rq->stream, OP_ERROR, 0, w->data, w->len);
+	client_check_output(rq->client);
+}
+
+void failure_unsent(struct request *rq, enum cql_error_code code, const char *fmt, ...)
+{
+	char text[FAILURE_TEXT_MAX];
+	struct writer w;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	writer_init(&w);
+	if (code == CQL_ERR_UNAVAILABLE)
+		error_write_unavailable(&w, sv_from(text), rq->consistency, 1, 0);
+	else
+		error_write(&w, code, sv_from(text));
+	send_own_error(rq, &w);
+	writer_free(&w);
+	request_end(rq);
+}
+
+void failure_text(struct request *rq, struct strview text)
+{
+	struct writer w;
+
+	writer_init(&w);
+	switch ((enum request_class)rq->verdict.class) {
+	case CLASS_READ:
+		error_write_read_timeout(&w, text, rq->consistency, 0, 1, false);
+		break;
+	case CLASS_WRITE:
+		error_write_write_timeout(&w, text, rq->consistency, 0, 1,
+					  write_type_name((enum write_type)rq->verdict.write_type),
+					  rq->client->version);
+		break;
+	case CLASS_CONTROL:
+		error_write(&w, CQL_ERR_SERVER_ERROR, text);
+		break;
+	}
+	send_own_error(rq, &w);
+	writer_free(&w);
+	request_end(rq);
+}
+
+void failure_sent(struct request *rq, const char *fmt, ...)
+{
+	char text[FAILURE_TEXT_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	failure_text(rq, sv_from(text));
+}
