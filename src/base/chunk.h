@@ -10,7 +10,7 @@
 
 #include "base/common.h"
 
-/* The size of an outgoing buffer: one TLS record, and 64 frames of 256 bytes. */
+/* The largest outgoing buffer: one TLS record, and 64 frames of 256 bytes. */
 #define CHUNK_BUFFER 16384
 #define CHUNK_CLASSES 4
 

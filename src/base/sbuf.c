@@ -498,14 +498,25 @@ static struct sbuf_part *append_part(struct sbuf *sb, struct chunk *chunk, uint3
 	return part;
 }
 
+static inline uint32_t buffer_room(const struct sbuf_part *part)
+{
+	return part->chunk->cap - part->off - part->len;
+}
+
+/* A connection's flushes are alike, so the first buffer is as large as the last one needed. TLS: one record each. */
+static inline uint32_t buffer_size(const struct sbuf *sb, uint32_t together)
+{
+	return sb->tls || sb->out_tail ? CHUNK_BUFFER : MAX(sb->last_flush, together);
+}
+
 uint8_t *sbuf_reserve_together(struct sbuf *sb, uint32_t n, uint32_t together)
 {
 	struct sbuf_part *part = sb->out_tail;
 	uint8_t *p;
 
 	Assert(n <= together && together <= CHUNK_BUFFER);
-	if (!part || !part->is_buffer || CHUNK_BUFFER - part->off - part->len < together)
-		part = append_part(sb, chunk_new(&sb->loop->chunks, CHUNK_BUFFER), 0, 0, true);
+	if (!part || !part->is_buffer || buffer_room(part) < together)
+		part = append_part(sb, chunk_new(&sb->loop->chunks, buffer_size(sb, together)), 0, 0, true);
 	p = part->chunk->data + part->off + part->len;
 	part->len += n;
 	sb->out_bytes += n;
@@ -524,7 +535,7 @@ void sbuf_write(struct sbuf *sb, const void *data, size_t len)
 
 	while (len > 0) {
 		struct sbuf_part *part = sb->out_tail;
-		size_t room = part && part->is_buffer ? CHUNK_BUFFER - part->off - part->len : 0;
+		size_t room = part && part->is_buffer ? buffer_room(part) : 0;
 		uint32_t n = (uint32_t)MIN(len, room ? room : CHUNK_BUFFER);
 
 		memcpy(sbuf_reserve(sb, n), p, n);
@@ -594,6 +605,7 @@ void sbuf_flush(struct sbuf *sb)
 		sb->handler->before_flush(sb);
 		sb->is_dirty = was_dirty;
 	}
+	sb->last_flush = (uint32_t)MIN(sb->out_bytes, CHUNK_BUFFER);
 	while (sb->out_head) {
 		const char *why = NULL;
 		size_t put = 0;

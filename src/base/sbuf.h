@@ -81,6 +81,7 @@ struct sbuf {
 	struct sbuf_part *out_head;
 	struct sbuf_part *out_tail;
 	size_t out_bytes;
+	uint32_t last_flush; /* bytes: how large the first buffer of the next one should be */
 	struct tls *tls;
 	int fd;
 	uint8_t state; /* enum sbuf_state */
