@@ -211,6 +211,8 @@ static bool request_is_use(const struct request *rq)
 	return rq->opcode == OP_QUERY && rq->verdict.class == CLASS_CONTROL;
 }
 
+static bool end_best_effort(struct request *rq);
+
 /*
  * After a USE whose outcome is not known the two connections may stand in
  * different keyspaces, and unqualified writes would be acknowledged although
@@ -224,6 +226,8 @@ void request_on_timeout(struct timeout_item *item)
 	const struct server *crowded = NULL;
 	bool is_use;
 
+	if (end_best_effort(rq))
+		return;
 	describe_silence(rq, silent, sizeof(silent));
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		const struct server *s = pool_pick(c, (enum cluster_id)i);
@@ -428,7 +432,7 @@ static bool undo_use(struct request *rq, enum cluster_id failed, const struct fr
 	writer_free(&w);
 	if (!sent)
 		return false;
-	rq->is_undoing = true;
+	leg->role = LEG_BEST_EFFORT;
 	rq->open = 1;
 	leg->outcome = OUTCOME_PENDING;
 	return true;
@@ -456,6 +460,18 @@ static void finish_undo(struct request *rq)
 	struct frame error = kept_frame(rq);
 
 	answer_failed_use(rq, (enum cluster_id)rq->kept.cluster, &error);
+}
+
+/* Nothing but a best-effort leg is out, and it will not end any more: the answer does not depend on it. */
+static bool end_best_effort(struct request *rq)
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (rq->legs[i].role == LEG_BEST_EFFORT && rq->legs[i].outcome == OUTCOME_PENDING) {
+			finish_undo(rq);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Both legs have ended; `f` is the answer that came last, of `leg`. */
@@ -499,7 +515,7 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 {
 	struct request *rq = leg->request;
 
-	if (unlikely(rq->is_undoing)) {
+	if (unlikely(leg->role == LEG_BEST_EFFORT)) {
 		finish_undo(rq);
 		return;
 	}
@@ -609,6 +625,8 @@ static void request_leg_on_lost(struct leg *l, const char *why)
 	struct request_leg *leg = container_of(l, struct request_leg, leg);
 	struct request *rq = leg->request;
 
+	if (end_best_effort(rq))
+		return;
 	failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
 		     cluster_id_name((enum cluster_id)leg->cluster), node_name(rq, leg->cluster), why);
 }
@@ -623,7 +641,7 @@ void requests_lost(struct client *c, enum cluster_id cluster, const char *node, 
 	list_for_each_safe(pos, tmp, &c->requests) {
 		struct request *rq = list_entry(pos, struct request, node);
 
-		if (rq->legs[cluster].outcome == OUTCOME_PENDING)
+		if (rq->legs[cluster].outcome == OUTCOME_PENDING && !end_best_effort(rq))
 			failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
 				     cluster_id_name(cluster), node, why);
 	}

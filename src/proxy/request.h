@@ -23,6 +23,12 @@
 /* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 512 bytes. */
 #define SMALL_BODY 160
 
+/* What a leg's end means for its request. */
+enum leg_role {
+	LEG_REQUIRED,    /* its answer takes part in the request's, its failure is the request's */
+	LEG_BEST_EFFORT, /* the answer is certain already and waits for it; its failure is made good afterwards */
+};
+
 struct request;
 struct repair;
 
@@ -32,6 +38,7 @@ struct request_leg {
 	struct list waiting; /* on a repair's list */
 	uint8_t cluster;     /* enum cluster_id */
 	uint8_t outcome;     /* enum leg_outcome */
+	uint8_t role;        /* enum leg_role */
 	uint16_t repairs_left;
 	uint32_t error_code;
 };
@@ -61,7 +68,6 @@ struct request {
 	uint8_t open;  /* legs without an outcome yet */
 	uint8_t flags; /* of the frame, without FRAME_COMPRESSED */
 	bool has_kept;
-	bool is_undoing; /* USE: it failed on one cluster and is being taken back on the other */
 	uint16_t consistency;
 	/* The body, plain, and as it came when that was compressed. */
 	struct chunk *body; /* NULL: in small_body */

@@ -4,7 +4,7 @@ import asyncio
 import pytest
 
 import behaviour
-from behaviour import Hold, mute
+from behaviour import Hold, error, mute
 from cqlwire import Err, Kind, Op, requests
 from cqlwire.requests import plain_token
 from fakecluster import Auth, Cluster
@@ -211,3 +211,17 @@ async def test_bodies_in_flight_are_bounded(make_bench):
     for stream in streams:
         assert (await c.answer(stream)).kind == Kind.VOID
     assert len(bench.target.requests(Op.QUERY)) == 20
+
+
+async def test_an_undo_that_is_not_answered(make_bench):
+    """
+    A USE failed on one cluster; taking it back on the other one got no answer. The driver gets the error that it would have
+    got anyway, and then the end of the connection, since nobody knows where the other one stands.
+    """
+    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
+    c = await bench.client(keyspace="before")
+    bench.target.on("after", error(Err.INVALID, "no such keyspace"), times=1)
+    bench.origin.on(lambda got: got.opcode == Op.QUERY and got.text == 'USE "before"', mute(), times=1)
+    stream = c.send_query("USE after")
+    assert_error(await c.answer(stream), Err.INVALID, "no such keyspace")
+    await c.closed()
