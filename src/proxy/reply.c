@@ -62,7 +62,8 @@ static bool is_interesting(uint8_t opcode, const uint8_t *head, int n)
 	}
 }
 
-uint32_t reply_result_kind(struct loop *loop, enum cql_compression compression, const struct frame *f)
+/* What a RESULT frame is (enum cql_result_kind), 0 when it cannot be told. */
+static uint32_t result_kind(struct loop *loop, enum cql_compression compression, const struct frame *f)
 {
 	uint8_t head[PEEK_LEN];
 	int n = peek(compression, f, head);
@@ -130,7 +131,7 @@ static void send_rows(struct request *rq, enum cluster_id cluster, const struct 
 	send_edited(rq, f, p, edits, 2);
 }
 
-static void note_keyspace(struct client *c, const struct plain *p, uint32_t offset)
+static void note_keyspace(const struct plain *p, uint32_t offset, char **keyspace)
 {
 	struct reader r = reader_over(p->data + offset, p->len - offset);
 	struct strview name;
@@ -139,8 +140,23 @@ static void note_keyspace(struct client *c, const struct plain *p, uint32_t offs
 	name = read_string(&r);
 	if (!reader_ok(&r))
 		return;
-	free(c->keyspace);
-	c->keyspace = xstrndup(name.p, name.len);
+	free(*keyspace);
+	*keyspace = xstrndup(name.p, name.len);
+}
+
+void reply_note_keyspace(struct client *c, const struct frame *f, char **keyspace)
+{
+	struct loop *loop = &c->worker->loop;
+	uint32_t offset = 0;
+	struct plain p;
+	const char *why;
+
+	if (result_kind(loop, c->compression, f) != RESULT_SET_KEYSPACE ||
+	    !plain_open(&p, loop, c->compression, f, UINT32_MAX, &why))
+		return;
+	if (message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why))
+		note_keyspace(&p, offset, keyspace);
+	plain_close(&p);
 }
 
 /* An UNPREPARED that could not be repaired: the client must see the id it knows, or it will not prepare again. */
@@ -187,7 +203,7 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 		send_rows(rq, cluster, f, &p, offset);
 	} else {
 		if (get_u32(p.data + offset) == RESULT_SET_KEYSPACE)
-			note_keyspace(c, &p, offset);
+			note_keyspace(&p, offset, &c->keyspace);
 		send_as_it_is(rq, f);
 	}
 	plain_close(&p);

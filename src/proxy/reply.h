@@ -25,7 +25,10 @@ void reply_send(struct request *rq, enum cluster_id cluster, const struct frame 
 /* Both clusters have prepared the statement: enters it into the table. */
 void reply_note_prepared(struct request *rq, const struct frame answers[CLUSTER_COUNT]);
 
-/* What a RESULT frame is (enum cql_result_kind), 0 when it cannot be told. */
-uint32_t reply_result_kind(struct loop *loop, enum cql_compression compression, const struct frame *f);
+/*
+ * When the answer is a RESULT of kind SET_KEYSPACE: puts its keyspace in place
+ * of *keyspace, which is freed.
+ */
+void reply_note_keyspace(struct client *c, const struct frame *f, char **keyspace);
 
 #endif

@@ -575,31 +575,6 @@ static void on_error(struct request_leg *leg, struct frame *f)
 	leg_ended(leg, f);
 }
 
-/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
-static void note_server_keyspace(struct request_leg *leg, struct server *s, const struct frame *f)
-{
-	struct client *c = leg->request->client;
-	uint32_t offset = 0;
-	struct plain plain;
-	const char *why;
-
-	if (reply_result_kind(&c->worker->loop, c->compression, f) != RESULT_SET_KEYSPACE ||
-	    !plain_open(&plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why))
-		return;
-	if (message_skip_preamble(plain.data, plain.len, plain.flags, true, &offset, &why)) {
-		struct reader r = reader_over(plain.data + offset, plain.len - offset);
-		struct strview name;
-
-		read_int(&r);
-		name = read_string(&r);
-		if (reader_ok(&r)) {
-			free(s->keyspace);
-			s->keyspace = xstrndup(name.p, name.len);
-		}
-	}
-	plain_close(&plain);
-}
-
 static void request_leg_on_answer(struct leg *l, struct frame *f)
 {
 	struct request_leg *leg = container_of(l, struct request_leg, leg);
@@ -614,8 +589,9 @@ static void request_leg_on_answer(struct leg *l, struct frame *f)
 	if (unlikely(f->opcode == OP_RESULT && rq->opcode == OP_QUERY && rq->verdict.class != CLASS_READ)) {
 		struct server *s = pool_pick(rq->client, (enum cluster_id)leg->cluster);
 
+		/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
 		if (s)
-			note_server_keyspace(leg, s, f);
+			reply_note_keyspace(rq->client, f, &s->keyspace);
 	}
 	leg_ended(leg, f);
 }
