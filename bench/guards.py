@@ -135,7 +135,17 @@ class Runner:
             raise GuardError(f"the proxy ended with status {status}: " + self._log("proxy"))
 
     def run(self, scenario, requests, wrapper=(), environment=None, connections=1):
-        """The proxy under `wrapper` serves so many requests of a scenario, and ends."""
+        """
+        The proxy under `wrapper` serves so many requests of a scenario, and ends. A run that breaks off is told and made once
+        more: what it would have counted is not touched by that, and a second break is an error.
+        """
+        try:
+            self._run_once(scenario, requests, wrapper, environment, connections)
+        except GuardError as error:
+            print(f"guards.py: once more, since a run broke off: {error}", file=sys.stderr)
+            self._run_once(scenario, requests, wrapper, environment, connections)
+
+    def _run_once(self, scenario, requests, wrapper, environment, connections):
         writes, depth = SCENARIOS[scenario]
         load = self._start([self.build / "bench" / "cqlload", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
