@@ -6,33 +6,12 @@
  */
 #include "proxy/dispatch.h"
 
-#include <openssl/evp.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/log.h"
-#include "proxy/pool.h"
+#include "proxy/arrival.h"
+#include "proxy/local.h"
+#include "proxy/prepare.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/supported.h"
-#include "proxy/virtual.h"
-
-/* The most bound values that a read of a system table may come with: it has no more markers than relations and LIMIT. */
-#define MAX_VIRTUAL_VALUES 16
-
-/* A frame and its body proper. */
-struct arrival {
-	struct client *c;
-	struct frame *f;
-	struct plain plain;
-	uint32_t offset; /* behind the custom payload */
-};
-
-static void refuse_body(struct arrival *a, const char *field)
-{
-	client_send_error(a->c, a->f->stream, CQL_ERR_PROTOCOL_ERROR, "the body of %s cannot be read: %s",
-			  cql_opcode_name(a->f->opcode), field);
-}
 
 static enum request_type type_of(const struct verdict *v)
 {
@@ -59,109 +38,6 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 	}
 }
 
-/* ---- system tables ---- */
-
-struct virtual_values {
-	struct bytesview value[MAX_VIRTUAL_VALUES];
-	struct strview name[MAX_VIRTUAL_VALUES];
-	bool named;
-	unsigned count;
-};
-
-static bool collect_values(struct arrival *a, const struct query_params *params, struct virtual_values *out)
-{
-	out->count = MIN(params->value_count, MAX_VIRTUAL_VALUES);
-	out->named = (params->flags & QUERY_NAMES_FOR_VALUES) != 0;
-	for (unsigned i = 0; i < out->count; i++) {
-		if (!message_value(a->plain.data, a->plain.len, params, i, &out->name[i], &out->value[i]))
-			return false;
-	}
-	return true;
-}
-
-static void send_written(struct arrival *a, bool ok, struct writer *w)
-{
-	client_send(a->c, a->f->stream, ok ? OP_RESULT : OP_ERROR, 0, w->data, w->len);
-}
-
-static void answer_rows(struct arrival *a, const struct virtual_query *q, const struct query_params *params)
-{
-	struct proxy *proxy = a->c->worker->proxy;
-	struct virtual_source source = {
-		.settings = proxy->settings,
-		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
-		.local_address = &a->c->local_address,
-	};
-	struct virtual_values v;
-	struct writer w;
-
-	if (!collect_values(a, params, &v)) {
-		refuse_body(a, "values");
-	} else {
-		writer_init(&w);
-		send_written(a, virtual_write_rows(q, &source, v.value, v.named ? v.name : NULL, v.count, &w), &w);
-		writer_free(&w);
-	}
-	topology_unref(source.topology);
-}
-
-static void query_virtual(struct arrival *a, struct strview text, const struct query_params *params)
-{
-	struct writer w;
-	struct virtual_query *q;
-
-	writer_init(&w);
-	q = virtual_query_new(text, &w);
-	if (q)
-		answer_rows(a, q, params);
-	else
-		send_written(a, false, &w);
-	virtual_query_free(q);
-	writer_free(&w);
-}
-
-/* The id of a statement that no cluster knows: as ZDM makes it, MD5 of the text and the keyspace. */
-static void virtual_id(struct strview text, struct strview keyspace, struct prepared_id *out)
-{
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	unsigned len = 0;
-
-	if (!md || !EVP_DigestInit_ex(md, EVP_md5(), NULL) || !EVP_DigestUpdate(md, text.p, text.len) ||
-	    !EVP_DigestUpdate(md, keyspace.p, keyspace.len) || !EVP_DigestFinal_ex(md, out->bytes, &len))
-		len = 0;
-	EVP_MD_CTX_free(md);
-	out->len = (uint8_t)len;
-}
-
-static void prepare_virtual(struct arrival *a, struct strview text, struct strview keyspace)
-{
-	struct worker *worker = a->c->worker;
-	struct proxy *proxy = worker->proxy;
-	struct virtual_source source = {
-		.settings = proxy->settings,
-		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
-		.local_address = &a->c->local_address,
-	};
-	struct prepared *entry = prepared_new(text, keyspace);
-	struct writer w;
-	bool ok = false;
-
-	writer_init(&w);
-	virtual_id(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
-	entry->virtual_query = virtual_query_new(text, &w);
-	entry->verdict = (struct verdict){ .to = 0, .class = CLASS_READ };
-	if (entry->virtual_query)
-		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry),
-					    &w);
-	send_written(a, ok, &w);
-	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
-		prepared_insert(&proxy->prepared, entry);
-	else
-		prepared_unref(entry);
-	writer_free(&w);
-	topology_unref(source.topology);
-}
-
 /* ---- one function per opcode ---- */
 
 static void dispatch_query(struct arrival *a)
@@ -175,13 +51,13 @@ static void dispatch_query(struct arrival *a)
 	const char *why;
 
 	if (unlikely(!message_parse_query(a->plain.data, a->plain.len, a->offset, c->version, &m, &why))) {
-		refuse_body(a, why);
+		arrival_refuse(a, why);
 		return;
 	}
 	statement_scan(m.text, &facts);
 	verdict = route_statement(settings, &facts, m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c));
 	if (unlikely(verdict.to == 0)) {
-		query_virtual(a, m.text, &m.params);
+		local_query(a, m.text, &m.params);
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
@@ -191,32 +67,6 @@ static void dispatch_query(struct arrival *a)
 	rq->consistency = m.params.consistency;
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
-	request_start(rq);
-}
-
-static void dispatch_prepare(struct arrival *a)
-{
-	struct client *c = a->c;
-	struct statement_facts facts;
-	struct prepare_message m;
-	struct strview keyspace;
-	struct request *rq;
-	const char *why;
-
-	if (!message_parse_prepare(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
-		refuse_body(a, why);
-		return;
-	}
-	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
-	statement_scan(m.text, &facts);
-	if (route_statement(c->worker->settings, &facts, keyspace).to == 0) {
-		prepare_virtual(a, m.text, keyspace);
-		return;
-	}
-	rq = request_new(c, a->f, &a->plain);
-	if (!rq)
-		return;
-	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	request_start(rq);
 }
 
@@ -241,7 +91,7 @@ static void dispatch_execute(struct arrival *a)
 	const char *why;
 
 	if (unlikely(!message_parse_execute(a->plain.data, a->plain.len, a->offset, c->version, &m, &why))) {
-		refuse_body(a, why);
+		arrival_refuse(a, why);
 		return;
 	}
 	ref = prepared_find(&worker->prepared, m.id);
@@ -250,7 +100,7 @@ static void dispatch_execute(struct arrival *a)
 		return;
 	}
 	if (unlikely(ref->entry->verdict.to == 0)) {
-		answer_rows(a, ref->entry->virtual_query, &m.params);
+		local_execute(a, ref->entry, &m.params);
 		prepared_release(ref);
 		return;
 	}
@@ -283,7 +133,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 		bool is_virtual;
 
 		if (!message_batch_child(a->plain.data, a->plain.len, &offset, &child)) {
-			refuse_body(a, "child statement");
+			arrival_refuse(a, "child statement");
 			return false;
 		}
 		if (!child.is_prepared)
@@ -319,7 +169,7 @@ static void dispatch_batch(struct arrival *a)
 	const char *why;
 
 	if (!message_parse_batch(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
-		refuse_body(a, why);
+		arrival_refuse(a, why);
 		return;
 	}
 	if (!check_children(a, &m, &has_prepared))
@@ -344,7 +194,7 @@ static void dispatch_register(struct arrival *a)
 	const char *why;
 
 	if (!message_parse_register(a->plain.data + a->offset, a->plain.len - a->offset, &kinds, &why)) {
-		refuse_body(a, why);
+		arrival_refuse(a, why);
 		return;
 	}
 	rq = request_new(a->c, a->f, &a->plain);
@@ -391,7 +241,7 @@ static void dispatch_by_opcode(struct arrival *a)
 		dispatch_batch(a);
 		return;
 	case OP_PREPARE:
-		dispatch_prepare(a);
+		prepare_dispatch(a);
 		return;
 	case OP_REGISTER:
 		dispatch_register(a);
@@ -446,10 +296,10 @@ void dispatch_frame(struct client *c, struct frame *f)
 		return;
 	}
 	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) && c->version < 4)
-		refuse_body(&a, "a custom payload, which came with protocol v4");
+		arrival_refuse(&a, "a custom payload, which came with protocol v4");
 	else if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
 		 !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))
-		refuse_body(&a, why);
+		arrival_refuse(&a, why);
 	else
 		dispatch_by_opcode(&a);
 	plain_close(&a.plain);

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "proxy/pool.h"
 #include "proxy/reply.h"
 
 /* Of an EXECUTE: the length of the id, the id, the flags, the length of the paging state, its mark. */
@@ -99,7 +98,7 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 bool forward_leg(struct request_leg *leg)
 {
 	struct request *rq = leg->request;
-	struct server *s = pool_pick(rq->client, (enum cluster_id)leg->cluster);
+	struct server *s = request_server(rq, leg->cluster);
 	struct leg_edits e;
 
 	if (unlikely(!s || !server_has_room(s)))

@@ -6,7 +6,6 @@
  *                   since only that cluster can go on with it
  *   UNPREPARED      carries the id that the client knows
  *   SET_KEYSPACE    is noted as the client's keyspace
- *   PREPARED        is entered into the table of prepared statements
  */
 #ifndef PROXY_REPLY_H
 #define PROXY_REPLY_H
@@ -21,9 +20,6 @@ MUSTCHECK bool paging_mark_read(struct bytesview state, enum cluster_id *cluster
 
 /* Sends the answer of `cluster` to the client; the request goes on to exist. */
 void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f);
-
-/* Both clusters have prepared the statement: enters it into the table. */
-void reply_note_prepared(struct request *rq, const struct frame answers[CLUSTER_COUNT]);
 
 /*
  * When the answer is a RESULT of kind SET_KEYSPACE: puts its keyspace in place

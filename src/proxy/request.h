@@ -17,6 +17,7 @@
 #include "proxy/client.h"
 #include "proxy/merge.h"
 #include "proxy/plain.h"
+#include "proxy/pool.h"
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
 #define SMALL_ANSWER 64
@@ -103,6 +104,23 @@ void request_start(struct request *rq);
 
 /* The client has its answer: counts it, frees it, abandons what is still out. */
 void request_end(struct request *rq);
+
+/* The connection on which the leg to this cluster goes; NULL when there is none. */
+static inline struct server *request_server(const struct request *rq, unsigned cluster)
+{
+	return pool_pick(rq->client, (enum cluster_id)cluster);
+}
+
+/* Its node, for messages. */
+const char *request_node_name(const struct request *rq, unsigned cluster);
+
+/*
+ * Bytes that outlive the frame they lie in: a reference to their chunk when it
+ * is large (or `owned`: made for them alone), else a copy. *kept is where they
+ * lie then. NULL without memory for it.
+ */
+MUSTCHECK struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t *data, uint32_t len,
+					   bool owned, uint8_t **kept);
 
 /* For worker->request_timeouts. */
 void request_on_timeout(struct timeout_item *item);

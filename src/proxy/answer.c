@@ -1,0 +1,235 @@
+/*
+ * answer.c - see answer.h
+ */
+#include "proxy/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/failure.h"
+#include "proxy/prepare.h"
+#include "proxy/repair.h"
+#include "proxy/reply.h"
+#include "proxy/use.h"
+
+void answer_drop_kept(struct request *rq)
+{
+	if (rq->has_kept && rq->kept.chunk)
+		chunk_unref(rq->kept.chunk);
+	rq->has_kept = false;
+}
+
+/* False without memory for it; the request has been answered then. */
+bool answer_keep(struct request *rq, const struct request_leg *leg, const struct frame *f)
+{
+	struct kept_answer *k = &rq->kept;
+
+	k->cluster = leg->cluster;
+	k->version = f->version;
+	k->opcode = f->opcode;
+	k->flags = f->flags;
+	k->len = f->length;
+	k->chunk = NULL;
+	k->body = k->small;
+	if (f->length <= SMALL_ANSWER) {
+		memcpy(k->small, f->body, f->length);
+	} else {
+		k->chunk = request_keep_bytes(&rq->client->worker->loop, f->chunk, f->body, f->length, false, &k->body);
+		if (!k->chunk) {
+			failure_sent(rq, "no memory to keep the answer of %s (%u bytes)",
+				     cluster_id_name((enum cluster_id)leg->cluster), f->length);
+			return false;
+		}
+	}
+	rq->has_kept = true;
+	return true;
+}
+
+struct frame answer_kept(struct request *rq)
+{
+	struct kept_answer *k = &rq->kept;
+
+	return (struct frame){
+		.version = k->version,
+		.is_response = true,
+		.flags = k->flags,
+		.opcode = k->opcode,
+		.stream = rq->stream,
+		.length = k->len,
+		.body = k->body,
+		.chunk = k->len >= WIRE_REF_MIN ? k->chunk : NULL,
+	};
+}
+
+/* The code of an ERROR frame, 0 (SERVER_ERROR) when it cannot be read; its text and id point into `plain`. */
+static uint32_t open_error(struct request *rq, const struct frame *f, struct plain *plain, struct error_message *out)
+{
+	struct client *c = rq->client;
+	uint32_t offset = 0;
+	const char *why;
+
+	*out = (struct error_message){ .text = SV("an error that cannot be read") };
+	if (!plain_open(plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why)) {
+		*plain = (struct plain){ 0 };
+		return 0;
+	}
+	if (message_skip_preamble(plain->data, plain->len, plain->flags, true, &offset, &why) &&
+	    message_parse_error(plain->data, plain->len, offset, out))
+		return out->code;
+	return 0;
+}
+
+static void count_failure(struct request *rq)
+{
+	struct metrics *m = &rq->client->worker->metrics;
+	const bool origin = rq->legs[CLUSTER_ORIGIN].outcome == OUTCOME_ERROR;
+	const bool target = rq->legs[CLUSTER_TARGET].outcome == OUTCOME_ERROR;
+
+	if (rq->type == REQUEST_UNTRACKED || (!origin && !target))
+		return;
+	if (rq->verdict.to == TO_BOTH)
+		metric_add(&m->failed_writes[origin && target ? FAILED_ON_BOTH
+					     : origin         ? FAILED_ON_ORIGIN
+							      : FAILED_ON_TARGET],
+			   1);
+	else
+		metric_add(&m->failed_reads[origin ? CLUSTER_ORIGIN : CLUSTER_TARGET], 1);
+}
+
+/* One cluster has or may have applied the write, the other one refused it in a way that drivers take for "send it again". */
+static void answer_write_timeout(struct request *rq, const struct frame *failed, enum cluster_id cluster)
+{
+	struct error_message error;
+	struct plain plain;
+	char text[512];
+
+	open_error(rq, failed, &plain, &error);
+	snprintf(text, sizeof(text), "may have been applied on %s, but %s at %s answered %s: %.*s",
+		 cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN), cluster_id_name(cluster),
+		 request_node_name(rq, cluster), cql_error_name(error.code), (int)MIN(error.text.len, 300),
+		 error.text.p);
+	plain_close(&plain);
+	failure_text(rq, sv_from(text));
+}
+
+/* Both legs have ended; `f` is the answer that came last, of `leg`. */
+static void answer_merged(struct request *rq, struct request_leg *leg, struct frame *f)
+{
+	struct frame answers[CLUSTER_COUNT];
+	enum leg_outcome outcome[CLUSTER_COUNT];
+	uint32_t code[CLUSTER_COUNT];
+	enum merge_choice choice;
+
+	answers[leg->cluster] = *f;
+	answers[rq->kept.cluster] = answer_kept(rq);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		outcome[i] = (enum leg_outcome)rq->legs[i].outcome;
+		code[i] = rq->legs[i].error_code;
+	}
+	choice = merge_choose(&rq->verdict, rq->opcode == OP_PREPARE,
+			      rq->client->worker->settings->profile == PROFILE_ZDM, outcome, code);
+	if (unlikely(choice == MERGE_WRITE_TIMEOUT)) {
+		enum cluster_id failed = rq->verdict.answer_from;
+
+		if (outcome[failed] == OUTCOME_OK)
+			failed = failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+		answer_write_timeout(rq, &answers[failed], failed);
+		return;
+	}
+	if (unlikely(use_is(rq)) && outcome[choice] == OUTCOME_ERROR) {
+		if (!use_undo(rq, (enum cluster_id)choice, &answers[choice]))
+			use_answer_failed(rq, (enum cluster_id)choice, &answers[choice]);
+		return;
+	}
+	if (unlikely(rq->opcode == OP_PREPARE) && outcome[CLUSTER_ORIGIN] == OUTCOME_OK &&
+	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
+		prepare_note_answers(rq, answers);
+	reply_send(rq, (enum cluster_id)choice, &answers[choice]);
+	request_end(rq);
+}
+
+/* The leg has its final answer. */
+static void leg_ended(struct request_leg *leg, struct frame *f)
+{
+	struct request *rq = leg->request;
+
+	if (unlikely(leg->role == LEG_BEST_EFFORT)) {
+		use_finish_undo(rq);
+		return;
+	}
+	if (--rq->open > 0) {
+		(void)answer_keep(rq, leg, f);
+		return;
+	}
+	count_failure(rq);
+	if (rq->has_kept) {
+		answer_merged(rq, leg, f);
+		return;
+	}
+	reply_send(rq, (enum cluster_id)leg->cluster, f);
+	request_end(rq);
+}
+
+/* An UNPREPARED that the proxy can mend; true when that was begun. */
+static bool try_repair(struct request_leg *leg, struct bytesview id)
+{
+	struct request *rq = leg->request;
+	struct prepared_table *table = &rq->client->worker->proxy->prepared;
+	struct prepared *entry;
+
+	if ((rq->opcode != OP_EXECUTE && rq->opcode != OP_BATCH) || leg->repairs_left == 0)
+		return false;
+	if (rq->opcode == OP_EXECUTE) {
+		entry = rq->prepared->entry;
+		atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+	} else {
+		entry = prepared_find_on(table, (enum cluster_id)leg->cluster, id);
+		if (!entry)
+			return false;
+	}
+	leg->repairs_left--;
+	repair_start(leg, entry);
+	prepared_unref(entry);
+	return true;
+}
+
+void answer_error(struct request_leg *leg, struct frame *f)
+{
+	struct request *rq = leg->request;
+	struct error_message error;
+	struct plain plain;
+
+	leg->error_code = open_error(rq, f, &plain, &error);
+	leg->outcome = OUTCOME_ERROR;
+	if (leg->error_code == CQL_ERR_UNPREPARED) {
+		leg->outcome = OUTCOME_PENDING;
+		if (try_repair(leg, error.unprepared_id)) {
+			plain_close(&plain);
+			return;
+		}
+		leg->outcome = OUTCOME_ERROR;
+	}
+	plain_close(&plain);
+	leg_ended(leg, f);
+}
+
+void answer_on_leg(struct leg *l, struct frame *f)
+{
+	struct request_leg *leg = container_of(l, struct request_leg, leg);
+	struct request *rq = leg->request;
+
+	Assert(leg->outcome == OUTCOME_PENDING);
+	if (unlikely(f->opcode == OP_ERROR)) {
+		answer_error(leg, f);
+		return;
+	}
+	leg->outcome = OUTCOME_OK;
+	if (unlikely(f->opcode == OP_RESULT && rq->opcode == OP_QUERY && rq->verdict.class != CLASS_READ)) {
+		struct server *s = request_server(rq, leg->cluster);
+
+		/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
+		if (s)
+			reply_note_keyspace(rq->client, f, &s->keyspace);
+	}
+	leg_ended(leg, f);
+}

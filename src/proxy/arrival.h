@@ -1,0 +1,29 @@
+/*
+ * arrival.h - a request frame while it is being dispatched: its body without
+ * compression, and what may be done to it before a request is made of it.
+ */
+#ifndef PROXY_ARRIVAL_H
+#define PROXY_ARRIVAL_H
+
+#include "proxy/client.h"
+#include "proxy/plain.h"
+
+struct arrival {
+	struct client *c;
+	struct frame *f;
+	struct plain plain;
+	uint32_t offset; /* of the body proper, behind the custom payload */
+};
+
+/* The body cannot be read: the client gets a PROTOCOL_ERROR naming the field; the connection lives. */
+void arrival_refuse(struct arrival *a, const char *field);
+
+/*
+ * Makes these edits in the body, for both clusters: plain.data is then another
+ * one (views into the old body die), offset stays. The frame counts as
+ * uncompressed from then on. False without memory for it: the client has been
+ * answered.
+ */
+MUSTCHECK bool arrival_edit(struct arrival *a, const struct frame_edit *edits, unsigned count);
+
+#endif
