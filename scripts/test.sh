@@ -16,8 +16,10 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit wire docs guards cluster demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit wire wire-zdm docs guards cluster parity demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
+# Whether a line of the checklist that nothing shows fails the stage parity.
+PARITY_MUST_BE_WHOLE=false
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -52,6 +54,7 @@ stage_static() {
 		check-sources.sh
 		format.sh
 		../bench/guards.py --self-test
+		parity.sh --self-test
 	END
 }
 
@@ -113,19 +116,25 @@ stage_unit_tsan() {
 	unit_tests tsan unit-tsan
 }
 
-# python_tests BUILD STAGE FOLDER
+# python_tests BUILD STAGE FOLDER [PYTEST ARGUMENTS]
 python_tests() {
-	local status=0
-	rm -f "$REPORTS/$2.xml"
-	CQLFERRY=$CQLFERRY_BUILD/$1/cqlferry \
+	local status=0 build=$1 stage=$2 folder=$3
+	shift 3
+	rm -f "$REPORTS/$stage.xml"
+	CQLFERRY=$CQLFERRY_BUILD/$build/cqlferry \
 		"$VENV/bin/python" -m pytest -p no:cacheprovider -q -ra \
-		-o junit_family=xunit1 --junitxml="$REPORTS/$2.xml" "$ROOT/tests/$3" || status=$?
-	"$ROOT/scripts/results.py" junit "$REPORTS/$2.xml" >"$REPORTS/$2.count"
+		-o junit_family=xunit1 --junitxml="$REPORTS/$stage.xml" "$@" "$ROOT/tests/$folder" || status=$?
+	"$ROOT/scripts/results.py" junit "$REPORTS/$stage.xml" >"$REPORTS/$stage.count"
 	return "$status"
 }
 
 stage_wire() {
 	python_tests gcc wire wire
+}
+
+# What the checklist asks for, in the profile that is ZDM Proxy's twin.
+stage_wire_zdm() {
+	CQLFERRY_PROFILE=zdm python_tests gcc wire-zdm wire -m 'checklist and not native'
 }
 
 stage_wire_asan() {
@@ -185,6 +194,21 @@ stage_cluster_asan() {
 	cluster_tests asan cluster-asan
 }
 
+# Which lines of the checklist the stages before have shown. Alone it has nothing to count: name them with it.
+stage_parity() {
+	local status=0
+	"$ROOT/scripts/parity.sh" --run "$REPORTS/run" $(parity_files) || status=$?
+	[ "$status" -ne 1 ] || "$PARITY_MUST_BE_WHOLE" || status=0
+	return "$status"
+}
+
+parity_files() {
+	local stage
+	for stage in wire wire-zdm cluster pairs; do
+		[ -z "${STATUS[$stage]-}" ] || echo "$REPORTS/$stage.xml"
+	done
+}
+
 # The tutorial, and that the README shows what it really prints.
 stage_demo() {
 	"$ROOT/scripts/demo.sh" --check >"$REPORTS/demo.out" || {
@@ -215,7 +239,7 @@ stage_distcheck() {
 # The build that a stage stands on.
 needs() {
 	case $1 in
-	static | guards | build-*) ;;
+	static | guards | parity | build-*) ;;
 	*-asan) echo build-asan ;;
 	*-tsan) echo build-tsan ;;
 	fuzz) echo build-fuzz ;;
@@ -342,6 +366,7 @@ main() {
 	[ ${#wanted[@]} -gt 0 ] || wanted=($STAGES $long)
 
 	mkdir -p "$REPORTS"
+	: >"$REPORTS/run" # older reports are none of this run
 	# shellcheck disable=SC2086
 	setup_packages $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST
 	setup_python

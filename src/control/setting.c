@@ -47,14 +47,6 @@ static const struct setting_word tls_words[] = {
 	{ NULL, 0, false },
 };
 
-static const struct setting_word compression_words[] = {
-	{ "auto", LEG_COMPRESSION_AUTO, false },
-	{ "none", LEG_COMPRESSION_NONE, false },
-	{ "lz4", LEG_COMPRESSION_LZ4, false },
-	{ "snappy", LEG_COMPRESSION_SNAPPY, false },
-	{ NULL, 0, false },
-};
-
 static const struct setting_word read_mode_words[] = {
 	{ "primary_only", READ_PRIMARY_ONLY, false },
 	{ "dual_async_on_secondary", READ_DUAL_ASYNC_ON_SECONDARY, false },
@@ -190,9 +182,6 @@ const struct setting setting_table[] = {
 	{ SECTION_CLUSTER, "connection_timeout", "CONNECTION_TIMEOUT_MS", SETTING_DURATION,
 	  CLUSTER(connection_timeout_ms), "30s", .max = DAY_MS, .zero_means = DAY_MS,
 	  .help = "time to establish a TCP connection to a node; 0 takes the maximum" },
-	{ SECTION_CLUSTER, "compression", NULL, SETTING_WORD, CLUSTER(compression), "auto", .words = compression_words,
-	  .help = "of clients' connections to this cluster; auto: the client's own where the cluster offers it; what "
-		  "the cluster does not offer, and snappy in protocol v5, is none" },
 	{ SECTION_CLUSTER, "tls", NULL, SETTING_WORD, CLUSTER(tls), "none", .words = tls_words,
 	  .step = STEP_CLUSTER_TLS,
 	  .help = "encryption; ca: the node's certificate must be signed by tls_ca; full: and must name the node" },
@@ -236,8 +225,6 @@ const struct setting setting_table[] = {
 	  .help = "upper bounds of origin's latency histograms" },
 	{ SECTION_HTTP, "target_latency_buckets_ms", "METRICS_TARGET_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
 	  PROXY(buckets[CLUSTER_TARGET]), DEFAULT_BUCKETS, .step = STEP_BUCKETS, .help = "the same for target" },
-	{ SECTION_HTTP, "async_read_latency_buckets_ms", "METRICS_ASYNC_READ_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
-	  PROXY(async_buckets), DEFAULT_BUCKETS, .step = STEP_BUCKETS, .help = "the same for mirrored reads" },
 
 	/* [log] */
 	{ SECTION_LOG, "level", "LOG_LEVEL", SETTING_WORD, PROXY(log_level), "info", .words = level_words,
@@ -257,6 +244,8 @@ const struct setting setting_table[] = {
 	  .help = "where request ids go; without effect" },
 	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_COUNT, NOWHERE, "4000", .max = DAY_MS,
 	  .help = "handshake of the connection for mirrored reads; without effect" },
+	{ SECTION_ZDM_ONLY, NULL, "METRICS_ASYNC_READ_LATENCY_BUCKETS_MS", SETTING_BUCKETS, NOWHERE, DEFAULT_BUCKETS,
+	  .help = "histograms of mirrored reads; without effect" },
 	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
 	ZDM_SIZE("REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
 	ZDM_SIZE("REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),

@@ -201,24 +201,42 @@ void client_send_error(struct client *c, int16_t stream, enum cql_error_code cod
 	va_end(args);
 }
 
-void client_refuse(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
-		   const char *fmt, ...)
+static void refuse(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
+		   const char *fmt, va_list args, bool says_so)
 {
 	char text[ERROR_TEXT_MAX];
-	va_list args;
 
 	if (c->state >= CLIENT_FINISHING)
 		return;
-	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
 	/* Most drivers find out the version by being refused: no news. */
 	log_limited(reason == CLOSE_VERSION ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s", c->name,
 		    (unsigned long long)c->number, close_reason_words(reason), text);
 	if (c->version == 0)
 		c->version = FRAME_VERSION_MAX;
-	client_send_error(c, MAX(stream, 0), code, "%s", text);
+	if (says_so)
+		client_send_error(c, MAX(stream, 0), code, "%s", text);
 	finish(c, reason);
+}
+
+void client_refuse(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
+		   const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	refuse(c, stream, reason, code, fmt, args, true);
+	va_end(args);
+}
+
+void client_break_off(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
+		      const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	refuse(c, stream, reason, code, fmt, args, c->worker->settings->profile != PROFILE_ZDM);
+	va_end(args);
 }
 
 /* ---- the handshake's end ---- */
@@ -238,10 +256,8 @@ void client_ready(struct client *c)
 	timeout_stop(&c->handshake_timeout);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
-	log_debug("client %s #%llu: ready, v%u, compression %s, origin %s, target %s", c->name,
-		  (unsigned long long)c->number, c->version, cql_compression_name(c->compression),
-		  cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
-		  cql_compression_name(client_leg_compression(c, CLUSTER_TARGET)));
+	log_debug("client %s #%llu: ready, v%u, compression %s", c->name, (unsigned long long)c->number, c->version,
+		  cql_compression_name(c->compression));
 	if (c->worker->is_draining)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 }
@@ -338,22 +354,25 @@ static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 		handshake_refuse_version(c, f->version);
 		return;
 	case WIRE_BAD_DIRECTION:
-		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      "wrong protocol direction: expected a request, got an answer");
+		client_break_off(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+				 "wrong protocol direction: expected a request, got an answer");
 		return;
 	case WIRE_BAD_OPCODE:
-		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "opcode 0x%02x is not a request",
-			      f->opcode);
+		client_break_off(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "opcode 0x%02x is not a request",
+				 f->opcode);
 		return;
 	case WIRE_BAD_LENGTH:
-		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      f->length > INT32_MAX ? "negative frame length %d"
-						    : "frame of %d bytes is over the limit of %u bytes%s",
-			      (int)f->length, w->max_frame, c->state == CLIENT_READY ? "" : " before log-in");
+		if (f->length > INT32_MAX)
+			client_break_off(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "negative frame length %d",
+					 (int)f->length);
+		else
+			client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+				      "frame of %u bytes is over the limit of %u bytes%s", f->length, w->max_frame,
+				      c->state == CLIENT_READY ? "" : " before log-in");
 		return;
 	case WIRE_BAD_SEGMENT:
-		client_refuse(c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
-			      "damaged segment: checksum mismatch or undecodable lz4");
+		client_break_off(c, 0, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
+				 "damaged segment: checksum mismatch or undecodable lz4");
 		return;
 	case WIRE_BAD_MEMORY:
 		client_refuse(c, stream, CLOSE_PROTOCOL, CQL_ERR_OVERLOADED, "no memory for a frame of %u bytes",

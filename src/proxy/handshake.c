@@ -74,13 +74,6 @@ void handshake_refuse_version(struct client *c, uint8_t version)
 		version, FRAME_VERSION_MIN, c->version);
 }
 
-/* No connection could be made to this node. */
-static void note_unreachable(struct handshake_leg *leg, struct server *server)
-{
-	metric_add(&server->stats->failed_connections, 1);
-	cluster_mark_down(&leg->hs->client->worker->proxy->clusters[leg->id], &server->address, DOWN_MS);
-}
-
 /* A cluster cannot be had: says which and why. */
 static void fail(struct handshake_leg *leg, const char *why)
 {
@@ -90,8 +83,8 @@ static void fail(struct handshake_leg *leg, const char *why)
 
 	if (leg->step == STEP_CONNECTING)
 		metric_add(&c->worker->metrics.failed_connections[leg->id], 1);
-	client_refuse(c, hs->stream, CLOSE_HANDSHAKE, CQL_ERR_SERVER_ERROR, "cannot connect to %s%s%s: %s",
-		      cluster_id_name(leg->id), *node ? " at " : "", node, why);
+	client_break_off(c, hs->stream, CLOSE_HANDSHAKE, CQL_ERR_SERVER_ERROR, "cannot connect to %s%s%s: %s",
+			 cluster_id_name(leg->id), *node ? " at " : "", node, why);
 }
 
 /* ---- STARTUP ---- */
@@ -143,6 +136,19 @@ static bool write_options(struct handshake_leg *leg, const struct frame *f, unsi
 	return true;
 }
 
+/* The client's compression when the cluster offers it, else none. */
+static enum cql_compression leg_compression(struct client *c, enum cluster_id id)
+{
+	struct topology *t = cluster_topology(&c->worker->proxy->clusters[id]);
+	bool offered = false;
+
+	if (t) {
+		offered = c->compression == COMPRESSION_LZ4 ? t->offers_lz4 : t->offers_snappy;
+		topology_unref(t);
+	}
+	return offered ? c->compression : COMPRESSION_NONE;
+}
+
 static void leg_connect(struct handshake_leg *leg)
 {
 	struct client *c = leg->hs->client;
@@ -172,8 +178,7 @@ static struct handshake *handshake_new(struct client *c, const struct frame *f)
 		leg->hs = hs;
 		leg->id = (enum cluster_id)i;
 		timeout_item_init(&leg->connect_timeout);
-		leg->compression = cluster_compression(&c->worker->proxy->clusters[i],
-						       (enum cql_compression)c->compression, c->version);
+		leg->compression = c->compression == COMPRESSION_NONE ? COMPRESSION_NONE : leg_compression(c, leg->id);
 		credentials_set_text(&hs->configured[i], cs->username, cs->password);
 	}
 	return hs;
@@ -250,7 +255,6 @@ static void complete(struct handshake *hs, uint8_t opcode)
 		struct handshake_leg *leg = &hs->leg[i];
 
 		c->server[i] = leg->server;
-		c->leg_compression[i] = (uint8_t)leg->compression;
 		c->server[i]->handler = &client_server_handler;
 		c->server[i]->owner = c;
 		leg->server = NULL;
@@ -411,7 +415,7 @@ static void leg_on_closed(struct server *server, const char *why)
 
 	timeout_stop(&leg->connect_timeout);
 	if (leg->step == STEP_CONNECTING)
-		note_unreachable(leg, server);
+		cluster_mark_down(&c->worker->proxy->clusters[leg->id], &server->address, DOWN_MS);
 	if (leg->step == STEP_CONNECTING && leg->attempts < MAX_CONNECT_ATTEMPTS &&
 	    c->worker->settings->cluster[leg->id].enable_host_assignment) {
 		log_limited(LOG_WARN, "%s %s: %s; trying another node for client %s", cluster_id_name(leg->id),
@@ -593,10 +597,8 @@ void handshake_on_timeout(struct client *c)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];
 
-		if (leg->step == STEP_CONNECTING && leg->server) {
-			note_unreachable(leg, leg->server);
-			metric_add(&c->worker->metrics.failed_connections[i], 1);
-		}
+		if (leg->step == STEP_CONNECTING && leg->server)
+			cluster_mark_down(&c->worker->proxy->clusters[i], &leg->server->address, DOWN_MS);
 		/* One that wants a log-in waits for us, or for the other cluster. */
 		if (leg->step != STEP_DONE && leg->step != STEP_WANTS_AUTH) {
 			client_refuse(c, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,

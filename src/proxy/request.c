@@ -75,12 +75,6 @@ struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t
 	return copy;
 }
 
-static bool passes_packed(const struct client *c)
-{
-	return c->leg_compression[CLUSTER_ORIGIN] == c->compression ||
-	       c->leg_compression[CLUSTER_TARGET] == c->compression;
-}
-
 /* Fills in the body and, when it came compressed, that form of it, too. */
 static bool keep_body(struct request *rq, struct loop *loop, const struct frame *f, const struct plain *plain)
 {
@@ -93,8 +87,7 @@ static bool keep_body(struct request *rq, struct loop *loop, const struct frame 
 		if (unlikely(!rq->body))
 			return false;
 	}
-	/* The form it came in is of use where a connection has the same compression. */
-	if (likely(!(f->flags & FRAME_COMPRESSED)) || !passes_packed(rq->client))
+	if (likely(!(f->flags & FRAME_COMPRESSED)))
 		return true;
 	rq->packed_len = f->length;
 	rq->packed = request_keep_bytes(loop, f->chunk, f->body, f->length, false, &rq->packed_data);
@@ -227,11 +220,8 @@ void request_on_timeout(struct timeout_item *item)
 
 		if (rq->legs[i].outcome != OUTCOME_PENDING)
 			continue;
-		if (rq->type != REQUEST_UNTRACKED) {
+		if (rq->type != REQUEST_UNTRACKED)
 			metric_add(&c->worker->metrics.timeouts[i], 1);
-			if (s)
-				metric_add(&s->stats->failed[NODE_ERROR_CLIENT_TIMEOUT], 1);
-		}
 		if (s && s->orphans + 1 > MAX(s->max_streams / ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}

@@ -39,14 +39,6 @@ enum tls_mode {
 	TLS_FULL, /* as TLS_CA, and the certificate must name the host */
 };
 
-/* How a client's connection to a cluster is compressed. */
-enum leg_compression {
-	LEG_COMPRESSION_AUTO, /* as the client wants it, where the cluster offers that */
-	LEG_COMPRESSION_NONE,
-	LEG_COMPRESSION_LZ4,
-	LEG_COMPRESSION_SNAPPY, /* v3 and v4; none in v5 */
-};
-
 enum read_mode {
 	READ_PRIMARY_ONLY,
 	READ_DUAL_ASYNC_ON_SECONDARY,
@@ -78,7 +70,6 @@ struct cluster_settings {
 	char *local_datacenter;
 	bool enable_host_assignment;
 	uint32_t connection_timeout_ms;
-	enum leg_compression compression;
 	enum tls_mode tls;
 	char *tls_ca;
 	char *tls_cert;
@@ -146,7 +137,6 @@ struct settings {
 	bool metrics_enabled;
 	char *metrics_prefix;
 	struct bucket_list buckets[CLUSTER_COUNT];
-	struct bucket_list async_buckets; /* of mirrored reads */
 
 	/* [log] */
 	int log_level; /* enum log_level of base/log.h */

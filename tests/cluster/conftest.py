@@ -6,13 +6,19 @@ its configuration changes. More than two nodes never run.
 """
 
 import itertools
+import pathlib
 import signal
+import sys
 
 import pytest
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+
+import checklist as shown
 import clients
 import ferry as ferry_module
 import nodes
+from checklist import checklist
 
 LINES = {"origin": "4.1", "target": "5.0"}
 
@@ -39,6 +45,7 @@ def pair_of(item):
 def pytest_configure(config):
     # So that the nodes are stopped when the run is told to end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shown.configure(config)
     config.addinivalue_line("markers", "pair(name): how the two clusters are configured, see PAIRS in conftest.py")
 
 
@@ -205,8 +212,20 @@ def _ferries(tmp_path_factory):
 
 
 @pytest.fixture
-def start_ferry(tmp_path_factory):
-    yield from _ferries(tmp_path_factory)
+def start_ferry(request, tmp_path_factory):
+    for start in _ferries(tmp_path_factory):
+        def start_and_note(*arguments, **options):
+            proxy = start(*arguments, **options)
+            shown.note_profile(request.node, proxy.profile)
+            return proxy
+        yield start_and_note
+
+
+@pytest.fixture(autouse=True)
+def note_shared_ferry(request):
+    yield
+    if "ferry" in request.node.funcargs:
+        shown.note_profile(request.node, request.node.funcargs["ferry"].profile)
 
 
 @pytest.fixture(scope="module")

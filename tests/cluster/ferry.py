@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import nodes
+from checklist import profile_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _REPORT = re.compile(r"Sanitizer|runtime error:|Assert\w* .*failed", re.IGNORECASE)
@@ -63,6 +64,10 @@ class Ferry:
         self.status = None
         self._environment = environment
         self._ini = ini
+
+    @property
+    def profile(self):
+        return profile_of(self._ini)
 
     def _prepare(self):
         """The command and the variables: none of the caller's own ZDM_* ones gets in."""

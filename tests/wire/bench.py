@@ -51,7 +51,8 @@ class Addresses:
 class Bench:
     """
     origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile
-    "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
+    "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty. With
+    CQLFERRY_PROFILE=zdm in the environment the INI files of all benches choose that profile (marker `native`).
     """
 
     def __init__(self, folder, name, addresses, primary="origin", profile="native", origin=None, target=None,
@@ -80,6 +81,11 @@ class Bench:
         return (self.origin, self.target)
 
     @property
+    def is_zdm(self):
+        """Whether the proxy runs in the zdm profile, however that came."""
+        return self.proxy.profile == "zdm"
+
+    @property
     def primary(self):
         return self.origin if self.primary_name == "origin" else self.target
 
@@ -89,7 +95,7 @@ class Bench:
 
     def ini(self):
         sections = {
-            "proxy": {"workers": 2},
+            "proxy": {"workers": 2, "profile": os.environ.get("CQLFERRY_PROFILE")},
             "listener": {"address": self.proxy.listen[0], "port": self.proxy.listen[1]},
             "origin": self._cluster_section(self.origin),
             "target": self._cluster_section(self.target),

@@ -5,10 +5,16 @@ clusters live too.
 import asyncio
 import inspect
 import itertools
+import sys
+from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import checklist as shown
 from bench import Addresses, Bench
+from checklist import checklist
 
 #: no test may take longer
 TEST_LIMIT = 60.0
@@ -22,9 +28,8 @@ asyncio.set_event_loop(_loop)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "checklist(*numbers): the lines of the conformance checklist that it shows")
-    # properties are not in the xunit2 schema, but every reader takes them
-    config.addinivalue_line("filterwarnings", "ignore:record_property is incompatible")
+    shown.configure(config)
+    config.addinivalue_line("markers", "native: what it shows is so in the native profile only")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,14 +55,6 @@ def pytest_runtest_makereport(item, call):
                 lines = "\n".join(repr(r) for r in cluster.received[-30:]) + "".join(f"\n!! {c}"
                                                                                      for c in cluster.complaints)
                 report.sections.append((f"received by {cluster.name}", lines))
-
-
-@pytest.fixture(autouse=True)
-def checklist(request, record_property):
-    """The checklist numbers of a test as properties in the JUnit report."""
-    for marker in request.node.iter_markers("checklist"):
-        for number in marker.args:
-            record_property("checklist", str(number))
 
 
 @pytest.fixture(scope="session")
@@ -151,6 +148,7 @@ def make_bench(request, loop, bench_pool):
         assert fresh or (configure is None and wait)
         bench = await bench_pool.get(fresh, configure, wait, settings)
         request.node.benches.append(bench)
+        shown.note_profile(request.node, bench.proxy.profile)
         return bench
     yield make
     failed = getattr(request.node, "test_failed", True)

@@ -6,6 +6,8 @@ import re
 import signal
 from pathlib import Path
 
+from checklist import profile_of
+
 ROOT = Path(__file__).resolve().parents[2]
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|Assertion .* failed|Assert\w* failed")
 
@@ -41,6 +43,7 @@ class Proxy:
         self.name = name
         self.log_path = self.folder / f"{name}.log"
         self.process = None
+        self.profile = None  # of the last start: native or zdm
         self.http = None     # (address, port)
         self.listen = None   # (address, port)
         self.checked = 0     # how much of the log was looked at for sanitizer reports
@@ -49,6 +52,7 @@ class Proxy:
     async def start(self, sections=None, variables=None, arguments=(), wait=True):
         """With an INI file made of `sections`, or with nothing but ZDM_* `variables`."""
         command = [binary()]
+        self.profile = profile_of(sections)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ZDM_")}
         environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:quarantine_size_mb=8")
         if sections is not None:

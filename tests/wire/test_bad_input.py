@@ -13,7 +13,7 @@ import pytest
 from behaviour import Hold
 from cqlwire import Err, FrameFlag, Op, UNSET, Writer, frame_bytes, framing, requests
 from fakecluster import Auth
-from helpers import WAY_IDS, WAYS, assert_alive, assert_error, assert_one_protocol_error
+from helpers import WAY_IDS, WAYS, assert_alive, assert_broken_off, assert_error, assert_one_protocol_error
 
 AUTH = {"auth": Auth({"app": "secret", "proxy": "proxy-password"})}
 
@@ -165,11 +165,21 @@ async def test_a_startup_of_just_128_kib_is_read(bench):
 
 @pytest.mark.checklist(18)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
-@pytest.mark.parametrize("length", [(16 << 20) + 1, 256 << 20, 0x7FFFFFFF, -1, -0x80000000])
-async def test_large_and_negative_lengths(bench, version, compression, length):
+@pytest.mark.parametrize("length", [-1, -0x80000000])
+async def test_negative_lengths(bench, version, compression, length):
     c = await bench.client(version, compression)
     c.send_frame_bytes(frame_bytes(version, 0, 3, Op.QUERY, b"", length=length))
-    assert_one_protocol_error(await c.closed(), streams=[0, 3])
+    assert_broken_off(bench, await c.closed(), f"negative frame length {length}", streams=[0, 3])
+    await assert_serving(bench)
+
+
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+@pytest.mark.parametrize("length", [(16 << 20) + 1, 256 << 20, 0x7FFFFFFF])
+async def test_lengths_over_the_limit(make_bench, version, compression, length):
+    bench = await make_bench(sections={"proxy": {"max_frame_size": "16MiB"}})
+    c = await bench.client(version, compression)
+    c.send_frame_bytes(frame_bytes(version, 0, 3, Op.QUERY, b"", length=length))
+    assert_one_protocol_error(await c.closed(), f"frame of {length} bytes", streams=[0, 3])
     await assert_serving(bench)
 
 
@@ -179,7 +189,7 @@ async def test_large_and_negative_lengths(bench, version, compression, length):
 async def test_opcodes_that_are_no_requests(bench, version, compression, opcode):
     c = await bench.client(version, compression)
     c.send_frame_bytes(frame_bytes(version, 0, 3, opcode, b"\0\0\0\0"))
-    assert_one_protocol_error(await c.closed(), streams=[0, 3])
+    assert_broken_off(bench, await c.closed(), streams=[0, 3])
     await bench.until_backends_gone()
     for cluster in bench.clusters:
         assert [r.opcode for r in cluster.requests()] == [Op.STARTUP]
@@ -191,7 +201,7 @@ async def test_opcodes_that_are_no_requests(bench, version, compression, opcode)
 async def test_frames_in_the_wrong_direction(bench, version, early):
     c = await (bench.open if early else bench.client)(version)
     c.send_frame_bytes(frame_bytes(version, 0, 3, Op.OPTIONS, b"", response=True))
-    assert_one_protocol_error(await c.closed(), streams=[0, 3])
+    assert_broken_off(bench, await c.closed(), streams=[0, 3])
 
 
 @pytest.mark.checklist(16)
@@ -199,7 +209,7 @@ async def test_frames_in_the_wrong_direction(bench, version, early):
 async def test_wrong_opcodes_before_startup(bench, opcode):
     c = await bench.open()
     c.write(frame_bytes(4, 0, 3, opcode))
-    assert_one_protocol_error(await c.closed(), streams=[0, 3])
+    assert_broken_off(bench, await c.closed(), streams=[0, 3])
 
 
 @pytest.mark.checklist(39, 40)
@@ -208,7 +218,7 @@ async def test_wrong_opcodes_before_startup(bench, opcode):
 async def test_broken_checksums(bench, compression, how):
     c = await bench.client(5, compression)
     c.send_segment(c.frame(Op.QUERY, requests.query(5, "INSERT INTO ks.t (k) VALUES (1)")), **{how: True})
-    assert_one_protocol_error(await c.closed())
+    assert_broken_off(bench, await c.closed())
     await bench.until_backends_gone()
     for cluster in bench.clusters:
         assert not cluster.requests(Op.QUERY)
@@ -218,7 +228,7 @@ async def test_broken_checksums(bench, compression, how):
 async def test_plain_frames_where_segments_are_due(bench, compression):
     c = await bench.client(5, compression)
     c.write(frame_bytes(5, 0, 3, Op.QUERY, requests.query(5, "SELECT * FROM ks.t")))
-    assert_one_protocol_error(await c.closed())
+    assert_broken_off(bench, await c.closed())
 
 
 async def test_segments_whose_lz4_is_damaged(bench):
@@ -230,7 +240,7 @@ async def test_segments_whose_lz4_is_damaged(bench):
                                   (good, 1)):
         c = await bench.client(5, "lz4")
         c.write(segment(payload, plain_length))
-        assert_one_protocol_error(await c.closed())
+        assert_broken_off(bench, await c.closed())
     await assert_serving(bench)
 
 
