@@ -267,6 +267,17 @@ static void scan_add(struct scanner *s, struct statement_facts *out)
 		out->kind = STATEMENT_UNKNOWN;
 }
 
+/* CALL name.name(...) */
+static void scan_call(struct scanner *s, struct statement_facts *out)
+{
+	struct token t = scanner_next(s);
+
+	if (!token_is_keyword(&t, "INSIGHTSRPC"))
+		return;
+	t = scanner_next(s);
+	out->is_insights_call = token_is_symbol(&t, '.');
+}
+
 struct verb {
 	const char *word;
 	enum statement_kind kind;
@@ -292,7 +303,7 @@ static const struct verb verbs[] = {
 	{ "LIST", STATEMENT_LIST, NULL },
 	{ "DESCRIBE", STATEMENT_DESCRIBE, NULL },
 	{ "DESC", STATEMENT_DESCRIBE, NULL },
-	{ "CALL", STATEMENT_CALL, NULL },
+	{ "CALL", STATEMENT_CALL, scan_call },
 };
 
 /* Everything but the texts of the names, whose lengths say that there is none. */
@@ -307,6 +318,7 @@ static void facts_clear(struct statement_facts *f)
 	f->is_unlogged_batch = false;
 	f->is_conditional = false;
 	f->is_qualified = false;
+	f->is_insights_call = false;
 	f->from_offset = 0;
 }
 

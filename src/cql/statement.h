@@ -48,6 +48,8 @@ struct statement_facts {
 	 * (see above) that write it with its keyspace. False otherwise, for BATCH texts and DDL always: their tables
 	 * are not looked for. */
 	bool is_qualified;
+	/* CALL InsightsRpc.name(...): in any letter case, but not in quotes. Drivers for DSE report on themselves so. */
+	bool is_insights_call;
 	/* The offset behind FROM of a SELECT, where the table name starts; 0 when there is none. */
 	uint32_t from_offset;
 };

@@ -57,7 +57,7 @@ static void dispatch_query(struct arrival *a)
 	statement_scan(m.text, &facts);
 	verdict = route_statement(settings, &facts, m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c));
 	if (unlikely(verdict.to == 0)) {
-		local_query(a, m.text, &m.params);
+		local_query(a, &verdict, m.text, &m.params);
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
@@ -147,8 +147,10 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 		is_virtual = ref->entry->verdict.to == 0;
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
-			client_send_error(a->c, a->f->stream, CQL_ERR_INVALID,
-					  "a read of a system table cannot be a part of a batch");
+			client_send_error(
+				a->c, a->f->stream, CQL_ERR_INVALID,
+				"a statement that the proxy answers itself (a read of a system table, a call of "
+				"InsightsRpc) cannot be a part of a batch");
 			return false;
 		}
 	}

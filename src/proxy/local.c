@@ -52,11 +52,29 @@ static void answer_rows(struct arrival *a, const struct virtual_query *q, const 
 	topology_unref(source.topology);
 }
 
-void local_query(struct arrival *a, struct strview text, const struct query_params *params)
+static bool is_insights(const struct verdict *verdict)
+{
+	return verdict->class == CLASS_CONTROL;
+}
+
+static void answer_void(struct arrival *a)
+{
+	uint8_t body[4];
+
+	put_u32(body, RESULT_VOID);
+	client_send(a->c, a->f->stream, OP_RESULT, 0, body, sizeof(body));
+}
+
+void local_query(struct arrival *a, const struct verdict *verdict, struct strview text,
+		 const struct query_params *params)
 {
 	struct writer w;
 	struct virtual_query *q;
 
+	if (is_insights(verdict)) {
+		answer_void(a);
+		return;
+	}
 	writer_init(&w);
 	q = virtual_query_new(text, &w);
 	if (q)
@@ -80,36 +98,64 @@ static void virtual_id(struct strview text, struct strview keyspace, struct prep
 	out->len = (uint8_t)len;
 }
 
-void local_prepare(struct arrival *a, struct strview text, struct strview keyspace)
+/* PREPARED without variables and columns (native protocol v5, section 4.2.5.4): what Cassandra says for a statement
+ * that gives no rows. */
+static void write_prepared_void(struct writer *w, uint8_t version, struct bytesview id)
 {
-	struct worker *worker = a->c->worker;
-	struct proxy *proxy = worker->proxy;
+	write_int(w, RESULT_PREPARED);
+	write_short_bytes(w, id.p, (uint16_t)id.len);
+	if (version >= 5)
+		write_short_bytes(w, id.p, (uint16_t)id.len);
+	write_int(w, 0); /* flags and count of the variables */
+	write_int(w, 0);
+	if (version >= 4)
+		write_int(w, 0); /* of the partition key's */
+	write_int(w, ROWS_NO_METADATA);
+	write_int(w, 0);
+}
+
+static bool write_prepared_rows(struct arrival *a, struct prepared *entry, struct strview text, struct writer *w)
+{
+	struct proxy *proxy = a->c->worker->proxy;
 	struct virtual_source source = {
 		.settings = proxy->settings,
 		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
 		.local_address = &a->c->local_address,
 	};
+	bool ok;
+
+	entry->virtual_query = virtual_query_new(text, w);
+	ok = entry->virtual_query &&
+	     virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), w);
+	topology_unref(source.topology);
+	return ok;
+}
+
+void local_prepare(struct arrival *a, const struct verdict *verdict, struct strview text, struct strview keyspace)
+{
 	struct prepared *entry = prepared_new(text, keyspace);
 	struct writer w;
-	bool ok = false;
+	bool ok = true;
 
 	writer_init(&w);
 	virtual_id(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
-	entry->virtual_query = virtual_query_new(text, &w);
-	entry->verdict = (struct verdict){ .to = 0, .class = CLASS_READ };
-	if (entry->virtual_query)
-		ok = virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry),
-					    &w);
+	entry->verdict = *verdict;
+	if (is_insights(verdict))
+		write_prepared_void(&w, a->c->version, prepared_client_id(entry));
+	else
+		ok = write_prepared_rows(a, entry, text, &w);
 	send_written(a, ok, &w);
 	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
-		prepared_insert(&proxy->prepared, entry);
+		prepared_insert(&a->c->worker->proxy->prepared, entry);
 	else
 		prepared_unref(entry);
 	writer_free(&w);
-	topology_unref(source.topology);
 }
 
 void local_execute(struct arrival *a, const struct prepared *entry, const struct query_params *params)
 {
-	answer_rows(a, entry->virtual_query, params);
+	if (is_insights(&entry->verdict))
+		answer_void(a);
+	else
+		answer_rows(a, entry->virtual_query, params);
 }

@@ -12,6 +12,7 @@ void prepare_dispatch(struct arrival *a)
 	struct statement_facts facts;
 	struct prepare_message m;
 	struct strview keyspace;
+	struct verdict verdict;
 	struct request *rq;
 	const char *why;
 
@@ -21,8 +22,9 @@ void prepare_dispatch(struct arrival *a)
 	}
 	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
 	statement_scan(m.text, &facts);
-	if (route_statement(c->worker->settings, &facts, keyspace).to == 0) {
-		local_prepare(a, m.text, keyspace);
+	verdict = route_statement(c->worker->settings, &facts, keyspace);
+	if (verdict.to == 0) {
+		local_prepare(a, &verdict, m.text, keyspace);
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);

@@ -62,6 +62,10 @@ struct verdict route_statement(const struct settings *settings, const struct sta
 		return read_from(settings->system_queries);
 	case STATEMENT_USE:
 		return route_both(settings, CLASS_CONTROL, WRITE_SIMPLE);
+	case STATEMENT_CALL:
+		if (facts->is_insights_call)
+			return (struct verdict){ .to = 0, .class = CLASS_CONTROL };
+		return route_both(settings, CLASS_WRITE, WRITE_SIMPLE);
 	default:
 		return route_both(settings, CLASS_WRITE, write_type_of(facts));
 	}

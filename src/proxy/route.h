@@ -3,6 +3,7 @@
  * and whose answer the client sees.
  *
  *   system.local, system.peers, system.peers_v2   answered by us
+ *   CALL InsightsRpc...                               answered by us
  *   reads of other system keyspaces, LIST, DESCRIBE   the system-queries cluster
  *   other SELECTs                                     the primary
  *   everything else, and what is not understood       both, as a write
@@ -35,7 +36,7 @@ enum write_type {
 const char *write_type_name(enum write_type type);
 
 struct verdict {
-	uint8_t to;          /* TO_* bits; 0: answered by us (system tables) */
+	uint8_t to; /* TO_* bits; 0: answered by us: CLASS_READ a system table, CLASS_CONTROL an Insights call */
 	uint8_t answer_from; /* enum cluster_id: whose answer wins when both agree */
 	uint8_t class;       /* enum request_class */
 	uint8_t write_type;  /* enum write_type */

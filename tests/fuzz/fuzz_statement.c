@@ -55,6 +55,7 @@ static void try_scan(struct strview text)
 	statement_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b);
 	CHECK(a.kind == b.kind && same_name(&a.keyspace, &b.keyspace) && same_name(&a.table, &b.table));
 	CHECK(a.is_conditional == b.is_conditional && a.is_qualified == b.is_qualified);
+	CHECK(a.is_insights_call == b.is_insights_call && (!a.is_insights_call || a.kind == STATEMENT_CALL));
 	CHECK(a.from_offset == 0 ? b.from_offset == 0 : b.from_offset == a.from_offset + sizeof(front) - 1);
 	free(longer);
 }

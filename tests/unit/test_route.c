@@ -58,6 +58,14 @@ static const struct {
 	{ "GRANT SELECT ON ks.t TO r", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
 	{ "USE ks", "", BOTH, CLASS_CONTROL, WRITE_SIMPLE },
 	{ "FROBNICATE ks.t", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL InsightsRpc.reportInsight('x')", "", US, CLASS_CONTROL, WRITE_SIMPLE },
+	{ "/* x */ call INSIGHTSRPC /* y */ . reportinsight(?);", "ks", US, CLASS_CONTROL, WRITE_SIMPLE },
+	{ "CALL \"InsightsRpc\".reportInsight('x')", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL InsightsRpcs.reportInsight('x')", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL InsightsRpc", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL InsightsRpc(1)", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL DseGraphRpc.x(1)", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
+	{ "CALL", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
 	{ "", "", BOTH, CLASS_WRITE, WRITE_SIMPLE },
 };
 

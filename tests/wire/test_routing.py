@@ -190,16 +190,6 @@ async def test_v4_has_no_keyspace_in_requests(bench):
     assert answer.dicts()[0] == {"cluster": "origin", "keyspace": "ks", "statement": "SELECT * FROM tables"}
 
 
-@pytest.mark.checklist(116, 117, 118)
-@pytest.mark.parametrize("text", ["CALL InsightsRpc.reportInsight('{}')", "call insightsrpc.reportinsight(?)"])
-async def test_insights_calls_are_answered(bench, text):
-    c = await bench.client()
-    values = [b"v"] * len(markers_of(text)) or None
-    assert (await c.query(text, values=values)).opcode in (Op.RESULT, Op.ERROR)
-    assert (await c.prepare(text)).opcode in (Op.RESULT, Op.ERROR)
-    await bench.settle(c)
-
-
 @pytest.mark.checklist(88)
 @pytest.mark.parametrize("version", [4, 5])
 async def test_custom_payloads_pass_both_ways(bench, version):

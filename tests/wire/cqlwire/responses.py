@@ -1,6 +1,7 @@
 """Bodies of answers: builders for the fake cluster, parsers for the client."""
 import hashlib
 import ipaddress
+import uuid
 from dataclasses import dataclass, field
 
 from .const import CL, Err, FrameFlag, Kind, Op, RowsFlag, Type
@@ -34,6 +35,8 @@ def read_type(r):
         return (t, read_type(r), read_type(r))
     if t == Type.CUSTOM:
         return (t, r.string())
+    if t == Type.TUPLE:
+        return (t, *(read_type(r) for _ in range(r.short())))
     return t
 
 
@@ -66,6 +69,11 @@ def pack(value, t):
     raise ValueError(f"no packing for {t}")
 
 
+#: types that are signed integers of so many bytes (timestamp: milliseconds, time: nanoseconds)
+INTEGERS = {Type.INT: 4, Type.BIGINT: 8, Type.SMALLINT: 2, Type.TINYINT: 1, Type.TIMESTAMP: 8, Type.TIME: 8,
+            Type.COUNTER: 8}
+
+
 def unpack(data, t):
     if data is None:
         return None
@@ -78,16 +86,15 @@ def unpack(data, t):
         return {unpack(r.bytes(), t[1]): unpack(r.bytes(), t[2]) for _ in range(r.int())}
     if t in (Type.VARCHAR, Type.ASCII):
         return data.decode()
-    if t in (Type.INT, Type.BIGINT):
-        if len(data) != (4 if t == Type.INT else 8):
+    if t in INTEGERS:
+        if len(data) != INTEGERS[t]:
             raise WireError(f"{len(data)} bytes for a {t!r}")
         return int.from_bytes(data, "big", signed=True)
     if t == Type.BOOLEAN:
         return bool(data[0])
     if t == Type.INET:
         return str(ipaddress.ip_address(data))
-    if t == Type.UUID:
-        import uuid
+    if t in (Type.UUID, Type.TIMEUUID):
         return uuid.UUID(bytes=data)
     return data
 
