@@ -47,6 +47,14 @@ static const struct setting_word tls_words[] = {
 	{ NULL, 0, false },
 };
 
+static const struct setting_word compression_words[] = {
+	{ "auto", LEG_COMPRESSION_AUTO, false },
+	{ "none", LEG_COMPRESSION_NONE, false },
+	{ "lz4", LEG_COMPRESSION_LZ4, false },
+	{ "snappy", LEG_COMPRESSION_SNAPPY, false },
+	{ NULL, 0, false },
+};
+
 static const struct setting_word read_mode_words[] = {
 	{ "primary_only", READ_PRIMARY_ONLY, false },
 	{ "dual_async_on_secondary", READ_DUAL_ASYNC_ON_SECONDARY, false },
@@ -182,6 +190,9 @@ const struct setting setting_table[] = {
 	{ SECTION_CLUSTER, "connection_timeout", "CONNECTION_TIMEOUT_MS", SETTING_DURATION,
 	  CLUSTER(connection_timeout_ms), "30s", .max = DAY_MS, .zero_means = DAY_MS,
 	  .help = "time to establish a TCP connection to a node; 0 takes the maximum" },
+	{ SECTION_CLUSTER, "compression", NULL, SETTING_WORD, CLUSTER(compression), "auto", .words = compression_words,
+	  .help = "of clients' connections to this cluster; auto: the client's own where the cluster offers it; what "
+		  "the cluster does not offer, and snappy in protocol v5, is none" },
 	{ SECTION_CLUSTER, "tls", NULL, SETTING_WORD, CLUSTER(tls), "none", .words = tls_words,
 	  .step = STEP_CLUSTER_TLS,
 	  .help = "encryption; ca: the node's certificate must be signed by tls_ca; full: and must name the node" },

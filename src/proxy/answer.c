@@ -62,14 +62,15 @@ struct frame answer_kept(struct request *rq)
 }
 
 /* The code of an ERROR frame, 0 (SERVER_ERROR) when it cannot be read; its text and id point into `plain`. */
-static uint32_t open_error(struct request *rq, const struct frame *f, struct plain *plain, struct error_message *out)
+static uint32_t open_error(struct request *rq, unsigned cluster, const struct frame *f, struct plain *plain,
+			   struct error_message *out)
 {
 	struct client *c = rq->client;
 	uint32_t offset = 0;
 	const char *why;
 
 	*out = (struct error_message){ .text = SV("an error that cannot be read") };
-	if (!plain_open(plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why)) {
+	if (!plain_open(plain, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why)) {
 		*plain = (struct plain){ 0 };
 		return 0;
 	}
@@ -103,7 +104,7 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 	struct plain plain;
 	char text[512];
 
-	open_error(rq, failed, &plain, &error);
+	open_error(rq, cluster, failed, &plain, &error);
 	snprintf(text, sizeof(text), "may have been applied on %s, but %s at %s answered %s: %.*s",
 		 cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN), cluster_id_name(cluster),
 		 request_node_name(rq, cluster), cql_error_name(error.code), (int)MIN(error.text.len, 300),
@@ -199,7 +200,7 @@ void answer_error(struct request_leg *leg, struct frame *f)
 	struct error_message error;
 	struct plain plain;
 
-	leg->error_code = open_error(rq, f, &plain, &error);
+	leg->error_code = open_error(rq, leg->cluster, f, &plain, &error);
 	leg->outcome = OUTCOME_ERROR;
 	if (leg->error_code == CQL_ERR_UNPREPARED) {
 		leg->outcome = OUTCOME_PENDING;
@@ -229,7 +230,7 @@ void answer_on_leg(struct leg *l, struct frame *f)
 
 		/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
 		if (s)
-			reply_note_keyspace(rq->client, f, &s->keyspace);
+			reply_note_keyspace(rq->client, leg->cluster, f, &s->keyspace);
 	}
 	leg_ended(leg, f);
 }

@@ -256,8 +256,10 @@ void client_ready(struct client *c)
 	timeout_stop(&c->handshake_timeout);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
-	log_debug("client %s #%llu: ready, v%u, compression %s", c->name, (unsigned long long)c->number, c->version,
-		  cql_compression_name(c->compression));
+	log_debug("client %s #%llu: ready, v%u, compression %s, origin %s, target %s", c->name,
+		  (unsigned long long)c->number, c->version, cql_compression_name(c->compression),
+		  cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
+		  cql_compression_name(client_leg_compression(c, CLUSTER_TARGET)));
 	if (c->worker->is_draining)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 }

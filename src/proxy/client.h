@@ -58,8 +58,9 @@ struct client {
 	uint64_t kept_bytes; /* of the bodies of its requests in flight */
 	uint8_t state;       /* enum client_state, set by client_set_state() only */
 	uint8_t version;
-	uint8_t compression; /* enum cql_compression */
-	uint8_t events;      /* enum event_kind bits it registered for */
+	uint8_t compression;                    /* enum cql_compression */
+	uint8_t leg_compression[CLUSTER_COUNT]; /* the same of its connections to each cluster, once it is READY */
+	uint8_t events;                         /* enum event_kind bits it registered for */
 	uint8_t close_reason;
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
@@ -112,6 +113,12 @@ extern const struct server_handler client_server_handler;
 static inline struct strview client_keyspace(const struct client *c)
 {
 	return sv_from(c->keyspace ? c->keyspace : "");
+}
+
+/* How what a cluster sends for this client is compressed, if it is flagged as compressed. */
+static inline enum cql_compression client_leg_compression(const struct client *c, unsigned cluster)
+{
+	return (enum cql_compression)c->leg_compression[cluster];
 }
 
 static inline bool client_stream_is_used(const struct client *c, int16_t stream)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "proxy/topology.h"
 
@@ -69,6 +70,63 @@ struct topology *cluster_topology(struct cluster *c)
 	return t;
 }
 
+/* ---- compression ---- */
+
+static bool is_offered(const struct topology *t, enum cql_compression compression)
+{
+	switch (compression) {
+	case COMPRESSION_LZ4:
+		return t->offers_lz4;
+	case COMPRESSION_SNAPPY:
+		return t->offers_snappy;
+	case COMPRESSION_NONE:
+		break;
+	}
+	return true;
+}
+
+/* The algorithm that the settings fix; false when the client's counts. */
+static bool fixed_compression(const struct cluster *c, enum cql_compression *out)
+{
+	static const uint8_t fixed[] = {
+		[LEG_COMPRESSION_NONE] = COMPRESSION_NONE,
+		[LEG_COMPRESSION_LZ4] = COMPRESSION_LZ4,
+		[LEG_COMPRESSION_SNAPPY] = COMPRESSION_SNAPPY,
+	};
+
+	if (c->settings->compression == LEG_COMPRESSION_AUTO)
+		return false;
+	*out = (enum cql_compression)fixed[c->settings->compression];
+	return true;
+}
+
+enum cql_compression cluster_compression(struct cluster *c, enum cql_compression client_uses, uint8_t version)
+{
+	enum cql_compression wanted = client_uses;
+	struct topology *t;
+	bool offered;
+
+	(void)fixed_compression(c, &wanted);
+	/* Native protocol v5, section 5: its segments know lz4 only. */
+	if (wanted == COMPRESSION_NONE || (wanted == COMPRESSION_SNAPPY && version == 5))
+		return COMPRESSION_NONE;
+	t = cluster_topology(c);
+	offered = t && is_offered(t, wanted);
+	topology_unref(t);
+	return offered ? wanted : COMPRESSION_NONE;
+}
+
+/* A fixed algorithm that this cluster lacks; said once, and again when the cluster changes its mind. */
+static void warn_of_compression(const struct cluster *c, const struct topology *old, const struct topology *t)
+{
+	enum cql_compression wanted;
+
+	if (fixed_compression(c, &wanted) && !is_offered(t, wanted) && (!old || is_offered(old, wanted)))
+		log_warn(
+			"%s does not offer the compression %s that [%s] compression asks for: its connections have none",
+			cluster_id_name(c->id), cql_compression_name(wanted), cluster_id_name(c->id));
+}
+
 void cluster_publish(struct cluster *c, struct topology *t)
 {
 	struct topology *old;
@@ -77,6 +135,7 @@ void cluster_publish(struct cluster *c, struct topology *t)
 	old = c->topology;
 	c->topology = t;
 	pthread_mutex_unlock(&c->lock);
+	warn_of_compression(c, old, t);
 	topology_unref(old);
 }
 

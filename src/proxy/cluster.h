@@ -15,6 +15,7 @@
 #include "base/net.h"
 #include "base/strview.h"
 #include "cql/reader.h"
+#include "cql/tables.h"
 #include "proxy/settings.h"
 
 /* One value of a node's row in system.local or system.peers, kept as it came. */
@@ -102,6 +103,13 @@ MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
 void cluster_mark_down(struct cluster *c, const struct net_address *host, uint32_t for_ms);
 /* It took a connection, or the cluster says that it is up. */
 void cluster_mark_up(struct cluster *c, const struct net_address *host);
+
+/*
+ * How to compress a connection to this cluster for a client that uses
+ * `client_uses` in protocol `version`: what the settings say where the cluster
+ * offers it, else none.
+ */
+enum cql_compression cluster_compression(struct cluster *c, enum cql_compression client_uses, uint8_t version);
 
 /* What drivers may speak: the highest version that both clusters do, and blocked ones left out. 0 before both are known. */
 uint8_t clusters_common_version(struct cluster *clusters, const struct settings *settings);

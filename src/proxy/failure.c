@@ -29,7 +29,7 @@ void failure_unsent(struct request *rq, enum cql_error_code code, const char *fm
 	request_end(rq);
 }
 
-void failure_text(struct request *rq, struct strview text)
+void failure_reply(struct request *rq, struct strview text)
 {
 	struct writer w;
 
@@ -49,6 +49,11 @@ void failure_text(struct request *rq, struct strview text)
 	}
 	send_own_error(rq, &w);
 	writer_free(&w);
+}
+
+void failure_text(struct request *rq, struct strview text)
+{
+	failure_reply(rq, text);
 	request_end(rq);
 }
 

@@ -9,7 +9,7 @@
  *   a write, or what may be one  WRITE_TIMEOUT, received 0 of 1, with its write type
  *   PREPARE, USE, REGISTER       SERVER_ERROR
  *
- * Every function here ends the request; answers that come later are swallowed.
+ * Every function here but failure_reply() ends the request; answers that come later are swallowed.
  */
 #ifndef PROXY_FAILURE_H
 #define PROXY_FAILURE_H
@@ -25,5 +25,7 @@ void failure_unsent(struct request *rq, enum cql_error_code code, const char *fm
 void failure_sent(struct request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same with a finished text. */
 void failure_text(struct request *rq, struct strview text);
+/* The same error, in place of an answer that cannot be passed on; the caller ends the request. */
+void failure_reply(struct request *rq, struct strview text);
 
 #endif

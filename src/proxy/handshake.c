@@ -136,19 +136,6 @@ static bool write_options(struct handshake_leg *leg, const struct frame *f, unsi
 	return true;
 }
 
-/* The client's compression when the cluster offers it, else none. */
-static enum cql_compression leg_compression(struct client *c, enum cluster_id id)
-{
-	struct topology *t = cluster_topology(&c->worker->proxy->clusters[id]);
-	bool offered = false;
-
-	if (t) {
-		offered = c->compression == COMPRESSION_LZ4 ? t->offers_lz4 : t->offers_snappy;
-		topology_unref(t);
-	}
-	return offered ? c->compression : COMPRESSION_NONE;
-}
-
 static void leg_connect(struct handshake_leg *leg)
 {
 	struct client *c = leg->hs->client;
@@ -178,7 +165,8 @@ static struct handshake *handshake_new(struct client *c, const struct frame *f)
 		leg->hs = hs;
 		leg->id = (enum cluster_id)i;
 		timeout_item_init(&leg->connect_timeout);
-		leg->compression = c->compression == COMPRESSION_NONE ? COMPRESSION_NONE : leg_compression(c, leg->id);
+		leg->compression = cluster_compression(&c->worker->proxy->clusters[i],
+						       (enum cql_compression)c->compression, c->version);
 		credentials_set_text(&hs->configured[i], cs->username, cs->password);
 	}
 	return hs;
@@ -255,6 +243,7 @@ static void complete(struct handshake *hs, uint8_t opcode)
 		struct handshake_leg *leg = &hs->leg[i];
 
 		c->server[i] = leg->server;
+		c->leg_compression[i] = (uint8_t)leg->compression;
 		c->server[i]->handler = &client_server_handler;
 		c->server[i]->owner = c;
 		leg->server = NULL;

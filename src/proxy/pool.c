@@ -1,10 +1,6 @@
 /* pool.c - see pool.h */
 #include "proxy/pool.h"
 
-/* Answers are not ours to refuse: what Cassandra may send (native_transport_max_frame_size, 256 MiB by default in 3.x)
- * passes, whatever clients may send. */
-#define MAX_ANSWER (256u << 20)
-
 struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
 			    uint8_t version, const struct server_handler *handler, void *owner, const char **why)
 {
@@ -17,7 +13,7 @@ struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, cons
 		.tls = worker->cluster_tls[cluster],
 		.server_name = cs->tls_server_name ? cs->tls_server_name : net_format_ip(address, ip),
 		.version = version,
-		.max_frame = MAX(worker->settings->max_frame_size, MAX_ANSWER),
+		.max_frame = pool_max_answer(worker->settings),
 		.max_streams = worker->settings->max_stream_ids,
 		.handler = handler,
 		.owner = owner,

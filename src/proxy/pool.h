@@ -11,6 +11,16 @@
 
 #include "proxy/client.h"
 
+/*
+ * The largest body of an answer. Answers are not ours to refuse: what Cassandra
+ * may send (native_transport_max_frame_size, 256 MiB by default in 3.x) passes,
+ * whatever clients may send.
+ */
+static inline uint32_t pool_max_answer(const struct settings *settings)
+{
+	return MAX(settings->max_frame_size, 256u << 20);
+}
+
 /* Starts a dedicated connection to a node of the cluster. NULL with the reason in *why. */
 struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t version,
 			 const struct server_handler *handler, void *owner, const char **why);

@@ -41,13 +41,13 @@ struct opened_prepared {
 	struct prepared_message message;
 };
 
-static bool open_prepared(struct request *rq, const struct frame *f, struct opened_prepared *o)
+static bool open_prepared(struct request *rq, unsigned cluster, const struct frame *f, struct opened_prepared *o)
 {
 	struct client *c = rq->client;
 	uint32_t offset = 0;
 	const char *why;
 
-	if (!plain_open(&o->plain, &c->worker->loop, c->compression, f, UINT32_MAX, &why))
+	if (!plain_open(&o->plain, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
 		return false;
 	if (message_skip_preamble(o->plain.data, o->plain.len, o->plain.flags, true, &offset, &why) &&
 	    message_parse_prepared(o->plain.data, o->plain.len, offset, f->version, &o->message, &why) &&
@@ -104,7 +104,7 @@ void prepare_note_answers(struct request *rq, const struct frame answers[CLUSTER
 	struct opened_prepared o[CLUSTER_COUNT];
 	unsigned opened = 0;
 
-	while (opened < CLUSTER_COUNT && open_prepared(rq, &answers[opened], &o[opened]))
+	while (opened < CLUSTER_COUNT && open_prepared(rq, opened, &answers[opened], &o[opened]))
 		opened++;
 	if (opened == CLUSTER_COUNT)
 		enter(rq, o);

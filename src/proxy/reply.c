@@ -1,10 +1,12 @@
 /* reply.c - see reply.h */
 #include "proxy/reply.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/failure.h"
 #include "proxy/supported.h"
 
 /* Of a RESULT its kind, of ROWS also the flags and the column count; of an ERROR its code. */
@@ -35,7 +37,7 @@ static int peek(enum cql_compression compression, const struct frame *f, uint8_t
 	if (f->flags & FRAME_COMPRESSED) {
 		if (compression != COMPRESSION_LZ4 || (f->flags & ~FRAME_COMPRESSED))
 			return -1;
-		return MAX(compression_peek(compression, f->body, f->length, out, PEEK_LEN, NULL), 0);
+		return compression_peek(compression, f->body, f->length, out, PEEK_LEN, NULL);
 	}
 	if (f->flags && !message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why))
 		return 0;
@@ -144,15 +146,16 @@ static void note_keyspace(const struct plain *p, uint32_t offset, char **keyspac
 	*keyspace = xstrndup(name.p, name.len);
 }
 
-void reply_note_keyspace(struct client *c, const struct frame *f, char **keyspace)
+void reply_note_keyspace(struct client *c, unsigned cluster, const struct frame *f, char **keyspace)
 {
+	const enum cql_compression compression = client_leg_compression(c, cluster);
 	struct loop *loop = &c->worker->loop;
 	uint32_t offset = 0;
 	struct plain p;
 	const char *why;
 
-	if (result_kind(loop, c->compression, f) != RESULT_SET_KEYSPACE ||
-	    !plain_open(&p, loop, c->compression, f, UINT32_MAX, &why))
+	if (result_kind(loop, compression, f) != RESULT_SET_KEYSPACE ||
+	    !plain_open(&p, loop, compression, f, UINT32_MAX, &why))
 		return;
 	if (message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why))
 		note_keyspace(&p, offset, keyspace);
@@ -181,6 +184,17 @@ static void send_unprepared(struct request *rq, enum cluster_id cluster, const s
 	prepared_unref(entry);
 }
 
+/* The client could not read it either. */
+static void send_unreadable(struct request *rq, enum cluster_id cluster, const char *why)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s at %s sent an answer that cannot be decompressed: %s",
+		 cluster_id_name(cluster), request_node_name(rq, cluster), why);
+	log_limited(LOG_WARN, "%s", text);
+	failure_reply(rq, sv_from(text));
+}
+
 static void send_interesting(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	struct client *c = rq->client;
@@ -188,8 +202,8 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 	const char *why;
 	struct plain p;
 
-	if (!plain_open(&p, &c->worker->loop, c->compression, f, UINT32_MAX, &why)) {
-		send_as_it_is(rq, f);
+	if (!plain_open(&p, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why)) {
+		send_unreadable(rq, cluster, why);
 		return;
 	}
 	if (!message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why) || p.len - offset < 4) {
@@ -209,7 +223,8 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 	plain_close(&p);
 }
 
-void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f)
+/* `f` is compressed as the client is, or not at all. */
+static void send_readable(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	struct client *c = rq->client;
 	uint8_t head[PEEK_LEN];
@@ -221,8 +236,40 @@ void reply_send(struct request *rq, enum cluster_id cluster, const struct frame 
 	if (unlikely(rq->opcode == OP_REGISTER && f->opcode == OP_READY))
 		c->events |= rq->events;
 	if ((f->opcode == OP_RESULT || f->opcode == OP_ERROR) &&
-	    is_interesting(f->opcode, head, peek(c->compression, f, head)))
+	    is_interesting(f->opcode, head, peek(client_leg_compression(c, cluster), f, head)))
 		send_interesting(rq, cluster, f);
 	else
 		send_as_it_is(rq, f);
+}
+
+/* Compressed in a way that the client does not use: it gets the plain form, which v3 and v4 allow frame by frame. */
+static void send_transcoded(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	struct worker *worker = rq->client->worker;
+	struct frame opened = *f;
+	struct plain p;
+	const char *why;
+
+	if (!plain_open(&p, &worker->loop, client_leg_compression(rq->client, cluster), f,
+			pool_max_answer(worker->settings), &why)) {
+		send_unreadable(rq, cluster, why);
+		return;
+	}
+	opened.flags = p.flags;
+	opened.body = p.data;
+	opened.length = p.len;
+	opened.chunk = p.chunk;
+	send_readable(rq, cluster, &opened);
+	plain_close(&p);
+}
+
+void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	const struct client *c = rq->client;
+
+	if (unlikely((f->flags & FRAME_COMPRESSED) &&
+		     (client_leg_compression(c, cluster) != c->compression || c->compression == COMPRESSION_NONE)))
+		send_transcoded(rq, cluster, f);
+	else
+		send_readable(rq, cluster, f);
 }

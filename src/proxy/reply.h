@@ -6,6 +6,10 @@
  *                   since only that cluster can go on with it
  *   UNPREPARED      carries the id that the client knows
  *   SET_KEYSPACE    is noted as the client's keyspace
+ *
+ * An answer that is compressed in another way than the client's connection
+ * goes on without compression; one that cannot be decompressed for that is
+ * replaced by an error that names the node. Equal algorithms pass unread.
  */
 #ifndef PROXY_REPLY_H
 #define PROXY_REPLY_H
@@ -25,6 +29,6 @@ void reply_send(struct request *rq, enum cluster_id cluster, const struct frame 
  * When the answer is a RESULT of kind SET_KEYSPACE: puts its keyspace in place
  * of *keyspace, which is freed.
  */
-void reply_note_keyspace(struct client *c, const struct frame *f, char **keyspace);
+void reply_note_keyspace(struct client *c, unsigned cluster, const struct frame *f, char **keyspace);
 
 #endif

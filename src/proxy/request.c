@@ -75,6 +75,12 @@ struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t
 	return copy;
 }
 
+static bool passes_packed(const struct client *c)
+{
+	return c->leg_compression[CLUSTER_ORIGIN] == c->compression ||
+	       c->leg_compression[CLUSTER_TARGET] == c->compression;
+}
+
 /* Fills in the body and, when it came compressed, that form of it, too. */
 static bool keep_body(struct request *rq, struct loop *loop, const struct frame *f, const struct plain *plain)
 {
@@ -87,7 +93,8 @@ static bool keep_body(struct request *rq, struct loop *loop, const struct frame 
 		if (unlikely(!rq->body))
 			return false;
 	}
-	if (likely(!(f->flags & FRAME_COMPRESSED)))
+	/* The form it came in is of use where a connection has the same compression. */
+	if (likely(!(f->flags & FRAME_COMPRESSED)) || !passes_packed(rq->client))
 		return true;
 	rq->packed_len = f->length;
 	rq->packed = request_keep_bytes(loop, f->chunk, f->body, f->length, false, &rq->packed_data);

@@ -39,6 +39,14 @@ enum tls_mode {
 	TLS_FULL, /* as TLS_CA, and the certificate must name the host */
 };
 
+/* How a client's connection to a cluster is compressed. */
+enum leg_compression {
+	LEG_COMPRESSION_AUTO, /* as the client wants it, where the cluster offers that */
+	LEG_COMPRESSION_NONE,
+	LEG_COMPRESSION_LZ4,
+	LEG_COMPRESSION_SNAPPY, /* v3 and v4; none in v5 */
+};
+
 enum read_mode {
 	READ_PRIMARY_ONLY,
 	READ_DUAL_ASYNC_ON_SECONDARY,
@@ -70,6 +78,7 @@ struct cluster_settings {
 	char *local_datacenter;
 	bool enable_host_assignment;
 	uint32_t connection_timeout_ms;
+	enum leg_compression compression;
 	enum tls_mode tls;
 	char *tls_ca;
 	char *tls_cert;

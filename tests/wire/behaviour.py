@@ -168,5 +168,6 @@ def damaged_compression():
     """v3, v4: an answer whose compressed body is damaged."""
     async def behave(conn, got):
         body = struct.pack(">I", 100) + b"\xff" * 30
+        conn.in_flight.discard(got.stream)
         conn.transport.write(framing.frame_bytes(got.version, FrameFlag.COMPRESSED, got.stream, Op.RESULT, body, True))
     return behave
