@@ -9,7 +9,7 @@
 - Every path of the tree that stands in code exists, or is a program that is built from one that does.
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
 - `[section] key` and `key = value` in code name an option of that section, or of any.
-- The metrics of docs/operations.md are those of src/control/metrics_page.c, with the same type.
+- The metrics of docs/operations.md are those of src/control/metrics_page.c and metrics_nodes.c, with the same type.
 """
 
 import fnmatch
@@ -182,19 +182,34 @@ def check_names(pages, program):
 
 # ---- metrics ----
 
+ROLES = ("origin", "target", "async")
+
+
 def metrics_of_source():
     text = (ROOT / "src/control/metrics_page.c").read_text()
     return {PREFIX + name: kind for name, kind in re.findall(
-        r'\b(?:write_plain|write_labelled|write_by_cluster|start_family)\(p, out, "(\w+)", "(\w+)"', text)}
+        r'\b(?:write_plain|write_labelled|write_by_cluster|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
+
+
+def node_metrics_of_source():
+    """Those by node: each is there for every role, but the table has them for one."""
+    text = (ROOT / "src/control/metrics_nodes.c").read_text()
+    return dict(re.findall(r'\b(?:write_numbers|start)\(&?p, "(\w+)", "(\w+)"', text))
 
 
 def check_metrics(pages):
     page = next(p for p in pages if p.name == "docs/operations.md")
     source = metrics_of_source()
+    by_node = node_metrics_of_source()
     rows = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (\w+)", page.text, re.M))
-    if len(source) < 5:
-        yield "src/control/metrics_page.c: the metrics cannot be found in it any more"
-    for name in sorted(source.keys() - rows.keys()):
+    if len(source) < 5 or len(by_node) < 5:
+        yield "src/control/metrics_page.c, metrics_nodes.c: the metrics cannot be found in them any more"
+    for suffix, kind in by_node.items():
+        names = {f"{PREFIX}{role}_{suffix}": kind for role in ROLES}
+        if not names.keys() & rows.keys():
+            yield f"{page.name}: ..._{suffix} is missing in the table of metrics"
+        source.update(names)
+    for name in sorted(metrics_of_source().keys() - rows.keys()):
         yield f"{page.name}: {name} is missing in the table of metrics"
     for name in sorted(rows.keys() & source.keys()):
         if rows[name] != source[name]:

@@ -441,6 +441,7 @@ static bool start_http(void)
 		.metrics = run.metrics,
 		.metrics_count = run.settings->workers,
 		.bounds = run.proxy.bounds,
+		.nodes = &run.proxy.nodes,
 		.prepared_entries = prepared_entries,
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,

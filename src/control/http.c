@@ -104,6 +104,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.metrics = c->metrics,
 		.metrics_count = c->metrics_count,
 		.bounds = c->bounds,
+		.nodes = c->nodes,
 	};
 	struct evbuffer *body;
 

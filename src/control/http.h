@@ -20,6 +20,7 @@ struct http_context {
 	unsigned metrics_count;
 	/* The bounds that the workers' histograms count by, by enum request_type (struct proxy has them). */
 	const struct histogram_bounds *bounds;
+	const struct node_table *nodes; /* NULL: no series by node */
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
 	/* True once requests are served, false again when draining: readiness then is 503. */

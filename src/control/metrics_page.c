@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/metrics_nodes.h"
+
 static const char *const type_names[] = {
 	[REQUEST_READS_ORIGIN] = "reads_origin",
 	[REQUEST_READS_TARGET] = "reads_target",
@@ -51,9 +53,8 @@ const char *metrics_format_number(double v, char out[METRICS_NUMBER_MAX])
 
 /* ---- lines ---- */
 
-/* Writes the family's two comment lines; returns its full name, to be freed. */
-static char *start_family(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
-			  const char *help)
+char *metrics_start_family(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+			   const char *help)
 {
 	bool has_prefix = p->prefix && *p->prefix;
 	char *name = xasprintf("%s%s%s", has_prefix ? p->prefix : "", has_prefix ? "_" : "", suffix);
@@ -74,7 +75,7 @@ static uint64_t sum(const struct metrics_page *p, size_t offset)
 static void write_plain(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
 			const char *help, uint64_t value)
 {
-	char *name = start_family(p, out, suffix, type, help);
+	char *name = metrics_start_family(p, out, suffix, type, help);
 	char number[METRICS_NUMBER_MAX];
 
 	evbuffer_add_printf(out, "%s %s\n", name, metrics_format_number((double)value, number));
@@ -84,7 +85,7 @@ static void write_plain(const struct metrics_page *p, struct evbuffer *out, cons
 static void write_labelled(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
 			   const char *help, const char *label, const struct series *series, unsigned count)
 {
-	char *name = start_family(p, out, suffix, type, help);
+	char *name = metrics_start_family(p, out, suffix, type, help);
 	char number[METRICS_NUMBER_MAX];
 
 	for (unsigned i = 0; i < count; i++)
@@ -170,12 +171,14 @@ void metrics_page_write(const struct metrics_page *p, struct evbuffer *out)
 {
 	char *name;
 
+	metrics_nodes_write(p, out, NODE_ASYNC);
 	write_plain(p, out, "client_connections_total", "gauge", "Open connections of clients",
 		    sum(p, offsetof(struct metrics, client_connections)));
 	write_own(p, out);
+	metrics_nodes_write(p, out, NODE_ORIGIN);
 	write_proxy_counters(p, out);
-	name = start_family(p, out, "proxy_request_duration_seconds", "histogram",
-			    "Time from the arrival of a request to its end, in seconds");
+	name = metrics_start_family(p, out, "proxy_request_duration_seconds", "histogram",
+				    "Time from the arrival of a request to its end, in seconds");
 	for (unsigned type = 0; type < REQUEST_TYPES; type++)
 		write_histogram(p, out, name, type);
 	free(name);
@@ -184,4 +187,5 @@ void metrics_page_write(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "pscache_miss_total", "counter",
 		    "EXECUTE and BATCH requests whose prepared statement was not in the cache",
 		    sum(p, offsetof(struct metrics, prepared_misses)));
+	metrics_nodes_write(p, out, NODE_TARGET);
 }

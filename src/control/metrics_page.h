@@ -7,7 +7,7 @@
 #ifndef CONTROL_METRICS_PAGE_H
 #define CONTROL_METRICS_PAGE_H
 
-#include "proxy/metrics.h"
+#include "proxy/node_stats.h"
 
 struct evbuffer;
 
@@ -18,10 +18,15 @@ struct metrics_page {
 	struct metrics *const *metrics;
 	unsigned metrics_count;
 	const struct histogram_bounds *bounds; /* by enum request_type */
+	const struct node_table *nodes;        /* NULL: no series by node */
 	uint64_t prepared_entries;
 };
 
 void metrics_page_write(const struct metrics_page *page, struct evbuffer *out);
+
+/* Writes a family's two comment lines; returns its full name, to be freed. */
+char *metrics_start_family(const struct metrics_page *page, struct evbuffer *out, const char *suffix, const char *type,
+			   const char *help);
 
 /* The shortest decimal number that is `v`, written as Go's strconv writes floats: 0.25, 15, 1e+06, 1.5e-07. */
 #define METRICS_NUMBER_MAX 32

@@ -236,6 +236,8 @@ const struct setting setting_table[] = {
 	  .help = "upper bounds of origin's latency histograms" },
 	{ SECTION_HTTP, "target_latency_buckets_ms", "METRICS_TARGET_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
 	  PROXY(buckets[CLUSTER_TARGET]), DEFAULT_BUCKETS, .step = STEP_BUCKETS, .help = "the same for target" },
+	{ SECTION_HTTP, "async_read_latency_buckets_ms", "METRICS_ASYNC_READ_LATENCY_BUCKETS_MS", SETTING_BUCKETS,
+	  PROXY(async_buckets), DEFAULT_BUCKETS, .step = STEP_BUCKETS, .help = "the same for mirrored reads" },
 
 	/* [log] */
 	{ SECTION_LOG, "level", "LOG_LEVEL", SETTING_WORD, PROXY(log_level), "info", .words = level_words,
@@ -255,8 +257,6 @@ const struct setting setting_table[] = {
 	  .help = "where request ids go; without effect" },
 	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_COUNT, NOWHERE, "4000", .max = DAY_MS,
 	  .help = "handshake of the connection for mirrored reads; without effect" },
-	{ SECTION_ZDM_ONLY, NULL, "METRICS_ASYNC_READ_LATENCY_BUCKETS_MS", SETTING_BUCKETS, NOWHERE, DEFAULT_BUCKETS,
-	  .help = "histograms of mirrored reads; without effect" },
 	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
 	ZDM_SIZE("REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
 	ZDM_SIZE("REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),

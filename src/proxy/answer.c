@@ -149,15 +149,29 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 	request_end(rq);
 }
 
+/* The counters of the node that the leg went to; NULL for what is in no request metric. */
+static struct node_stats *counted_at(const struct request_leg *leg)
+{
+	const struct request *rq = leg->request;
+	const struct server *s = request_server(rq, leg->cluster);
+
+	return likely(s && rq->type != REQUEST_UNTRACKED) ? s->stats : NULL;
+}
+
 /* The leg has its final answer. */
 static void leg_ended(struct request_leg *leg, struct frame *f)
 {
 	struct request *rq = leg->request;
+	struct node_stats *stats;
 
 	if (unlikely(leg->role == LEG_BEST_EFFORT)) {
 		use_finish_undo(rq);
 		return;
 	}
+	stats = counted_at(leg);
+	if (likely(stats))
+		node_observe(stats, rq->type == REQUEST_WRITES ? NODE_WRITES : NODE_READS,
+			     loop_now(&rq->client->worker->loop) - rq->started_ns);
 	if (--rq->open > 0) {
 		(void)answer_keep(rq, leg, f);
 		return;
@@ -197,11 +211,15 @@ static bool try_repair(struct request_leg *leg, struct bytesview id)
 void answer_error(struct request_leg *leg, struct frame *f)
 {
 	struct request *rq = leg->request;
+	struct node_stats *stats = counted_at(leg);
 	struct error_message error;
 	struct plain plain;
 
 	leg->error_code = open_error(rq, leg->cluster, f, &plain, &error);
 	leg->outcome = OUTCOME_ERROR;
+	/* An UNPREPARED that is repaired counts, too: the node has lost the statement. */
+	if (stats && leg->role == LEG_REQUIRED)
+		node_count_error(stats, leg->error_code);
 	if (leg->error_code == CQL_ERR_UNPREPARED) {
 		leg->outcome = OUTCOME_PENDING;
 		if (try_repair(leg, error.unprepared_id)) {

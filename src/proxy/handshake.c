@@ -74,6 +74,13 @@ void handshake_refuse_version(struct client *c, uint8_t version)
 		version, FRAME_VERSION_MIN, c->version);
 }
 
+/* No connection could be made to this node. */
+static void note_unreachable(struct handshake_leg *leg, struct server *server)
+{
+	metric_add(&server->stats->failed_connections, 1);
+	cluster_mark_down(&leg->hs->client->worker->proxy->clusters[leg->id], &server->address, DOWN_MS);
+}
+
 /* A cluster cannot be had: says which and why. */
 static void fail(struct handshake_leg *leg, const char *why)
 {
@@ -404,7 +411,7 @@ static void leg_on_closed(struct server *server, const char *why)
 
 	timeout_stop(&leg->connect_timeout);
 	if (leg->step == STEP_CONNECTING)
-		cluster_mark_down(&c->worker->proxy->clusters[leg->id], &server->address, DOWN_MS);
+		note_unreachable(leg, server);
 	if (leg->step == STEP_CONNECTING && leg->attempts < MAX_CONNECT_ATTEMPTS &&
 	    c->worker->settings->cluster[leg->id].enable_host_assignment) {
 		log_limited(LOG_WARN, "%s %s: %s; trying another node for client %s", cluster_id_name(leg->id),
@@ -586,8 +593,10 @@ void handshake_on_timeout(struct client *c)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];
 
-		if (leg->step == STEP_CONNECTING && leg->server)
-			cluster_mark_down(&c->worker->proxy->clusters[i], &leg->server->address, DOWN_MS);
+		if (leg->step == STEP_CONNECTING && leg->server) {
+			note_unreachable(leg, leg->server);
+			metric_add(&c->worker->metrics.failed_connections[i], 1);
+		}
 		/* One that wants a log-in waits for us, or for the other cluster. */
 		if (leg->step != STEP_DONE && leg->step != STEP_WANTS_AUTH) {
 			client_refuse(c, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,

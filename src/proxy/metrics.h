@@ -64,6 +64,13 @@ struct histogram_bounds {
 	unsigned count;
 };
 
+static inline void histogram_bounds_from(struct histogram_bounds *b, const struct bucket_list *list)
+{
+	b->count = list->count;
+	for (unsigned i = 0; i < list->count; i++)
+		b->ns[i] = (uint64_t)(list->ms[i] * 1e6);
+}
+
 static inline void histogram_observe(struct histogram *h, const struct histogram_bounds *b, uint64_t ns)
 {
 	unsigned i = 0;

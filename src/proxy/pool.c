@@ -1,9 +1,11 @@
 /* pool.c - see pool.h */
 #include "proxy/pool.h"
 
-struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
-			    uint8_t version, const struct server_handler *handler, void *owner, const char **why)
+static struct server *open_counted(struct worker *worker, enum cluster_id cluster, enum node_role role,
+				   const struct net_address *address, uint8_t version,
+				   const struct server_handler *handler, void *owner, const char **why)
 {
+	struct node_stats *stats = node_stats_get(&worker->proxy->nodes, role, worker->index, address);
 	const struct cluster_settings *cs = &worker->settings->cluster[cluster];
 	char ip[NET_TEXT_MAX];
 	const struct server_options options = {
@@ -15,12 +17,21 @@ struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, cons
 		.version = version,
 		.max_frame = pool_max_answer(worker->settings),
 		.max_streams = worker->settings->max_stream_ids,
+		.stats = stats,
 		.handler = handler,
 		.owner = owner,
 	};
 	struct server *server = server_open(&options, why);
 
+	if (!server)
+		metric_add(&stats->failed_connections, 1);
 	return server;
+}
+
+struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
+			    uint8_t version, const struct server_handler *handler, void *owner, const char **why)
+{
+	return open_counted(worker, cluster, (enum node_role)cluster, address, version, handler, owner, why);
 }
 
 struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t version,

@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-static void bounds_from(struct histogram_bounds *b, const struct bucket_list *list)
-{
-	b->count = list->count;
-	for (unsigned i = 0; i < list->count; i++)
-		b->ns[i] = (uint64_t)(list->ms[i] * 1e6);
-}
-
 void proxy_init(struct proxy *proxy, const struct settings *settings)
 {
 	memset(proxy, 0, sizeof(*proxy));
@@ -18,10 +11,11 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 		cluster_init(&proxy->clusters[i], (enum cluster_id)i, &settings->cluster[i]);
 	prepared_table_init(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
 	flights_init(&proxy->repairs);
+	node_table_init(&proxy->nodes, settings);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
-	bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
-	bounds_from(&proxy->bounds[REQUEST_READS_TARGET], &settings->buckets[CLUSTER_TARGET]);
-	bounds_from(&proxy->bounds[REQUEST_WRITES], &settings->buckets[CLUSTER_ORIGIN]);
+	histogram_bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
+	histogram_bounds_from(&proxy->bounds[REQUEST_READS_TARGET], &settings->buckets[CLUSTER_TARGET]);
+	histogram_bounds_from(&proxy->bounds[REQUEST_WRITES], &settings->buckets[CLUSTER_ORIGIN]);
 }
 
 void proxy_fini(struct proxy *proxy)
@@ -30,4 +24,5 @@ void proxy_fini(struct proxy *proxy)
 		cluster_fini(&proxy->clusters[i]);
 	prepared_table_fini(&proxy->prepared);
 	flights_fini(&proxy->repairs);
+	node_table_fini(&proxy->nodes);
 }

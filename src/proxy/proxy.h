@@ -8,7 +8,7 @@
 
 #include "proxy/cluster.h"
 #include "proxy/flight.h"
-#include "proxy/metrics.h"
+#include "proxy/node_stats.h"
 #include "proxy/prepared.h"
 
 struct proxy {
@@ -17,6 +17,7 @@ struct proxy {
 	struct prepared_table prepared;
 	struct flights repairs; /* PREPAREs under way for statements that a node has lost */
 	struct histogram_bounds bounds[REQUEST_TYPES];
+	struct node_table nodes;
 	_Atomic uint32_t client_count; /* accepted and not yet closed */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
 };

@@ -227,8 +227,11 @@ void request_on_timeout(struct timeout_item *item)
 
 		if (rq->legs[i].outcome != OUTCOME_PENDING)
 			continue;
-		if (rq->type != REQUEST_UNTRACKED)
+		if (rq->type != REQUEST_UNTRACKED) {
 			metric_add(&c->worker->metrics.timeouts[i], 1);
+			if (s)
+				metric_add(&s->stats->failed[NODE_ERROR_CLIENT_TIMEOUT], 1);
+		}
 		if (s && s->orphans + 1 > MAX(s->max_streams / ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}

@@ -58,12 +58,16 @@ static const struct leg_ops heartbeat_leg_ops = {
 
 struct server *server_open(const struct server_options *o, const char **why)
 {
+	/* Control connections are in nobody's counters; all of them belong to the main thread. */
+	static const struct histogram_bounds no_bounds;
+	static struct node_stats uncounted = { .bounds = &no_bounds };
 	struct server *s = xcalloc(1, sizeof(*s));
 
 	wire_init(&s->wire, o->loop, &server_wire_handler, MIN(o->max_frame, LOGIN_MAX_FRAME));
 	s->max_frame = o->max_frame;
 	s->handler = o->handler;
 	s->owner = o->owner;
+	s->stats = o->stats ? o->stats : &uncounted;
 	s->cluster = (uint8_t)o->cluster;
 	s->version = o->version;
 	s->max_streams = MIN(o->max_streams, SERVER_MAX_STREAMS);
@@ -132,6 +136,7 @@ static inline bool take_id(struct server *s, struct leg *leg)
 	Assert(s->legs[id] == NULL);
 	s->legs[id] = leg;
 	s->in_flight++;
+	metric_add(&s->stats->used_stream_ids, 1);
 	leg->server = s;
 	leg->stream = (uint16_t)id;
 	return true;
@@ -142,6 +147,7 @@ static inline void give_id(struct server *s, uint32_t id)
 	s->legs[id] = NULL;
 	s->free_ids[s->free_count++] = (uint16_t)id;
 	s->in_flight--;
+	metric_sub(&s->stats->used_stream_ids, 1);
 }
 
 void leg_abandon(struct leg *leg)
@@ -210,6 +216,9 @@ static void end(struct server *s, const char *why)
 {
 	struct loop *loop = s->wire.sb.loop;
 
+	if (s->state != SERVER_CONNECTING)
+		metric_sub(&s->stats->connections, 1);
+	metric_sub(&s->stats->used_stream_ids, s->in_flight);
 	set_state(s, SERVER_CLOSED);
 	wire_close(&s->wire);
 	loop_defer(loop, &s->deferred, release);
@@ -252,6 +261,7 @@ static void on_open(struct wire *w)
 	struct server *s = container_of(w, struct server, wire);
 
 	set_state(s, SERVER_LOGIN);
+	metric_add(&s->stats->connections, 1);
 	s->handler->on_open(s);
 }
 

@@ -12,6 +12,7 @@
 #define PROXY_SERVER_H
 
 #include "proxy/leg.h"
+#include "proxy/node_stats.h"
 #include "proxy/settings.h"
 #include "proxy/wire.h"
 
@@ -49,6 +50,7 @@ struct server_options {
 	uint8_t version;         /* of every frame that is sent */
 	uint32_t max_frame;      /* largest body of an answer */
 	uint32_t max_streams;
+	struct node_stats *stats; /* what happens here is counted in; NULL: nowhere */
 	const struct server_handler *handler;
 	void *owner;
 };
@@ -57,8 +59,9 @@ struct server {
 	struct wire wire;
 	const struct server_handler *handler;
 	void *owner;
-	struct leg **legs;  /* by stream id */
-	uint16_t *free_ids; /* a stack */
+	struct node_stats *stats; /* never NULL */
+	struct leg **legs;        /* by stream id */
+	uint16_t *free_ids;       /* a stack */
 	uint32_t legs_cap;
 	uint32_t free_count;
 	uint32_t next_id; /* ids from here to max_streams were never used */

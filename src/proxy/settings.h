@@ -146,6 +146,7 @@ struct settings {
 	bool metrics_enabled;
 	char *metrics_prefix;
 	struct bucket_list buckets[CLUSTER_COUNT];
+	struct bucket_list async_buckets; /* of mirrored reads */
 
 	/* [log] */
 	int log_level; /* enum log_level of base/log.h */

@@ -132,7 +132,7 @@ START_TEST(series_from_the_start)
 END_TEST
 
 /* Every series of a family stands behind its HELP and TYPE, every line ends, names come sorted. */
-START_TEST(shape)
+static void check_shape(unsigned expected_families)
 {
 	char family[128] = "", previous[128] = "", name[128];
 	unsigned families = 0;
@@ -155,7 +155,12 @@ START_TEST(shape)
 			ck_assert_ptr_nonnull(strchr(line, ' '));
 		}
 	}
-	ck_assert_uint_eq(families, 12);
+	ck_assert_uint_eq(families, expected_families);
+}
+
+START_TEST(shape)
+{
+	check_shape(12);
 }
 END_TEST
 
@@ -227,6 +232,119 @@ START_TEST(prefixes)
 }
 END_TEST
 
+/* ---- by node ---- */
+
+static struct node_table nodes;
+
+static void use_nodes(void)
+{
+	struct settings settings = {
+		.workers = 2,
+		.buckets = { { .ms = { 1, 250 }, .count = 2 }, { .ms = { 5 }, .count = 1 } },
+		.async_buckets = { .ms = { 0.5 }, .count = 1 },
+	};
+
+	node_table_init(&nodes, &settings);
+	page.nodes = &nodes;
+}
+
+static struct node_stats *stats_of(enum node_role role, unsigned worker, const char *ip)
+{
+	struct net_address a;
+
+	ck_assert(net_parse_ip(ip, 9042, &a));
+	return node_stats_get(&nodes, role, worker, &a);
+}
+
+/* Before the first client of a node there is no series of it, and no family. */
+START_TEST(no_nodes)
+{
+	use_nodes();
+	write_page();
+	ck_assert_ptr_null(strstr(text, "origin_"));
+	ck_assert_ptr_null(strstr(text, "target_"));
+	ck_assert_ptr_null(strstr(text, "async_"));
+	node_table_fini(&nodes);
+}
+END_TEST
+
+START_TEST(node_series_begin_at_zero)
+{
+	use_nodes();
+	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
+	write_page();
+	expect_line("# TYPE zdm_origin_connections_total gauge");
+	expect_line("zdm_origin_connections_total{node=\"10.0.0.1:9042\"} 0");
+	expect_line("# TYPE zdm_origin_failed_connections_total counter");
+	expect_line("zdm_origin_failed_connections_total{node=\"10.0.0.1:9042\"} 0");
+	expect_line("# TYPE zdm_origin_requests_failed_total counter");
+	for (unsigned i = 0; i < NODE_ERROR_COUNT; i++) {
+		char line[128];
+
+		snprintf(line, sizeof(line), "zdm_origin_requests_failed_total{error=\"%s\",node=\"10.0.0.1:9042\"} 0",
+			 node_error_label((enum node_error)i));
+		expect_line(line);
+	}
+	expect_line("# TYPE zdm_origin_request_duration_seconds histogram");
+	expect_line("zdm_origin_request_duration_seconds_count{node=\"10.0.0.1:9042\",type=\"reads\"} 0");
+	expect_line("zdm_origin_request_duration_seconds_count{node=\"10.0.0.1:9042\",type=\"writes\"} 0");
+	expect_line("# TYPE zdm_origin_used_stream_ids_total gauge");
+	expect_line("zdm_origin_used_stream_ids_total{node=\"10.0.0.1:9042\"} 0");
+	ck_assert_ptr_null(strstr(text, "inflight_requests_total{node"));
+	ck_assert_ptr_null(strstr(text, "target_"));
+	ck_assert_ptr_null(strstr(text, "async_"));
+	node_table_fini(&nodes);
+}
+END_TEST
+
+START_TEST(node_sums)
+{
+	struct node_stats *a, *b, *c;
+
+	use_nodes();
+	a = stats_of(NODE_TARGET, 0, "10.0.0.2");
+	b = stats_of(NODE_TARGET, 1, "10.0.0.2");
+	c = stats_of(NODE_TARGET, 1, "10.0.0.1");
+	a->connections = 2;
+	b->connections = 3;
+	c->connections = 4;
+	a->failed[NODE_ERROR_UNPREPARED] = 5;
+	b->used_stream_ids = 6;
+	c->failed_connections = 7;
+	node_observe(a, NODE_READS, 5000000);
+	node_observe(b, NODE_READS, 5000001);
+	node_observe(b, NODE_WRITES, 1000000);
+	write_page();
+	expect_line("zdm_target_connections_total{node=\"10.0.0.1:9042\"} 4\n"
+		    "zdm_target_connections_total{node=\"10.0.0.2:9042\"} 5");
+	expect_line("zdm_target_requests_failed_total{error=\"unprepared\",node=\"10.0.0.1:9042\"} 0\n"
+		    "zdm_target_requests_failed_total{error=\"unprepared\",node=\"10.0.0.2:9042\"} 5");
+	expect_line("zdm_target_used_stream_ids_total{node=\"10.0.0.2:9042\"} 6");
+	expect_line("zdm_target_failed_connections_total{node=\"10.0.0.1:9042\"} 7");
+	expect_line("zdm_target_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.005\"} 1\n"
+		    "zdm_target_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"+Inf\"} 2\n"
+		    "zdm_target_request_duration_seconds_sum{node=\"10.0.0.2:9042\",type=\"reads\"} 0.010000001\n"
+		    "zdm_target_request_duration_seconds_count{node=\"10.0.0.2:9042\",type=\"reads\"} 2");
+	expect_line("zdm_target_request_duration_seconds_count{node=\"10.0.0.2:9042\",type=\"writes\"} 1");
+	node_table_fini(&nodes);
+}
+END_TEST
+
+/* Mirrored reads have a gauge more. Families stay sorted with all three roles on the page. */
+START_TEST(node_roles)
+{
+	use_nodes();
+	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
+	stats_of(NODE_TARGET, 0, "10.0.0.2");
+	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
+	check_shape(12 + 5 + 5 + 6);
+	write_page();
+	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
+	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");
+	node_table_fini(&nodes);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("metrics_page");
@@ -238,5 +356,9 @@ int main(void)
 	tcase_add_test(tcase, sums);
 	tcase_add_test(tcase, histograms);
 	tcase_add_test(tcase, prefixes);
+	tcase_add_test(tcase, no_nodes);
+	tcase_add_test(tcase, node_series_begin_at_zero);
+	tcase_add_test(tcase, node_sums);
+	tcase_add_test(tcase, node_roles);
 	return run_tcase("metrics_page", tcase);
 }
