@@ -145,6 +145,7 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 
 	memset(loop, 0, sizeof(*loop));
 	list_init(&loop->deferred);
+	list_init(&loop->tasks);
 	list_init(&loop->queues);
 	if (config) {
 		/* loop_now() is our clock: libevent need not read one of its own in every turn. */
@@ -203,10 +204,31 @@ static void loop_flush(struct loop *loop)
 	}
 }
 
+static void run_tasks(struct list *tasks)
+{
+	struct list *node;
+
+	while ((node = list_pop(tasks))) {
+		struct loop_task *task = list_entry(node, struct loop_task, node);
+
+		task->run(task);
+	}
+}
+
 void loop_turn(struct loop *loop, bool block)
 {
+	const bool has_tasks = !list_is_empty(&loop->tasks);
+	struct list tasks;
+
 	loop->now_ns = 0;
-	event_base_loop(loop->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
+	if (likely(!has_tasks)) {
+		event_base_loop(loop->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
+	} else {
+		list_init(&tasks);
+		list_splice(&tasks, &loop->tasks); /* those that are started now have to wait for the next turn */
+		event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		run_tasks(&tasks);
+	}
 	loop_flush(loop);
 	loop_reap(loop);
 }

@@ -6,6 +6,7 @@
  * A turn of the loop:
  *
  *   event_base_loop(EVLOOP_ONCE)    callbacks read, handle and queue output
+ *   tasks of the turn before        what took too long for one turn goes on
  *   flush                           every dirty socket is written once
  *   reap                            what was closed in this turn is freed
  *
@@ -38,6 +39,12 @@ struct loop_deferred {
 	void (*release)(struct loop_deferred *);
 };
 
+/* Work that goes on in the next turn, so that a single connection cannot keep the loop to itself. */
+struct loop_task {
+	struct list node;
+	void (*run)(struct loop_task *);
+};
+
 /*
  * A queue of deadlines of one duration: first in, first out, so that only its
  * head has to be looked at.
@@ -67,6 +74,7 @@ struct loop {
 	uint8_t *read_buffer;
 	struct sbuf *dirty;
 	struct list deferred;
+	struct list tasks;
 	struct list queues;
 	struct event tick;
 	bool tick_armed;
@@ -102,6 +110,24 @@ static inline uint64_t loop_now(struct loop *loop)
 
 /* Calls release(d) at the end of this turn. */
 void loop_defer(struct loop *loop, struct loop_deferred *d, void (*release)(struct loop_deferred *));
+
+static inline void loop_task_init(struct loop_task *task, void (*run)(struct loop_task *))
+{
+	list_init(&task->node);
+	task->run = run;
+}
+
+/* Calls task->run(task) in the next turn, which does not sleep; harmless when that is so already. */
+static inline void loop_task_start(struct loop *loop, struct loop_task *task)
+{
+	list_remove(&task->node);
+	list_append(&loop->tasks, &task->node);
+}
+
+static inline void loop_task_stop(struct loop_task *task)
+{
+	list_remove(&task->node);
+}
 
 void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms,
 			void (*on_timeout)(struct timeout_item *));

@@ -99,6 +99,7 @@ static void drop_input(struct sbuf *sb)
 	sb->in = NULL;
 	sb->in_len = 0;
 	sb->has_rest = false;
+	loop_task_stop(&sb->rest_task);
 }
 
 static void drop_head(struct sbuf *sb)
@@ -209,32 +210,45 @@ static bool deliver(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *ch
 	size_t used;
 
 	sb->want = 0;
+	sb->again = false;
 	used = sb->handler->on_data(sb, data, len, chunk);
 	if (sb->state != SBUF_OPEN)
 		return false;
 	Assert(used <= len);
 	if (len - used == 0) {
 		drop_input(sb);
-		return true;
-	}
-	if (!keep_tail(sb, data + used, len - used)) {
+	} else if (!keep_tail(sb, data + used, len - used)) {
 		fail(sb, "out of memory for a frame");
 		return false;
 	}
 	/* With `want` set it is the beginning of a frame, and nothing to come back to. */
-	sb->has_rest = sb->is_paused && sb->want == 0;
+	sb->has_rest = sb->again || (len > used && sb->is_paused && sb->want == 0);
+	if (unlikely(sb->has_rest) && !sb->is_paused)
+		loop_task_start(sb->loop, &sb->rest_task);
 	return true;
 }
 
-/* What on_data() left when it paused, before anything new. */
-static void read_rest(struct sbuf *sb)
+/* What TLS has read ahead makes no socket readable. */
+static void read_pending(struct sbuf *sb)
 {
+	if (sb->state == SBUF_OPEN && sb->tls && !sb->is_paused && tls_has_pending(sb->tls))
+		event_active(&sb->ev_read, EV_READ, 0);
+}
+
+/* What on_data() left when it paused or stopped, before anything new. */
+static void read_rest(struct loop_task *task)
+{
+	struct sbuf *sb = container_of(task, struct sbuf, rest_task);
 	const uint32_t len = sb->in_len;
 
+	if (sb->state != SBUF_OPEN || sb->is_paused || !sb->has_rest)
+		return;
 	Assert(len <= LOOP_READ_BUFFER);
 	sb->has_rest = false;
-	memcpy(sb->loop->read_buffer, sb->in->data, len);
+	if (len > 0)
+		memcpy(sb->loop->read_buffer, sb->in->data, len);
 	deliver(sb, sb->loop->read_buffer, len, NULL);
+	read_pending(sb);
 }
 
 /* The bytes read go behind the kept tail: in its own buffer when that was made for a whole frame, else in the loop's. */
@@ -299,13 +313,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		do_handshake(sb);
 		break;
 	case SBUF_OPEN:
-		if (sb->has_rest)
-			read_rest(sb);
-		else
-			read_open(sb);
-		/* What TLS has read ahead makes no socket readable. */
-		if (sb->state == SBUF_OPEN && sb->tls && !sb->is_paused && tls_has_pending(sb->tls))
-			event_active(&sb->ev_read, EV_READ, 0);
+		if (unlikely(sb->has_rest)) /* its turn comes with rest_task */
+			break;
+		read_open(sb);
+		read_pending(sb);
 		break;
 	case SBUF_LINGERING:
 		read_lingering(sb);
@@ -334,8 +345,10 @@ void sbuf_resume(struct sbuf *sb)
 	if (sb->state != SBUF_OPEN)
 		return;
 	event_add(&sb->ev_read, NULL);
-	if (sb->has_rest || (sb->tls && tls_has_pending(sb->tls)))
-		event_active(&sb->ev_read, EV_READ, 0);
+	if (sb->has_rest)
+		loop_task_start(sb->loop, &sb->rest_task);
+	else
+		read_pending(sb);
 }
 
 /* ---- opening ---- */
@@ -350,8 +363,7 @@ static void opened(struct sbuf *sb)
 	sb->handler->on_open(sb);
 	if (sb->state == SBUF_OPEN && sb->out_head)
 		sbuf_flush(sb);
-	if (sb->state == SBUF_OPEN && sb->tls && !sb->is_paused && tls_has_pending(sb->tls))
-		event_active(&sb->ev_read, EV_READ, 0);
+	read_pending(sb);
 }
 
 static void do_handshake(struct sbuf *sb)
@@ -423,6 +435,7 @@ void sbuf_init(struct sbuf *sb, struct loop *loop, const struct sbuf_handler *ha
 	sb->handler = handler;
 	sb->fd = -1;
 	timeout_item_init(&sb->write_timeout);
+	loop_task_init(&sb->rest_task, read_rest);
 }
 
 static bool attach(struct sbuf *sb, int fd, struct tls_context *tls, const char *server_name)
@@ -642,6 +655,7 @@ void sbuf_finish(struct sbuf *sb)
 		return;
 	}
 	event_del(&sb->ev_read);
+	loop_task_stop(&sb->rest_task);
 	mark_dirty(sb);
 	sb->state = SBUF_FLUSHING;
 }

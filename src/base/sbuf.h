@@ -60,7 +60,9 @@ struct sbuf_handler {
 	 * many (counted from the first unused byte), else 0. `chunk`, when not
 	 * NULL, holds the data and may be referenced. May close the sbuf. After
 	 * sbuf_pause() it should leave whole frames unused: they come again after
-	 * sbuf_resume().
+	 * sbuf_resume(). With sb->again set it is called again in the next turn (or
+	 * after sbuf_resume()) without anything new, `len` then may be 0: for a
+	 * handler that wants others to have a turn, or keeps bytes of its own.
 	 */
 	size_t (*on_data)(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *chunk);
 	/* Called before queued output is written: the last moment to queue more. May be NULL. */
@@ -87,11 +89,13 @@ struct sbuf {
 	uint8_t state; /* enum sbuf_state */
 	bool is_dirty : 1;
 	bool is_paused : 1;       /* by sbuf_pause() */
-	bool has_rest : 1;        /* on_data() paused and may have left whole frames */
+	bool has_rest : 1;        /* on_data() has left something to come back to */
+	bool again : 1;           /* set by on_data(), see there */
 	bool write_waits : 1;     /* EV_WRITE is pending */
 	bool rejected_peer : 1;   /* the TLS handshake failed by the peer's certificate */
 	bool reads_for_write : 1; /* TLS wants to read before it can write */
 	struct timeout_item write_timeout;
+	struct loop_task rest_task; /* reads the rest in the next turn */
 	struct event ev_read;
 	struct event ev_write;
 };

@@ -31,11 +31,11 @@
 /* A statement that is lost again right after it was prepared: something else is wrong. */
 #define MAX_REPAIRS 2
 /*
- * A connection is given up when half of its ids wait for answers that never
- * came, and not before there are so many: with a low max_stream_ids a slow
- * node would cost a connection for a handful of late answers.
+ * A crowded connection is given up, but not at once before there are so many
+ * orphans: with a low max_stream_ids a slow node would cost a connection for a
+ * handful of late answers. Then it is given up when it has been crowded for
+ * another request_timeout and has no room for a request.
  */
-#define ORPHAN_SHARE 2
 #define ORPHANS_MIN 64
 
 static const struct leg_ops request_leg_ops;
@@ -232,7 +232,7 @@ void request_on_timeout(struct timeout_item *item)
 			if (s)
 				metric_add(&s->stats->failed[NODE_ERROR_CLIENT_TIMEOUT], 1);
 		}
-		if (s && s->orphans + 1 > MAX(s->max_streams / ORPHAN_SHARE, ORPHANS_MIN))
+		if (s && s->orphans + 1 > MAX(s->max_streams / SERVER_ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}
 	is_use = use_is(rq);
@@ -244,6 +244,20 @@ void request_on_timeout(struct timeout_item *item)
 }
 
 /* ---- sending ---- */
+
+/* No stream id is left. When the node does not answer at all, that would stay so. */
+static void answer_no_room(struct request *rq, const struct server *s, const char *cluster)
+{
+	struct client *c = rq->client;
+	const uint64_t patience_ns = c->worker->settings->request_timeout_ms * UINT64_C(1000000);
+	const bool is_mute = s->crowded_ns && loop_now(&c->worker->loop) - s->crowded_ns >= patience_ns;
+
+	failure_unsent(rq, CQL_ERR_OVERLOADED,
+		       "all %u stream ids of the connection to %s at %s are in use; nothing was sent", s->max_streams,
+		       cluster, s->name);
+	if (is_mute)
+		client_drain(c, CLOSE_ORPHANS, "%s at %s", cluster, s->name);
+}
 
 /* Every cluster of the verdict has a ready connection with a free stream id; else the request is answered. */
 static bool check_room(struct request *rq)
@@ -260,9 +274,7 @@ static bool check_room(struct request *rq)
 			return false;
 		}
 		if (unlikely(!server_has_room(s))) {
-			failure_unsent(rq, CQL_ERR_OVERLOADED,
-				       "all %u stream ids of the connection to %s at %s are in use; nothing was sent",
-				       s->max_streams, cluster_id_name((enum cluster_id)i), s->name);
+			answer_no_room(rq, s, cluster_id_name((enum cluster_id)i));
 			return false;
 		}
 	}

@@ -159,6 +159,8 @@ void leg_abandon(struct leg *leg)
 	Assert(s->legs[leg->stream] == leg);
 	s->legs[leg->stream] = LEG_ORPHAN;
 	s->orphans++;
+	if (unlikely(!s->crowded_ns && s->orphans > s->max_streams / SERVER_ORPHAN_SHARE))
+		s->crowded_ns = loop_now(s->wire.sb.loop);
 	leg->server = NULL;
 }
 
@@ -304,7 +306,8 @@ static void on_frame(struct wire *w, struct frame *f)
 	leg = s->legs[f->stream];
 	give_id(s, (uint32_t)f->stream);
 	if (unlikely(leg == LEG_ORPHAN)) {
-		s->orphans--;
+		if (--s->orphans <= s->max_streams / SERVER_ORPHAN_SHARE)
+			s->crowded_ns = 0;
 		return;
 	}
 	if (unlikely(s->version >= 5 && !s->switched && f->version >= 5) &&

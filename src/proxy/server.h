@@ -21,6 +21,9 @@
 /* The most stream ids of a connection (native protocol v5, section 2.3: non-negative 16 bit). */
 #define SERVER_MAX_STREAMS 32768
 
+/* With more than one in so many of its ids waiting for answers that came too late for anybody, a connection is crowded. */
+#define SERVER_ORPHAN_SHARE 2
+
 enum server_state {
 	SERVER_CONNECTING, /* TCP or TLS under way; frames may be queued */
 	SERVER_LOGIN,      /* connected; STARTUP and authentication */
@@ -69,6 +72,7 @@ struct server {
 	uint32_t max_frame; /* of answers; until READY a smaller limit holds */
 	uint32_t in_flight; /* ids taken, orphans included */
 	uint32_t orphans;
+	uint64_t crowded_ns;   /* since when more than a SERVER_ORPHAN_SHARE of its ids are orphans; 0: they are not */
 	uint64_t last_used_ns; /* when the last frame was queued */
 	struct leg heartbeat;
 	uint8_t state;   /* enum server_state, set by set_state() only */

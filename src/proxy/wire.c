@@ -33,6 +33,9 @@ static void drop_buffers(struct wire *w)
 		chunk_unref(w->assembly);
 	if (w->plain)
 		chunk_unref(w->plain);
+	if (w->rest)
+		chunk_unref(w->rest);
+	w->rest = NULL;
 	w->assembly = NULL;
 	w->assembly_len = 0;
 	w->plain = NULL;
@@ -85,11 +88,20 @@ static bool still_reading(const struct wire *w)
 	return w->sb.state == SBUF_OPEN && !w->is_broken;
 }
 
+/* A frame was handed up: true when the ones behind it have to wait. */
+static inline bool must_stop(struct wire *w)
+{
+	if (likely(--w->budget > 0 && !w->sb.is_paused))
+		return false;
+	w->sb.again = true;
+	return true;
+}
+
 /*
  * Hands up the whole frames among `len` bytes at `data`; returns the bytes
- * used. Stops early when the framing changes, since what follows is then to
- * be read another way, and outside of segments when reading was paused. *need is what the next frame wants in all, 0 when even
- * its header is incomplete.
+ * used. Stops early when the framing changes, since what follows is then to be
+ * read another way, and where must_stop() says so. *need is what the next frame
+ * wants in all, 0 when even its header is incomplete.
  */
 static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
 {
@@ -113,7 +125,7 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 		w->handler->on_frame(w, &f);
 		if (!still_reading(w))
 			return len;
-		if (w->in_framing != framing || (w->sb.is_paused && framing == WIRE_PLAIN))
+		if (unlikely(must_stop(w) || w->in_framing != framing))
 			return used;
 	}
 	/* An unknown version must be answered although its header may be shorter than ours (v1 and v2 have 8 bytes). */
@@ -186,25 +198,67 @@ static size_t continue_assembly(struct wire *w, const uint8_t *data, size_t len)
 	n = MIN(len - used, FRAME_HEAD_LEN + get_u32(w->assembly->data + 5) - (size_t)w->assembly_len);
 	memcpy(w->assembly->data + w->assembly_len, data + used, n);
 	w->assembly_len += (uint32_t)n;
-	if (assembly_is_complete(w))
+	if (assembly_is_complete(w)) {
 		finish_assembly(w);
+		must_stop(w);
+	}
 	return used + n;
 }
 
-/* The payload of one segment: the rest of an earlier frame, whole frames, the beginning of another. */
-static void take_payload(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
+/*
+ * The payload of one segment: the rest of an earlier frame, whole frames, the
+ * beginning of another. Returns the bytes used, fewer than `len` when the rest
+ * has to wait.
+ */
+static size_t take_payload(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
 {
 	uint32_t need;
 	size_t used = 0;
 
-	while (used < len && (w->assembly || w->partial_head_len > 0)) {
-		used += continue_assembly(w, data + used, len - used);
+	while (used < len && !w->sb.again) {
+		if (!w->assembly && w->partial_head_len == 0)
+			used += take_frames(w, data + used, len - used, chunk, &need);
 		if (!still_reading(w))
-			return;
+			return len;
+		if (used < len && !w->sb.again)
+			used += continue_assembly(w, data + used, len - used);
+		if (!still_reading(w))
+			return len;
 	}
-	used += take_frames(w, data + used, len - used, chunk, &need);
-	if (still_reading(w) && used < len)
-		continue_assembly(w, data + used, len - used);
+	return used;
+}
+
+/* Keeps what take_payload() did not use; `chunk`, when not NULL, holds it. */
+static void keep_rest(struct wire *w, const uint8_t *data, size_t len, struct chunk *chunk)
+{
+	Assert(!w->rest);
+	if (chunk) {
+		w->rest = chunk_ref(chunk);
+		w->rest_off = (uint32_t)(data - chunk->data);
+	} else {
+		w->rest = chunk_new(&w->sb.loop->chunks, (uint32_t)len);
+		w->rest_off = 0;
+		memcpy(w->rest->data, data, len);
+	}
+	w->rest_len = (uint32_t)len;
+}
+
+static void take_or_keep(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
+{
+	const size_t used = take_payload(w, data, len, chunk);
+
+	if (unlikely(used < len) && still_reading(w))
+		keep_rest(w, data + used, len - used, chunk);
+}
+
+/* What was kept of an earlier segment. */
+static void take_rest(struct wire *w)
+{
+	struct chunk *rest = w->rest;
+
+	w->rest = NULL;
+	take_or_keep(w, rest->data + w->rest_off, w->rest_len, rest);
+	chunk_unref(rest);
 }
 
 /* One segment from `data`; returns its length, 0 when it is not complete (*need then says how long it is). */
@@ -233,12 +287,12 @@ static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chu
 	if (!segment_payload_ok(data + head, s.wire_len, data + head + s.wire_len)) {
 		break_wire(w, WIRE_BAD_SEGMENT, &none);
 	} else if (!s.is_compressed) {
-		take_payload(w, data + head, s.wire_len, chunk);
+		take_or_keep(w, data + head, s.wire_len, chunk);
 	} else {
 		struct chunk *plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
 
 		if (segment_decompress(&s, data + head, plain->data))
-			take_payload(w, plain->data, s.plain_len, plain);
+			take_or_keep(w, plain->data, s.plain_len, plain);
 		else
 			break_wire(w, WIRE_BAD_SEGMENT, &none);
 		chunk_unref(plain);
@@ -252,7 +306,13 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 	size_t used = 0;
 	uint32_t need = 0;
 
-	while (used < len) {
+	w->budget = WIRE_TURN_FRAMES;
+	if (unlikely(w->rest)) {
+		take_rest(w);
+		if (!still_reading(w))
+			return len;
+	}
+	while (used < len && !sb->again) {
 		const uint8_t framing = w->in_framing;
 		size_t n;
 
@@ -262,10 +322,10 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 		if (!still_reading(w))
 			return len;
 		used += n;
-		if (n == 0 || sb->is_paused || (framing == WIRE_PLAIN && w->in_framing == framing))
+		if (n == 0 || (framing == WIRE_PLAIN && w->in_framing == framing))
 			break;
 	}
-	sb->want = need;
+	sb->want = sb->again ? 0 : need;
 	return used;
 }
 

@@ -22,6 +22,12 @@ enum wire_framing {
 	WIRE_SEGMENTS_LZ4, /* v5 with COMPRESSION=lz4 */
 };
 
+/*
+ * So many frames are handed up per turn of the loop, the others in the next
+ * one: a read may hold 29 000 empty requests, and as lz4 segments millions.
+ */
+#define WIRE_TURN_FRAMES 1024
+
 /* Frames of this size and up are passed on by reference, smaller ones are copied (docs/performance.md). */
 #define WIRE_REF_MIN 16384
 
@@ -64,6 +70,11 @@ struct wire {
 	/* A frame that began in an earlier segment. */
 	struct chunk *assembly;
 	uint32_t assembly_len;
+	/* Frames of a segment that have to wait for the next turn, or until reading goes on. */
+	struct chunk *rest;
+	uint32_t rest_off;
+	uint32_t rest_len;
+	uint32_t budget;                      /* frames that may still be handed up in this turn */
 	uint8_t partial_head[FRAME_HEAD_LEN]; /* its header, while even that is not complete */
 	uint8_t partial_head_len;
 	/* The segment being filled (WIRE_SEGMENTS): its header lies reserved in the output. */

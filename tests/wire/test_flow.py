@@ -6,7 +6,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, mute
-from cqlwire import Closed, Column, Err, Kind, Op, Type, requests
+from cqlwire import Closed, Column, Err, Kind, Op, Type, frame_bytes, requests
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
 
 TEN_IDS = {"proxy": {"max_stream_ids": 10}}
@@ -69,6 +69,44 @@ async def test_ids_that_time_out_stay_taken_until_answered(make_bench):
     async def served():
         return not (await c.query("SELECT * FROM ks.t")).is_error()
     await bench.proxy.until(served, "free stream ids")
+
+
+@pytest.mark.checklist(235)
+@pytest.mark.parametrize("ids", [1, 10, 64])
+async def test_a_node_that_never_answers_costs_the_connection(make_bench, ids):
+    """With few stream ids, too: once all wait for a mute node, OVERLOADED would go on for ever."""
+    bench = await make_bench(sections={"proxy": {"max_stream_ids": ids, "request_timeout": "300ms"}})
+    bench.origin.on("ks.slow", behaviour.mute())
+    c = await bench.client()
+    for stream in [c.send_query("SELECT * FROM ks.slow") for _ in range(ids)]:
+        assert_error(await c.answer(stream), Err.READ_TIMEOUT)
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(Closed):
+        while True:
+            assert_error(await c.query("SELECT * FROM ks.t"), Err.OVERLOADED, "stream ids", "origin")
+            await asyncio.sleep(0.02)
+    assert 0.2 < asyncio.get_running_loop().time() - started < 5
+    await assert_alive(await bench.client(), bench)
+
+
+@pytest.mark.parametrize("compression", [None, "lz4"])
+async def test_a_flood_of_tiny_frames_leaves_others_their_turn(bench, compression):
+    """Some hundred thousand frames in a few segments: they are handled in portions."""
+    count = 60_000
+    flood = await bench.client(5, compression)
+    other = await bench.client(5, compression)
+    frames = b"".join(frame_bytes(5, 0, i % 32000, Op.OPTIONS) for i in range(count))
+    for at in range(0, len(frames), 13_000 * 9):
+        flood.send_segment(frames[at:at + 13_000 * 9])
+    longest = 0
+    for _ in range(30):
+        started = asyncio.get_running_loop().time()
+        await assert_alive(other, bench)
+        longest = max(longest, asyncio.get_running_loop().time() - started)
+    assert longest < 2
+    await flood.until(lambda: len(flood.received) == count, "all answers", 40)
+    assert [f.stream for f in flood.received] == [i % 32000 for i in range(count)]
+    flood.received.clear()
 
 
 @pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
