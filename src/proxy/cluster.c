@@ -45,7 +45,7 @@ static void topology_free(struct topology *t)
 	free(t->peer_columns.items);
 	free(t->hosts);
 	free(t->assigned);
-	free(t->cql_version);
+	free(t->options);
 	free(t->cluster_name);
 	free(t->partitioner);
 	free(t->contact_host);

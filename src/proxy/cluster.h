@@ -43,7 +43,11 @@ struct topology {
 	bool requires_auth; /* it answered STARTUP by AUTHENTICATE */
 	bool offers_lz4;
 	bool offers_snappy;
-	char *cql_version; /* the CQL_VERSION of SUPPORTED, for ours */
+	bool offers_compression; /* SUPPORTED had COMPRESSION at all */
+	/* The other options of SUPPORTED that clients may see: the pairs of a [string multimap]. */
+	uint8_t *options;
+	uint32_t options_len;
+	uint16_t option_count;
 	char *cluster_name;
 	char *partitioner;
 	struct net_address contact; /* the node of the control connection */

@@ -239,19 +239,47 @@ static void forget(struct inquiry *inq)
 	inq->requires_auth = false;
 	inq->offers_lz4 = false;
 	inq->offers_snappy = false;
-	free(inq->cql_version);
-	inq->cql_version = NULL;
+	inq->offers_compression = false;
+	writer_free(&inq->options);
+	inq->option_count = 0;
+}
+
+/* Whether the last pair of the options has this key. */
+static bool is_last_option(const struct inquiry *inq, struct strview key)
+{
+	return inq->option_count > 0 && inq->last_key_len == key.len &&
+	       memcmp(inq->options.data + inq->last_count_at - key.len, key.p, key.len) == 0;
+}
+
+/* Another value of an option; those of one key come one after the other. */
+static void note_option(struct inquiry *inq, struct strview key, struct strview value)
+{
+	struct writer *w = &inq->options;
+
+	if (!is_last_option(inq, key)) {
+		write_string(w, key);
+		inq->last_key_len = (uint16_t)key.len;
+		inq->last_count_at = w->len;
+		write_short(w, 0);
+		inq->option_count++;
+	}
+	put_u16(w->data + inq->last_count_at, (uint16_t)(get_u16(w->data + inq->last_count_at) + 1));
+	write_string(w, value);
 }
 
 static bool on_supported_value(void *arg, struct strview key, struct strview value)
 {
 	struct inquiry *inq = arg;
 
+	/* Scylla's drivers would open connections to its port for shards, past the proxy. */
+	if (sv_equal(key, SV("PROTOCOL_VERSIONS")) || sv_starts_with(key, SV("SCYLLA_")))
+		return true;
 	if (sv_equal(key, SV("COMPRESSION"))) {
+		inq->offers_compression = true;
 		inq->offers_lz4 |= sv_equal(value, SV("lz4"));
 		inq->offers_snappy |= sv_equal(value, SV("snappy"));
-	} else if (sv_equal(key, SV("CQL_VERSION")) && !inq->cql_version) {
-		inq->cql_version = xstrndup(value.p, value.len);
+	} else {
+		note_option(inq, key, value);
 	}
 	return true;
 }
@@ -308,7 +336,11 @@ static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 	t->requires_auth = inq->requires_auth;
 	t->offers_lz4 = inq->offers_lz4;
 	t->offers_snappy = inq->offers_snappy;
-	t->cql_version = inq->cql_version ? xstrdup(inq->cql_version) : NULL;
+	t->offers_compression = inq->offers_compression;
+	t->option_count = inq->option_count;
+	t->options_len = inq->options.len;
+	if (inq->options.len > 0)
+		t->options = memcpy(xmalloc(inq->options.len), inq->options.data, inq->options.len);
 	result = fill(inq, t, f, offset, error, sizeof(error));
 	if (result == TOPOLOGY_OK) {
 		end(inq);

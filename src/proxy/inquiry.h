@@ -12,6 +12,7 @@
 #ifndef PROXY_INQUIRY_H
 #define PROXY_INQUIRY_H
 
+#include "cql/writer.h"
 #include "proxy/login.h"
 #include "proxy/topology.h"
 
@@ -47,7 +48,11 @@ struct inquiry {
 	bool requires_auth; /* what the node said so far */
 	bool offers_lz4;
 	bool offers_snappy;
-	char *cql_version;
+	bool offers_compression;
+	struct writer options; /* see struct topology */
+	uint16_t option_count;
+	uint16_t last_key_len; /* of the last pair: its key, and where in `options` the number of its values stands */
+	uint32_t last_count_at;
 	/* The answer about system.local, while system.peers is asked for. */
 	uint8_t *local_body;
 	uint32_t local_len;

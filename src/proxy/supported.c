@@ -22,23 +22,25 @@ static void write_versions(struct writer *w, const struct settings *settings, ui
 	}
 }
 
+/* As ZDM Proxy has it: target's options, but of the ways to compress only what both clusters know. */
 static void write_body(struct writer *w, const struct settings *settings, uint8_t highest,
 		       const struct topology *origin, const struct topology *target)
 {
 	const bool snappy = origin->offers_snappy && target->offers_snappy;
 	const bool lz4 = origin->offers_lz4 && target->offers_lz4;
+	const bool compression = origin->offers_compression && target->offers_compression;
 
-	write_short(w, 3);
+	write_short(w, (uint16_t)(target->option_count + 1 + compression));
 	write_versions(w, settings, highest);
-	write_cstring(w, "COMPRESSION");
-	write_short(w, (uint16_t)(snappy + lz4));
-	if (snappy)
-		write_cstring(w, "snappy");
-	if (lz4)
-		write_cstring(w, "lz4");
-	write_cstring(w, "CQL_VERSION");
-	write_short(w, 1);
-	write_cstring(w, origin->cql_version ? origin->cql_version : "3.4.5");
+	if (compression) {
+		write_cstring(w, "COMPRESSION");
+		write_short(w, (uint16_t)(snappy + lz4));
+		if (snappy)
+			write_cstring(w, "snappy");
+		if (lz4)
+			write_cstring(w, "lz4");
+	}
+	write_raw(w, target->options, target->options_len);
 }
 
 void supported_send(struct client *c, int16_t stream, uint8_t version)

@@ -4,7 +4,7 @@
 
 #include "proxy/client.h"
 
-/* Sends SUPPORTED in the given version: PROTOCOL_VERSIONS, COMPRESSION (only what both have), CQL_VERSION. */
+/* Sends SUPPORTED in the given version: PROTOCOL_VERSIONS and COMPRESSION of both clusters, the rest of target's. */
 void supported_send(struct client *c, int16_t stream, uint8_t version);
 
 #endif

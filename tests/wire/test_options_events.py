@@ -6,25 +6,36 @@ from cqlwire import EVENTS, Err, Op
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_error
 
 
-@pytest.mark.checklist(63, 70, 71, 72, 73)
+@pytest.mark.checklist(63, 71, 72, 73)
 @pytest.mark.parametrize("origin,target,common", [
     (("lz4", "snappy"), ("snappy", "lz4"), {"lz4", "snappy"}), (("lz4",), ("snappy", "lz4"), {"lz4"}),
-    (("snappy",), ("lz4",), set()), ((), ("lz4",), set()), (("lz4", "zstd"), ("zstd", "lz4"), {"lz4"}),
+    (("snappy",), ("lz4",), set()), ((), ("lz4",), None), (("lz4",), (), None), (("lz4", "zstd"), ("zstd", "lz4"), {"lz4"}),
 ])
 @pytest.mark.parametrize("profile", ["native", "zdm"])
 async def test_supported_is_what_both_clusters_offer(make_bench, origin, target, common, profile):
+    """common None: one of them has no COMPRESSION at all, so neither have we."""
     bench = await make_bench(profile=profile, origin={"compression": origin, "versions": (3, 4)},
                              target={"compression": target, "versions": (3, 4, 5)})
     c = await bench.open(4)
     before = await c.options()
     await c.startup()
     for options in (before.options, (await c.options()).options):
-        assert set(options.get("COMPRESSION", [])) == common
-        assert options["CQL_VERSION"]
+        assert options.get("COMPRESSION") is None if common is None else set(options["COMPRESSION"]) == common
         assert {v.split("/")[0] for v in options["PROTOCOL_VERSIONS"]} == {"3", "4"}
 
 
-async def test_other_keys_of_supported_are_not_passed_on(make_bench):
+@pytest.mark.checklist(70)
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_the_other_options_are_targets(make_bench, primary):
+    told = {"CQL_VERSION": ["3.4.7"], "PAGE_UNIT": ["BYTES", "ROWS"], "EMPTY": [""], "PRODUCT_TYPE": ["x" * 300]}
+    bench = await make_bench(primary=primary, origin={"supported": {"CQL_VERSION": ["3.4.4"], "ONLY_ORIGIN": ["1"]}},
+                             target={"supported": told})
+    c = await bench.open()
+    options = (await c.options()).options
+    assert {k: v for k, v in options.items() if k not in ("COMPRESSION", "PROTOCOL_VERSIONS")} == told
+
+
+async def test_the_options_of_shards_are_not_passed_on(make_bench):
     """Scylla's drivers would open connections to its shard-aware port, past the proxy."""
     bench = await make_bench(target={"supported": {"SCYLLA_SHARD": ["1"], "SCYLLA_SHARD_AWARE_PORT": ["19042"]}})
     c = await bench.open()
