@@ -10,8 +10,9 @@ import struct
 
 import pytest
 
+import behaviour
 from behaviour import Hold
-from cqlwire import Err, FrameFlag, Op, UNSET, Writer, frame_bytes, framing, requests
+from cqlwire import Err, FrameFlag, Kind, Op, UNSET, Writer, frame_bytes, framing, requests
 from fakecluster import Auth
 from helpers import WAY_IDS, WAYS, assert_alive, assert_broken_off, assert_error, assert_one_protocol_error
 
@@ -261,7 +262,6 @@ def bodies(version):
     }
 
 
-@pytest.mark.checklist(19)
 @pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("opcode", [Op.QUERY, Op.EXECUTE, Op.PREPARE, Op.BATCH, Op.REGISTER], ids=lambda o: o.name)
 async def test_every_short_body(bench, version, opcode):
@@ -298,7 +298,6 @@ BAD_BODIES = {
 }
 
 
-@pytest.mark.checklist(19)
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("name", BAD_BODIES)
 async def test_lengths_that_make_no_sense(bench, version, name):
@@ -334,21 +333,38 @@ async def test_custom_payloads_that_cannot_be_read(bench, opcode, body):
     await assert_alive(c, bench)
 
 
-@pytest.mark.checklist(19, 20)
+@pytest.mark.checklist(19)
 @pytest.mark.parametrize("version", [3, 4, 5])
-async def test_doubtful_bodies_are_answered(bench, version):
-    """
-    A consistency nobody knows, values with names in a BATCH, an empty id: the cluster's to refuse, or ours; not
-    silence.
-    """
+async def test_a_consistency_that_does_not_exist(bench, version):
+    """It is the cluster's to refuse."""
+    for cluster in bench.clusters:
+        cluster.on("ks.odd", behaviour.error(Err.PROTOCOL_ERROR, "Invalid consistency code 153"))
     c = await bench.client(version)
-    for opcode, body in ((Op.QUERY, requests.query(version, "SELECT * FROM ks.t", consistency=0x99)),
-                         (Op.BATCH, requests.batch(version, [("INSERT INTO ks.t (k) VALUES (1)", [])],
-                                                   flags_extra=0x40)),
-                         (Op.EXECUTE, requests.execute(version, b""))):
-        answer = await c.ask(opcode, body)
-        assert answer.opcode in (Op.RESULT, Op.ERROR)
-        await assert_alive(c, bench)
+    for text in ("SELECT * FROM ks.odd", "INSERT INTO ks.odd (k) VALUES (1)"):
+        assert_error(await c.query(text, consistency=0x99), Err.PROTOCOL_ERROR, "Invalid consistency code 153")
+        assert bench.origin.requests(Op.QUERY)[-1].params.consistency == 0x99
+    await assert_alive(c, bench)
+
+
+@pytest.mark.checklist(20)
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_a_batch_with_names_for_values(bench, version):
+    """Names in it are nothing that could be read (v5, section 4.1.7), so no cluster is to guess."""
+    c = await bench.client(version)
+    text = "INSERT INTO ks.t (k) VALUES (?)"
+    w = Writer().byte(0).short(1).byte(0).long_string(text).short(1).string("name").value(b"v").short(1)
+    named = (w.int(0x40) if version == 5 else w.byte(0x40)).done()
+    for body in (named, requests.batch(version, [(text, [b"v"])], flags_extra=0x40)):
+        assert_error(await c.ask(Op.BATCH, body), Err.PROTOCOL_ERROR, "the body of BATCH cannot be read")
+    await assert_alive(c, bench)
+    for cluster in bench.clusters:
+        assert not cluster.requests(Op.BATCH)
+
+
+async def test_an_empty_prepared_id(bench):
+    c = await bench.client()
+    assert_error(await c.execute(b""), Err.UNPREPARED, "not found")
+    await assert_alive(c, bench)
 
 
 # ---- compression ----

@@ -1,6 +1,7 @@
 """v5 segments and compressed bodies, both ways and each leg for itself."""
 import asyncio
 import os
+import struct
 
 import pytest
 
@@ -19,22 +20,60 @@ def noise(size):
     return os.urandom(size)
 
 
+def lz4_literals(body):
+    """A legal body that no compressor makes: everything as literals, one block."""
+    extra = len(body) - 15
+    return struct.pack(">I", len(body)) + b"\xf0" + b"\xff" * (extra // 255) + bytes([extra % 255]) + body
+
+
+def snappy_literals(body):
+    """The same for snappy: the length, then literals of 60 bytes at most."""
+    size, head = len(body), b""
+    while size >= 0x80:
+        head, size = head + bytes([size & 0x7F | 0x80]), size >> 7
+    parts = [body[i:i + 60] for i in range(0, len(body), 60)]
+    return head + bytes([size]) + b"".join(bytes([len(part) - 1 << 2]) + part for part in parts)
+
+
+LITERALS = {"lz4": lz4_literals, "snappy": snappy_literals}
+
+
 # ---- compression of bodies ----
 
 @pytest.mark.checklist(23, 24, 25)
 @pytest.mark.parametrize("name", ["LZ4", "lz4", "snappy", "SNAPPY"])
 @pytest.mark.parametrize("version", [3, 4])
 async def test_compressed_bodies(bench, version, name):
+    """They pass as they are, in both directions: byte by byte the same."""
     c = await bench.client(version, name)
     text = "SELECT * FROM ks.t WHERE a = '" + "x" * 500 + "'"
-    answer = await c.query(text)
+    # another packing of the same body than a compressor would make: whoever packs anew is found out
+    body = requests.query(version, text)
+    packed = LITERALS[name.lower()](body)
+    c.write(framing.frame_bytes(version, FrameFlag.COMPRESSED, 9, Op.QUERY, packed))
+    answer = await c.answer(9)
     assert answer.frame.was_compressed and answer.rows[0][2] == text
     await c.query("INSERT INTO ks.t (k) VALUES (1)")
     for cluster in bench.clusters:
         conn = cluster.connections()[0]
         assert conn.startup_options["COMPRESSION"].lower() == name.lower()
     sent = bench.origin.requests(Op.QUERY)[0]
-    assert sent.frame.was_compressed and sent.statement == text
+    assert sent.frame.was_compressed and sent.statement == text and sent.wire_body == packed
+
+
+@pytest.mark.checklist(23, 24)
+@pytest.mark.parametrize("name", ["lz4", "snappy"])
+async def test_compressed_answers(bench, name):
+    body = responses.rows(BLOB, [[b"y" * 700]])
+    packed = LITERALS[name](body)
+
+    async def answer_packed(conn, got):
+        conn.in_flight.discard(got.stream)
+        conn.transport.write(framing.frame_bytes(4, FrameFlag.COMPRESSED, got.stream, Op.RESULT, packed, True))
+    bench.origin.on("ks.t", answer_packed)
+    c = await bench.client(4, name)
+    answer = await c.query("SELECT * FROM ks.t")
+    assert answer.rows == [[b"y" * 700]] and answer.frame.wire_body == packed
 
 
 @pytest.mark.checklist(26)
@@ -239,6 +278,20 @@ async def test_the_compressed_flag_inside_segments_means_nothing(bench, compress
     assert (await c.answer(4)).kind == Kind.VOID
     for cluster in bench.clusters:
         assert not cluster.requests(Op.QUERY)[0].flags & FrameFlag.COMPRESSED
+
+
+@pytest.mark.checklist(43)
+@V5
+async def test_small_write_buffers_lose_nothing(make_bench, compression):
+    """ZDM's sizes of buffers are understood, and none is too small."""
+    sizes = {f"ZDM_{way}_WRITE_BUFFER_SIZE_BYTES": "256" for way in ("REQUEST", "RESPONSE")}
+    bench = await make_bench(profile="zdm", variables=sizes)
+    clients = [await bench.client(5, compression) for _ in range(5)]
+    sent = [(c, c.send_query(f"SELECT '{i:03}{'x' * 385}' FROM ks.t", stream=i), f"SELECT '{i:03}") for i in range(100)
+            for c in clients]
+    for c, stream, start in sent:
+        assert (await c.answer(stream)).rows[0][2].startswith(start)
+    assert len(bench.origin.requests(Op.QUERY)) == len(sent)
 
 
 @pytest.mark.checklist(43)

@@ -1,4 +1,5 @@
 """Control connections, and which node a driver's connection goes to."""
+import asyncio
 import collections
 import time
 
@@ -99,16 +100,77 @@ async def test_a_node_that_is_down_is_passed_over(make_bench, where):
     assert spread(cluster)[down.index] == 0 and sum(spread(cluster)) == 9
 
 
-@pytest.mark.checklist(244, 245)
-async def test_idle_backend_connections_are_kept_alive(make_bench):
+BEATS = {"proxy": {"heartbeat_interval": "200ms"}}
+
+
+@pytest.mark.checklist(244)
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("version", [3, 5])
+async def test_idle_backend_connections_are_kept_alive(make_bench, primary, version):
     """Reads go to one cluster; the connection to the other one must not look dead to what lies in between."""
-    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "200ms"}})
-    c = await bench.client()
+    bench = await make_bench(primary=primary, sections=BEATS)
+    c = await bench.client(version)
+    read = "SELECT * FROM ks.t"
+    assert (await c.query(read)).rows
+    assert not bench.secondary.requests(Op.OPTIONS)
 
     async def beaten():
+        assert (await c.query(read)).rows
+        return bench.secondary.requests(Op.OPTIONS)
+    beats = await bench.proxy.until(beaten, "OPTIONS on the connection without requests", timeout=5)
+    assert [r.version for r in beats] == [version]
+    assert not bench.primary.requests(Op.OPTIONS)
+    assert not c.received
+
+
+@pytest.mark.checklist(245)
+async def test_idle_clients_send_no_heartbeats(make_bench):
+    """Neither one that waits, nor one that has not begun: nodes see nothing of them."""
+    bench = await make_bench(sections=BEATS)
+    clients = [await bench.open(), await bench.client()]
+    await asyncio.sleep(0.7)
+    for cluster in bench.clusters:
+        assert [r.opcode for r in cluster.requests()] == [Op.STARTUP]
+    assert not clients[0].received and not clients[1].received
+
+
+@pytest.mark.checklist(246)
+async def test_requests_put_heartbeats_off(make_bench):
+    """Writes keep the other connection busy: a read long after the last heartbeat sends none."""
+    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "1s"}})
+    c = await bench.client()
+    end = time.monotonic() + 1.6
+    while time.monotonic() < end:
+        await bench.settle(c)
+        await asyncio.sleep(0.05)
+    for _ in range(3):
         assert (await c.query("SELECT * FROM ks.t")).rows
-        return bench.target.requests(Op.OPTIONS)
-    await bench.proxy.until(beaten, "OPTIONS on the connection without requests", timeout=5)
+    await bench.settle(c)
+    assert not bench.target.requests(Op.OPTIONS)
+
+
+@pytest.mark.checklist(243)
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_heartbeats_and_requests_share_the_stream_ids(make_bench, version):
+    """A heartbeat that is not answered yet holds an id of its own; its answer reaches no driver."""
+    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "20ms"}})
+    c = await bench.client(version)
+    for turn in range(5):
+        beat = behaviour.Hold()
+        bench.target.on(Op.OPTIONS, beat)
+
+        async def beaten():
+            assert (await c.query("SELECT * FROM ks.t", stream=0)).rows
+            return beat.waiting
+        held = (await bench.proxy.until(beaten, "a heartbeat"))[0].stream
+        writes = [c.send_query(f"INSERT INTO ks.t{turn} (k) VALUES ({i}) IF NOT EXISTS", stream=i) for i in range(20)]
+        for stream in writes:
+            assert (await c.answer(stream)).rows == [[True, "origin"]]
+        seen = [r.stream for r in bench.target.requests(Op.QUERY) if f"ks.t{turn}" in r.statement]
+        assert len(seen) == 20 and held not in seen
+        beat.release()
+        await bench.target.until(lambda: beat.answered == len(beat.waiting), "the answer")
+        await assert_alive(c, bench)
     assert not c.received
 
 

@@ -419,6 +419,15 @@ async def test_differing_bind_types_are_told(make_bench):
 # ---- the cache ----
 
 @pytest.mark.checklist(199)
+async def test_all_prepared_statements_are_counted(make_bench):
+    """Those of the clusters and those of the system tables."""
+    bench = await make_bench(fresh=True)
+    c = await bench.client()
+    for n, text in enumerate((READ, WRITE, "SELECT * FROM system.local", "SELECT peer FROM system.peers"), 1):
+        assert (await c.prepare(text)).kind == Kind.PREPARED
+        assert (await bench.proxy.metrics())["zdm_pscache_entries_total"] == n
+
+
 async def test_the_cache_is_bounded(make_bench):
     bench = await make_bench(fresh=True, sections={"proxy": {"prepared_cache_entries": 100}})
     c = await bench.client()
