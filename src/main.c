@@ -362,6 +362,19 @@ static void warn_about_credentials(void)
 		log_warn("credentials = configured on both clusters: no client's password is checked by anybody");
 }
 
+static void say_versions(void)
+{
+	const uint32_t served = clusters_served_versions(run.proxy.clusters, run.settings);
+	const uint8_t highest = version_set_highest(served);
+
+	if (highest)
+		log_info("both clusters speak protocol %s; reads go to %s", version_name(highest),
+			 cluster_id_name(run.settings->primary));
+	else
+		log_warn("no protocol version is spoken by both clusters and allowed by the configuration: no client can "
+			 "connect");
+}
+
 static void on_topology(struct control *control, void *arg)
 {
 	struct cluster *cluster = arg;
@@ -378,9 +391,7 @@ static void on_topology(struct control *control, void *arg)
 	if (cluster->id == CLUSTER_ORIGIN)
 		control_start(run.controls[CLUSTER_TARGET]);
 	if (run.reached[CLUSTER_ORIGIN] && run.reached[CLUSTER_TARGET] && !run.is_draining) {
-		log_info("both clusters speak protocol v%u; reads go to %s",
-			 clusters_common_version(run.proxy.clusters, run.settings),
-			 cluster_id_name(run.settings->primary));
+		say_versions();
 		warn_about_credentials();
 		open_listeners();
 	}

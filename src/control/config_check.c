@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cql/version.h"
+
 static bool has_value(const struct config *config, enum setting_section section, const char *key, unsigned instance)
 {
 	return config_value_find(config, setting_find(section, key, NULL), instance) != NULL;
@@ -188,7 +190,6 @@ static uint32_t core_count(void)
 bool config_check_rest(struct config *config, unsigned instance)
 {
 	struct settings *settings = &config->settings;
-	const unsigned served = 1u << 3 | 1u << 4 | 1u << 5;
 
 	(void)instance;
 	if (!check_listeners(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
@@ -196,8 +197,8 @@ bool config_check_rest(struct config *config, unsigned instance)
 		return false;
 	if (settings->workers == 0)
 		settings->workers = core_count();
-	if ((settings->blocked_versions & served) == served)
-		config_warn(config, "blocked_protocol_versions: 3, 4 and 5 are all blocked, so no client can connect");
+	if (version_set_up_to(VERSION_SET_ALL & ~settings->blocked_versions, settings->max_protocol_version) == 0)
+		config_warn(config, "blocked_protocol_versions: every version is blocked, so no client can connect");
 	if (settings->read_mode == READ_DUAL_ASYNC_ON_SECONDARY)
 		config_warn(
 			config,

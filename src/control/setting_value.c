@@ -19,6 +19,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cql/version.h"
+
 #include "control/setting_text.h"
 
 struct unit {
@@ -371,36 +373,36 @@ static bool buckets_parse(const struct setting_input *in, struct bucket_list *li
 
 /* ---- protocol versions ---- */
 
-/* 0 for the two DSE versions, which count as "what there is"; -1 for anything else than 2 to 5. */
-static int version_from_text(const char *text, bool list_spelling)
+/* 0 for a text that names no version. Lists know more spellings, as with ZDM Proxy. */
+static uint8_t version_from_text(const char *text, bool list_spelling)
 {
-	static const char *const dse[] = { "DseV1", "DseV2", NULL };
-	static const char *const dse_list[] = { "DseV1", "DseV2", "Dse_V1", "Dse_V2", NULL };
+	static const char *const dse1[] = { "DseV1", "Dse_V1", NULL };
+	static const char *const dse2[] = { "DseV2", "Dse_V2", NULL };
+	static const char *const dse1_plain[] = { "DseV1", NULL };
+	static const char *const dse2_plain[] = { "DseV2", NULL };
 
-	if (text_is_one_of(text, list_spelling ? dse_list : dse, true))
-		return 0;
+	if (text_is_one_of(text, list_spelling ? dse1 : dse1_plain, true))
+		return VERSION_DSE1;
+	if (text_is_one_of(text, list_spelling ? dse2 : dse2_plain, true))
+		return VERSION_DSE2;
 	if (list_spelling && (*text == 'v' || *text == 'V'))
 		text++;
-	return *text >= '2' && *text <= '5' && !text[1] ? *text - '0' : -1;
+	return *text >= '2' && *text <= '5' && !text[1] ? (uint8_t)(*text - '0') : 0;
 }
 
 static bool version_parse(const struct setting *s, const char *text, void *member, char *what, size_t what_size)
 {
-	int version = version_from_text(text, false);
+	const uint8_t version = version_from_text(text, false);
 	char shown[TEXT_SHOWN_MAX];
 
-	if (version < 0 || version == 2) {
-		snprintf(what, what_size,
-			 version < 0 ? "unknown protocol version \"%s\""
-				     : "protocol version %s is too old, clients and clusters need at least 3",
-			 text_show(text, shown));
+	if (version == 0) {
+		snprintf(what, what_size, "unknown protocol version \"%s\"", text_show(text, shown));
 		return false;
 	}
-	number_store(member, setting_width(s), version ? version : 5);
+	number_store(member, setting_width(s), version);
 	return true;
 }
 
-/* The DSE versions set no bit: the proxy never speaks them, so they are always refused. */
 static bool versions_parse(const char *text, unsigned *bits, char *what, size_t what_size)
 {
 	struct text_items items;
@@ -409,17 +411,29 @@ static bool versions_parse(const char *text, unsigned *bits, char *what, size_t 
 
 	text_split(&items, text, false);
 	for (unsigned i = 0; ok && i < items.count; i++) {
-		int version = *items.item[i] ? version_from_text(items.item[i], true) : 0;
+		uint8_t version;
 
-		if (version < 0) {
+		if (!*items.item[i])
+			continue;
+		version = version_from_text(items.item[i], true);
+		if (version == 0) {
 			snprintf(what, what_size, "unknown protocol version \"%s\"", text_show(items.item[i], shown));
 			ok = false;
-		} else if (version > 0) {
-			*bits |= 1u << version;
+		} else {
+			*bits |= version_bit(version);
 		}
 	}
 	text_items_free(&items);
 	return ok;
+}
+
+static const char *version_text(uint8_t version)
+{
+	static const char *const plain[] = { [2] = "2", [3] = "3", [4] = "4", [5] = "5" };
+
+	if (version == VERSION_DSE1)
+		return "DseV1";
+	return version == VERSION_DSE2 ? "DseV2" : plain[version];
 }
 
 /* ---- by type ---- */
@@ -545,7 +559,7 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 			 SETTINGS_MAX_BUCKETS);
 		break;
 	case SETTING_VERSION:
-		snprintf(out, out_size, "3, 4, 5, DseV1, DseV2");
+		snprintf(out, out_size, "2, 3, 4, 5, DseV1, DseV2");
 		break;
 	case SETTING_VERSIONS:
 		snprintf(out, out_size, "2 to 5 (or v2 to v5), DseV1, DseV2, separated by commas");
@@ -576,12 +590,12 @@ static char *list_format(const struct setting *s, const void *member)
 
 static char *versions_format(unsigned bits)
 {
-	char out[32];
+	char out[64];
 	size_t used = 0;
 
-	for (int version = 2; version <= 5; version++) {
-		if (bits & (1u << version))
-			used += (size_t)snprintf(out + used, sizeof(out) - used, "%s%d", used ? ", " : "", version);
+	for (uint8_t v = version_set_lowest(bits); v != 0; v = version_set_lowest(bits)) {
+		used += (size_t)snprintf(out + used, sizeof(out) - used, "%s%s", used ? ", " : "", version_text(v));
+		bits &= ~version_bit(v);
 	}
 	return used ? xstrdup(out) : NULL;
 }
@@ -594,9 +608,10 @@ char *setting_format(const struct setting *s, const void *member)
 	case SETTING_COUNT:
 	case SETTING_DURATION:
 	case SETTING_SIZE:
-	case SETTING_VERSION:
 		number_format(s, DIALECT_INI, number_load(member, setting_width(s)), number, sizeof(number));
 		return xstrdup(number);
+	case SETTING_VERSION:
+		return xstrdup(version_text((uint8_t)number_load(member, setting_width(s))));
 	case SETTING_FLOAT:
 		return xasprintf("%.15g", *(const double *)member);
 	case SETTING_BOOL:

@@ -1,6 +1,8 @@
 /* error.c - ERROR bodies of our own. */
 #include "cql/error.h"
 
+#include "cql/version.h"
+
 void error_write(struct writer *w, enum cql_error_code code, struct strview text)
 {
 	write_int(w, code);
@@ -35,7 +37,7 @@ void error_write_write_timeout(struct writer *w, struct strview text, uint16_t c
 	write_int(w, block_for);
 	write_cstring(w, write_type);
 	/* The number of contentions, which nobody but the coordinator knows. */
-	if (version >= 5 && strcmp(write_type, "CAS") == 0)
+	if (version_has(version, VERSION_CONTENTIONS) && strcmp(write_type, "CAS") == 0)
 		write_short(w, 0);
 }
 

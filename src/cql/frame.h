@@ -1,23 +1,25 @@
 /*
- * frame.h - the frame header of protocol v3 to v5 (native protocol v5, section 2).
+ * frame.h - the frame header (native protocol v5, section 2; v2, section 2).
  *
- *   byte 0    version, high bit set in answers
- *   byte 1    flags
- *   byte 2-3  stream id, signed
- *   byte 4    opcode
- *   byte 5-8  length of the body
+ *   v3 and up, DSE's      v2
+ *   byte 0    version     byte 0    version, high bit set in answers
+ *   byte 1    flags       byte 1    flags
+ *   byte 2-3  stream id   byte 2    stream id, signed
+ *   byte 4    opcode      byte 3    opcode
+ *   byte 5-8  length      byte 4-7  length of the body
  */
 #ifndef CQL_FRAME_H
 #define CQL_FRAME_H
 
 #include "cql/reader.h"
 #include "cql/tables.h"
+#include "cql/version.h"
 
 struct chunk;
 
+/* The longer header: room for any. */
 #define FRAME_HEAD_LEN 9
-#define FRAME_VERSION_MIN 3
-#define FRAME_VERSION_MAX 5
+#define FRAME_SHORT_HEAD_LEN 8
 #define FRAME_DIRECTION 0x80
 
 struct frame {
@@ -37,23 +39,57 @@ enum parse_result {
 	PARSE_BAD,
 };
 
-/* Reads the nine bytes at p; `body` and `chunk` are left alone. Nothing is checked. */
-static inline void frame_head_read(struct frame *f, const uint8_t *p)
+/* True for the first byte of a header of v2, whose header is shorter. */
+static inline bool frame_head_is_short(uint8_t first)
+{
+	return (first & 0x7f) == 2;
+}
+
+/* The length of the header that begins with this byte. */
+static inline uint32_t frame_head_len(uint8_t first)
+{
+	return frame_head_is_short(first) ? FRAME_SHORT_HEAD_LEN : FRAME_HEAD_LEN;
+}
+
+/* The length of the body that the header at p announces. */
+static inline uint32_t frame_body_len(const uint8_t *p)
+{
+	return get_u32(p + (unlikely(frame_head_is_short(p[0])) ? 4 : 5));
+}
+
+/*
+ * Reads the header at p, of which frame_head_len() bytes are there; returns
+ * that length. `body` and `chunk` are left alone. Nothing is checked.
+ */
+static inline uint32_t frame_head_read(struct frame *f, const uint8_t *p)
 {
 	f->version = p[0] & 0x7f;
 	f->is_response = (p[0] & FRAME_DIRECTION) != 0;
 	f->flags = p[1];
+	if (unlikely(f->version == 2)) {
+		f->stream = (int8_t)p[2];
+		f->opcode = p[3];
+		f->length = get_u32(p + 4);
+		return FRAME_SHORT_HEAD_LEN;
+	}
 	f->stream = (int16_t)get_u16(p + 2);
 	f->opcode = p[4];
 	f->length = get_u32(p + 5);
+	return FRAME_HEAD_LEN;
 }
 
-/* Writes the nine bytes of a header to p. */
+/* Writes a header to p, which has room for FRAME_HEAD_LEN bytes; its own length is frame_head_len(*p). */
 static inline void frame_head_write(uint8_t *p, bool response, uint8_t version, uint8_t flags, int16_t stream,
 				    uint8_t opcode, uint32_t length)
 {
 	p[0] = (uint8_t)(version | (response ? FRAME_DIRECTION : 0));
 	p[1] = flags;
+	if (unlikely(version == 2)) {
+		p[2] = (uint8_t)stream;
+		p[3] = opcode;
+		put_u32(p + 4, length);
+		return;
+	}
 	put_u16(p + 2, (uint16_t)stream);
 	p[4] = opcode;
 	put_u32(p + 5, length);

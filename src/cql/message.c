@@ -4,11 +4,12 @@
  * Version 5 is read as Cassandra 4.0 and later write it: QUERY, EXECUTE and
  * BATCH have their flags as an [int], then also a keyspace and "now in
  * seconds"; PREPARE has flags; EXECUTE has the result metadata id behind the
- * prepared id.
+ * prepared id. What the other versions have of this, and of their own, is in
+ * cql/version.h.
  */
 #include "cql/message.h"
 
-/* Flag of PREPARE in v5. */
+/* Flag of PREPARE in v5 and DSE v2. */
 #define PREPARE_KEYSPACE 0x01
 
 static bool fail(const char **why, const char *field)
@@ -58,7 +59,7 @@ bool message_skip_preamble(const uint8_t *body, uint32_t len, uint8_t flags, boo
  */
 static struct bytesview read_bound_value(struct reader *r, uint8_t version)
 {
-	return version < 4 ? read_bytes(r) : read_value(r);
+	return version_has(version, VERSION_UNSET) ? read_value(r) : read_bytes(r);
 }
 
 static void read_values(struct reader *r, struct query_params *q)
@@ -97,7 +98,7 @@ struct tail {
 	struct strview keyspace;
 };
 
-static bool read_tail(struct reader *r, uint32_t flags, uint8_t version, struct tail *t, const char **why)
+static bool read_tail(struct reader *r, uint32_t flags, struct tail *t, const char **why)
 {
 	*t = (struct tail){ .keyspace = SV("") };
 	if (flags & QUERY_SERIAL_CONSISTENCY)
@@ -110,8 +111,6 @@ static bool read_tail(struct reader *r, uint32_t flags, uint8_t version, struct 
 	}
 	if (!reader_ok(r))
 		return fail(why, "timestamp");
-	if (version < 5)
-		return true;
 	if (flags & QUERY_KEYSPACE)
 		t->keyspace = read_string(r);
 	if (!reader_ok(r))
@@ -121,9 +120,39 @@ static bool read_tail(struct reader *r, uint32_t flags, uint8_t version, struct 
 	return reader_ok(r) || fail(why, "now in seconds");
 }
 
+/* The most pages in all, pages in a second, and how many are welcome now (0: any number). */
+static bool read_continuous_paging(struct reader *r, uint8_t version, struct query_params *q, const char **why)
+{
+	read_int(r);
+	read_int(r);
+	if (version_has(version, VERSION_NEXT_PAGES))
+		q->next_pages = read_int(r);
+	return reader_ok(r) || fail(why, "continuous paging options");
+}
+
+#define FLAGS_V2                                                                                                       \
+	(QUERY_VALUES | QUERY_SKIP_METADATA | QUERY_PAGE_SIZE | QUERY_PAGING_STATE | QUERY_SERIAL_CONSISTENCY)
+#define FLAGS_V3 (FLAGS_V2 | QUERY_TIMESTAMP | QUERY_NAMES_FOR_VALUES)
+#define FLAGS_DSE1 (FLAGS_V3 | QUERY_PAGE_SIZE_BYTES | QUERY_CONTINUOUS_PAGING)
+
+/*
+ * Flags that the version does not have mean nothing: a v4 node pays no
+ * attention to a keyspace flag, and nothing stands in the body for it.
+ */
+static const uint32_t known_flags[128] = {
+	[2] = FLAGS_V2,
+	[3] = FLAGS_V3,
+	[4] = FLAGS_V3,
+	[5] = FLAGS_V3 | QUERY_KEYSPACE | QUERY_NOW_IN_SECONDS,
+	[VERSION_DSE1] = FLAGS_DSE1,
+	[VERSION_DSE2] = FLAGS_DSE1 | QUERY_KEYSPACE,
+};
+
 static uint32_t read_flags(struct reader *r, uint8_t version)
 {
-	return version >= 5 ? read_int(r) : read_byte(r);
+	uint32_t flags = version_has(version, VERSION_INT_FLAGS) ? read_int(r) : read_byte(r);
+
+	return flags & known_flags[version & 0x7f];
 }
 
 static bool read_params(struct reader *r, uint8_t version, struct query_params *q, const char **why)
@@ -136,7 +165,7 @@ static bool read_params(struct reader *r, uint8_t version, struct query_params *
 	if (!reader_ok(r))
 		return fail(why, "consistency");
 	q->flags_offset = reader_offset(r);
-	q->flags_size = version >= 5 ? 4 : 1;
+	q->flags_size = version_has(version, VERSION_INT_FLAGS) ? 4 : 1;
 	q->flags = read_flags(r, version);
 	if (!reader_ok(r))
 		return fail(why, "query flags");
@@ -144,7 +173,9 @@ static bool read_params(struct reader *r, uint8_t version, struct query_params *
 		read_values(r, q);
 	if (!reader_ok(r))
 		return fail(why, "bound values");
-	if (!read_paging(r, q, why) || !read_tail(r, q->flags, version, &tail, why))
+	if (!read_paging(r, q, why) || !read_tail(r, q->flags, &tail, why))
+		return false;
+	if (unlikely(q->flags & QUERY_CONTINUOUS_PAGING) && !read_continuous_paging(r, version, q, why))
 		return false;
 	q->serial_consistency = tail.serial_consistency;
 	q->has_timestamp = tail.has_timestamp;
@@ -174,7 +205,7 @@ bool message_parse_prepare(const uint8_t *body, uint32_t len, uint32_t offset, u
 	out->text = read_long_string(&r);
 	if (!reader_ok(&r))
 		return fail(why, "query text");
-	if (version < 5)
+	if (!version_has(version, VERSION_KEYSPACE))
 		return true;
 	out->flags = read_int(&r);
 	if (!reader_ok(&r))
@@ -194,7 +225,7 @@ bool message_parse_execute(const uint8_t *body, uint32_t len, uint32_t offset, u
 		return fail(why, "prepared id");
 	out->id_offset = reader_offset(&r) - out->id.len;
 	out->result_metadata_id = (struct bytesview){ .is_null = true };
-	if (version >= 5)
+	if (version_has(version, VERSION_METADATA_ID))
 		out->result_metadata_id = read_short_bytes(&r);
 	if (!reader_ok(&r))
 		return fail(why, "result metadata id");
@@ -246,12 +277,14 @@ bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uin
 	out->consistency = read_short(&r);
 	if (!reader_ok(&r))
 		return fail(why, "consistency");
+	if (!version_has(version, VERSION_BATCH_FLAGS))
+		return true;
 	out->flags_offset = reader_offset(&r);
 	out->flags = read_flags(&r, version);
 	/* Names would have to be known before the flag that announces them is read (CASSANDRA-10246). */
 	if (!reader_ok(&r) || (out->flags & QUERY_NAMES_FOR_VALUES))
 		return fail(why, "batch flags");
-	if (!read_tail(&r, out->flags, version, &tail, why))
+	if (!read_tail(&r, out->flags, &tail, why))
 		return false;
 	out->serial_consistency = tail.serial_consistency;
 	out->has_timestamp = tail.has_timestamp;
@@ -284,6 +317,23 @@ bool message_value(const uint8_t *body, uint32_t len, const struct query_params 
 		*value = read_bound_value(&r, params->version);
 	}
 	return reader_ok(&r);
+}
+
+bool message_parse_revise(const uint8_t *body, uint32_t len, uint32_t offset, struct revise_message *out,
+			  const char **why)
+{
+	struct reader r = reader_from(body, len, offset);
+
+	*out = (struct revise_message){ .kind = read_int(&r) };
+	if (!reader_ok(&r) || (out->kind != REVISE_CANCEL_PAGING && out->kind != REVISE_MORE_PAGES))
+		return fail(why, "kind of revision");
+	out->stream_offset = reader_offset(&r);
+	out->stream = read_int(&r);
+	if (!reader_ok(&r))
+		return fail(why, "stream id");
+	if (out->kind == REVISE_MORE_PAGES)
+		out->next_pages = read_int(&r);
+	return reader_ok(&r) || fail(why, "number of pages");
 }
 
 bool message_each_option(const uint8_t *body, uint32_t len,

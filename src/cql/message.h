@@ -29,9 +29,9 @@ struct query_params {
 	uint8_t version; /* of the frame: message_value() reads lengths as that version means them */
 	uint16_t consistency;
 	uint32_t consistency_offset;
-	uint32_t flags;
+	uint32_t flags; /* those that the version has */
 	uint32_t flags_offset;
-	uint8_t flags_size; /* 1 in v3 and v4, 4 in v5 */
+	uint8_t flags_size; /* 1 up to v4, 4 in v5 and DSE's */
 	uint16_t value_count;
 	uint32_t values_offset;        /* of the first value (or name), 0 without values */
 	struct bytesview paging_state; /* is_null when there is none */
@@ -39,7 +39,8 @@ struct query_params {
 	uint16_t serial_consistency;   /* 0 when absent */
 	bool has_timestamp;
 	uint64_t timestamp;
-	struct strview keyspace; /* v5; len 0 when absent */
+	struct strview keyspace; /* v5 and DSE v2; len 0 when absent */
+	uint32_t next_pages;     /* DSE v2 with QUERY_CONTINUOUS_PAGING: pages that are welcome; 0: any number */
 };
 
 struct query_message {
@@ -51,14 +52,14 @@ struct query_message {
 struct prepare_message {
 	struct strview text;
 	uint32_t text_offset;
-	uint32_t flags;          /* v5 */
-	struct strview keyspace; /* v5; len 0 when absent */
+	uint32_t flags;          /* v5 and DSE v2 */
+	struct strview keyspace; /* the same; len 0 when absent */
 };
 
 struct execute_message {
 	struct bytesview id;
 	uint32_t id_offset;                  /* of the id's first byte, behind its 2-byte length */
-	struct bytesview result_metadata_id; /* v5 */
+	struct bytesview result_metadata_id; /* v5 and DSE v2 */
 	struct query_params params;
 };
 
@@ -77,12 +78,12 @@ struct batch_message {
 	uint32_t children_offset;
 	/* behind the children: */
 	uint16_t consistency;
-	uint32_t flags;
-	uint32_t flags_offset;
+	uint32_t flags;        /* those that the version has */
+	uint32_t flags_offset; /* 0 in v2, which ends with the consistency */
 	uint16_t serial_consistency;
 	bool has_timestamp;
 	uint64_t timestamp;
-	struct strview keyspace; /* v5 */
+	struct strview keyspace; /* v5 and DSE v2 */
 };
 
 /*
@@ -109,6 +110,16 @@ MUSTCHECK bool message_batch_child(const uint8_t *body, uint32_t len, uint32_t *
 MUSTCHECK bool message_value(const uint8_t *body, uint32_t len, const struct query_params *params, unsigned index,
 			     struct strview *name, struct bytesview *value);
 
+/* REVISE of DSE: about an earlier request of the same connection. */
+struct revise_message {
+	uint32_t kind;          /* enum cql_revision */
+	uint32_t stream;        /* the stream id of that request, as an [int] */
+	uint32_t stream_offset; /* where it stands */
+	uint32_t next_pages;    /* REVISE_MORE_PAGES */
+};
+MUSTCHECK bool message_parse_revise(const uint8_t *body, uint32_t len, uint32_t offset, struct revise_message *out,
+				    const char **why);
+
 /* STARTUP and SUPPORTED-like bodies: calls back for each pair of a [string map]. */
 MUSTCHECK bool message_each_option(const uint8_t *body, uint32_t len,
 				   bool (*each)(void *arg, struct strview key, struct strview value), void *arg);
@@ -129,7 +140,7 @@ unsigned message_event_kind(const uint8_t *body, uint32_t len);
 /* RESULT/PREPARED (native protocol v5, section 4.2.5.4), the whole body from `offset` on. */
 struct prepared_message {
 	struct bytesview id;
-	struct bytesview result_metadata_id; /* v5; its position differs from v4 */
+	struct bytesview result_metadata_id; /* v5 and DSE v2; what follows stands behind it */
 	uint32_t bind_flags;
 	uint32_t bind_count;
 	uint32_t pk_count;

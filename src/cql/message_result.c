@@ -87,7 +87,7 @@ static void read_bind_metadata(struct reader *r, uint8_t version, struct prepare
 
 	out->bind_flags = read_int(r);
 	out->bind_count = read_int(r);
-	if (version >= 4) {
+	if (version_has(version, VERSION_PK_INDEXES)) {
 		out->pk_count = read_int(r);
 		reader_take(r, (size_t)out->pk_count * 2);
 	}
@@ -103,7 +103,7 @@ static void read_result_metadata(struct reader *r, uint8_t version, struct prepa
 
 	if (flags & ROWS_HAS_MORE_PAGES)
 		read_bytes(r);
-	if (version >= 5 && (flags & ROWS_METADATA_CHANGED))
+	if (version_has(version, VERSION_METADATA_ID) && (flags & ROWS_METADATA_CHANGED))
 		read_short_bytes(r);
 	if (!(flags & ROWS_NO_METADATA))
 		skip_columns(r, flags, count);
@@ -121,7 +121,7 @@ bool message_parse_prepared(const uint8_t *body, uint32_t len, uint32_t offset, 
 	out->id = read_short_bytes(&r);
 	if (!reader_ok(&r))
 		return fail(why, "prepared id");
-	if (version >= 5)
+	if (version_has(version, VERSION_METADATA_ID))
 		out->result_metadata_id = read_short_bytes(&r);
 	if (!reader_ok(&r))
 		return fail(why, "result metadata id");

@@ -2,6 +2,10 @@
 #include "cql/rows.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "cql/tables.h"
+#include "cql/version.h"
 
 /*
  * Types nested deeper than this are refused: Cassandra has no such tables, and
@@ -127,8 +131,10 @@ static bool read_rows(struct reader *r, uint8_t version, struct rows *out, const
 	out->column_count = read_int(r);
 	if (flags & ROWS_HAS_MORE_PAGES)
 		out->paging_state = read_bytes(r);
-	if (version >= 5 && (flags & ROWS_METADATA_CHANGED))
+	if (version_has(version, VERSION_METADATA_ID) && (flags & ROWS_METADATA_CHANGED))
 		read_short_bytes(r);
+	if (version_has(version, VERSION_CONTINUOUS_PAGING) && (flags & ROWS_CONTINUOUS_PAGE))
+		read_int(r);
 	if (!reader_ok(r) || (flags & ROWS_NO_METADATA))
 		return false;
 	return read_columns(r, flags, out, why) && read_values(r, out, why);
@@ -206,4 +212,79 @@ void rows_write_column(struct writer *w, struct strview name, struct bytesview t
 void rows_write_count(struct writer *w, uint32_t row_count)
 {
 	write_int(w, row_count);
+}
+
+/* ---- other forms ---- */
+
+/* The value of a list, set or map with its lengths in two bytes; false when one does not fit, or it is none. */
+static bool narrow(struct bytesview value, bool is_map, struct writer *out)
+{
+	struct reader r = reader_over(value.p, value.len);
+	uint32_t items = read_int(&r);
+
+	if (items > UINT16_MAX)
+		return false;
+	write_short(out, (uint16_t)items);
+	if (is_map)
+		items *= 2;
+	for (; items > 0 && reader_ok(&r); items--) {
+		const struct bytesview item = read_bytes(&r);
+
+		if (item.is_null || item.len > UINT16_MAX)
+			return false;
+		write_short_bytes(out, item.p, (uint16_t)item.len);
+	}
+	return reader_ok(&r) && reader_left(&r) == 0;
+}
+
+static void write_narrow(struct writer *out, struct bytesview type, struct bytesview value)
+{
+	const uint16_t id = get_u16(type.p);
+	struct writer narrowed;
+
+	if (value.is_null || (id != TYPE_LIST && id != TYPE_SET && id != TYPE_MAP)) {
+		write_bytes(out, value.is_null ? NULL : value.p, value.len);
+		return;
+	}
+	writer_init(&narrowed);
+	if (narrow(value, id == TYPE_MAP, &narrowed))
+		write_bytes(out, narrowed.data, narrowed.len);
+	else
+		write_bytes(out, value.p, value.len);
+	writer_free(&narrowed);
+}
+
+void rows_narrow_collections(struct writer *w, uint32_t offset)
+{
+	struct writer out;
+	struct rows rows;
+	const char *why;
+	uint32_t values;
+
+	if (!rows_parse(w->data, w->len, offset, 4, &rows, &why))
+		return;
+	/* The values are what the body ends with. */
+	values = w->len;
+	for (uint32_t i = 0; i < rows.row_count * rows.column_count; i++)
+		values -= 4 + rows.values[i].len;
+	writer_init(&out);
+	write_raw(&out, w->data, values);
+	for (uint32_t i = 0; i < rows.row_count * rows.column_count; i++)
+		write_narrow(&out, rows.columns[i % rows.column_count].type, rows.values[i]);
+	rows_free(&rows);
+	writer_free(w);
+	*w = out;
+}
+
+/* Behind kind, flags and column count stand the paging state (which we never have) and then the number of the page. */
+void rows_make_last_page(struct writer *w, uint32_t offset)
+{
+	const uint32_t head = offset + 12;
+
+	if (w->len < head)
+		return;
+	put_u32(w->data + offset + 4, get_u32(w->data + offset + 4) | ROWS_CONTINUOUS_PAGE | ROWS_LAST_CONTINUOUS_PAGE);
+	writer_reserve(w, 4);
+	memmove(w->data + head + 4, w->data + head, w->len - head - 4);
+	put_u32(w->data + head, 1);
 }

@@ -51,6 +51,18 @@ void rows_write_head(struct writer *w, uint32_t column_count, struct strview key
 void rows_write_column(struct writer *w, struct strview name, struct bytesview type);
 void rows_write_count(struct writer *w, uint32_t row_count);
 
+/*
+ * Changes a whole body as written above, from `offset` on, for a driver that
+ * expects another form of it.
+ *
+ * narrow: v2 has 2-byte lengths within lists, sets and maps (native protocol
+ * v2, section 6). A value that has no such form stays as it is.
+ * last_page: the first and last of DSE's continuous pages, for a request that
+ * asked for such.
+ */
+void rows_narrow_collections(struct writer *w, uint32_t offset);
+void rows_make_last_page(struct writer *w, uint32_t offset);
+
 /* Raw [option]s for the types that the system tables need. */
 extern const struct bytesview rows_type_varchar, rows_type_inet, rows_type_uuid, rows_type_int, rows_type_bigint,
 	rows_type_set_varchar, rows_type_map_uuid_blob, rows_type_boolean;

@@ -1,5 +1,6 @@
 /* tables.c - names for the numbers of the native protocol. */
 #include "cql/tables.h"
+#include "cql/version.h"
 
 const char *cql_compression_name(enum cql_compression c)
 {
@@ -53,8 +54,10 @@ const char *cql_consistency_name(uint16_t consistency)
 	}
 }
 
-bool cql_opcode_is_request(uint8_t opcode)
+bool cql_opcode_is_request(uint8_t opcode, uint8_t version)
 {
+	if (unlikely(opcode == OP_REVISE))
+		return version_has(version, VERSION_CONTINUOUS_PAGING);
 	switch (opcode) {
 #define X(name, value, request)                                                                                        \
 	case value:                                                                                                    \

@@ -4,7 +4,8 @@
  *
  * Facts: native protocol v5 specification, sections 2.4 (opcodes), 3 (notations,
  * consistency), 4.1.4 (query flags), 4.2.5 (result kinds), 8 (error codes).
- * 0x1600 and 0x1700 came with CASSANDRA-12151 and CASSANDRA-15350.
+ * 0x1600 and 0x1700 came with CASSANDRA-12151 and CASSANDRA-15350. REVISE, the last
+ * query flags and the last rows flags are DSE's (cql/version.h).
  */
 #ifndef CQL_TABLES_H
 #define CQL_TABLES_H
@@ -28,7 +29,8 @@
 	X(BATCH, 0x0D, true)                                                                                           \
 	X(AUTH_CHALLENGE, 0x0E, false)                                                                                 \
 	X(AUTH_RESPONSE, 0x0F, true)                                                                                   \
-	X(AUTH_SUCCESS, 0x10, false)
+	X(AUTH_SUCCESS, 0x10, false)                                                                                   \
+	X(REVISE, 0xFF, true)
 
 enum cql_opcode {
 #define X(name, value, request) OP_##name = value,
@@ -101,7 +103,7 @@ enum cql_frame_flag {
 	FRAME_USE_BETA = 0x10,
 };
 
-/* <query_parameters> and BATCH flags, sections 4.1.4 and 4.1.7; one byte in v3 and v4, an [int] in v5. */
+/* <query_parameters> and BATCH flags, sections 4.1.4 and 4.1.7; one byte up to v4, an [int] in v5 and DSE's. */
 enum cql_query_flag {
 	QUERY_VALUES = 0x01,
 	QUERY_SKIP_METADATA = 0x02,
@@ -112,7 +114,10 @@ enum cql_query_flag {
 	QUERY_NAMES_FOR_VALUES = 0x40,
 	QUERY_KEYSPACE = 0x80,
 	QUERY_NOW_IN_SECONDS = 0x100,
+	QUERY_PAGE_SIZE_BYTES = 0x40000000, /* the page size counts bytes, not rows */
 };
+/* Many pages, one request; no enumerator, since those are signed. */
+#define QUERY_CONTINUOUS_PAGING 0x80000000u
 
 /* Rows and Prepared metadata flags, section 4.2.5.2. */
 enum cql_rows_flag {
@@ -120,6 +125,14 @@ enum cql_rows_flag {
 	ROWS_HAS_MORE_PAGES = 0x02,
 	ROWS_NO_METADATA = 0x04,
 	ROWS_METADATA_CHANGED = 0x08,
+	ROWS_CONTINUOUS_PAGE = 0x40000000, /* one of many answers to one request */
+};
+#define ROWS_LAST_CONTINUOUS_PAGE 0x80000000u
+
+/* What REVISE asks for. */
+enum cql_revision {
+	REVISE_CANCEL_PAGING = 1, /* no more pages for this stream id */
+	REVISE_MORE_PAGES = 2,    /* DSE v2: so many more are welcome */
 };
 
 enum cql_batch_type {
@@ -160,9 +173,9 @@ const char *cql_opcode_name(uint8_t opcode);
 const char *cql_error_name(uint32_t code);
 const char *cql_consistency_name(uint16_t consistency);
 
-/* True for the opcodes that a client may send in protocol v3 to v5. */
-bool cql_opcode_is_request(uint8_t opcode);
-/* True for the opcodes that a node may send in protocol v3 to v5. */
+/* True for the opcodes that a client may send in this version of the protocol. */
+bool cql_opcode_is_request(uint8_t opcode, uint8_t version);
+/* True for the opcodes that a node may send, in whatever version. */
 bool cql_opcode_is_response(uint8_t opcode);
 
 #endif

@@ -89,9 +89,10 @@ static void log_end(const struct client *c, const char *detail)
 {
 	double seconds = (double)(loop_now(&c->worker->loop) - c->opened_ns) / 1e9;
 
-	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; v%u, %s, %llu requests", c->name,
+	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; %s, %s, %llu requests", c->name,
 		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "",
-		 detail, *detail ? ")" : "", c->version, cql_compression_name(c->compression),
+		 detail, *detail ? ")" : "", c->version ? version_name(c->version) : "no version",
+		 cql_compression_name(c->compression),
 		 (unsigned long long)c->request_count);
 }
 
@@ -213,7 +214,7 @@ static void refuse(struct client *c, int16_t stream, enum client_close_reason re
 	log_limited(reason == CLOSE_VERSION ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s", c->name,
 		    (unsigned long long)c->number, close_reason_words(reason), text);
 	if (c->version == 0)
-		c->version = FRAME_VERSION_MAX;
+		c->version = handshake_refusal_version(c, 0);
 	if (says_so)
 		client_send_error(c, MAX(stream, 0), code, "%s", text);
 	finish(c, reason);
@@ -245,7 +246,7 @@ void client_switch_framing(struct client *c)
 {
 	enum wire_framing framing = c->compression == COMPRESSION_LZ4 ? WIRE_SEGMENTS_LZ4 : WIRE_SEGMENTS;
 
-	if (c->version < 5 || c->wire.in_framing != WIRE_PLAIN)
+	if (!version_has(c->version, VERSION_SEGMENTS) || c->wire.in_framing != WIRE_PLAIN)
 		return;
 	wire_set_in_framing(&c->wire, framing);
 	wire_set_out_framing(&c->wire, framing);
@@ -256,8 +257,8 @@ void client_ready(struct client *c)
 	timeout_stop(&c->handshake_timeout);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
-	log_debug("client %s #%llu: ready, v%u, compression %s, origin %s, target %s", c->name,
-		  (unsigned long long)c->number, c->version, cql_compression_name(c->compression),
+	log_debug("client %s #%llu: ready, %s, compression %s, origin %s, target %s", c->name,
+		  (unsigned long long)c->number, version_name(c->version), cql_compression_name(c->compression),
 		  cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
 		  cql_compression_name(client_leg_compression(c, CLUSTER_TARGET)));
 	if (c->worker->is_draining)

@@ -108,7 +108,7 @@ enum cql_compression cluster_compression(struct cluster *c, enum cql_compression
 
 	(void)fixed_compression(c, &wanted);
 	/* Native protocol v5, section 5: its segments know lz4 only. */
-	if (wanted == COMPRESSION_NONE || (wanted == COMPRESSION_SNAPPY && version == 5))
+	if (wanted == COMPRESSION_NONE || (wanted == COMPRESSION_SNAPPY && version_has(version, VERSION_SEGMENTS)))
 		return COMPRESSION_NONE;
 	t = cluster_topology(c);
 	offered = t && is_offered(t, wanted);
@@ -214,25 +214,28 @@ bool cluster_pick_host(struct cluster *c, struct net_address *out)
 	return true;
 }
 
-/* The highest protocol version of one cluster, 0 before it is known. */
-static uint8_t cluster_version(struct cluster *c)
+uint32_t clusters_served_versions(struct cluster *clusters, const struct settings *settings)
 {
-	struct topology *t = cluster_topology(c);
-	uint8_t version = t ? t->version : 0;
+	uint32_t set = version_set_up_to(VERSION_SET_ALL & ~settings->blocked_versions, settings->max_protocol_version);
 
-	topology_unref(t);
-	return version;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct topology *t = cluster_topology(&clusters[i]);
+
+		set &= t ? t->versions : 0;
+		topology_unref(t);
+	}
+	return set;
 }
 
-uint8_t clusters_common_version(struct cluster *clusters, const struct settings *settings)
+uint8_t clusters_lower_version(struct cluster *clusters)
 {
-	uint8_t highest = settings->max_protocol_version;
+	uint8_t lower = UINT8_MAX;
 
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
-		highest = MIN(highest, cluster_version(&clusters[i]));
-	for (; highest >= FRAME_VERSION_MIN; highest--) {
-		if (!(settings->blocked_versions & 1u << highest))
-			return highest;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct topology *t = cluster_topology(&clusters[i]);
+
+		lower = MIN(lower, t ? t->version : 0);
+		topology_unref(t);
 	}
-	return 0;
+	return lower;
 }

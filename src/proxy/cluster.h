@@ -16,6 +16,7 @@
 #include "base/strview.h"
 #include "cql/reader.h"
 #include "cql/tables.h"
+#include "cql/version.h"
 #include "proxy/settings.h"
 
 /* One value of a node's row in system.local or system.peers, kept as it came. */
@@ -39,7 +40,8 @@ struct host {
 
 struct topology {
 	_Atomic uint32_t refs;
-	uint8_t version;    /* protocol version the control connection ended at: the highest this cluster speaks */
+	uint8_t version;    /* protocol version the control connection ended at */
+	uint32_t versions;  /* set of those that this cluster speaks (cql/version.h) */
 	bool requires_auth; /* it answered STARTUP by AUTHENTICATE */
 	bool offers_lz4;
 	bool offers_snappy;
@@ -115,7 +117,13 @@ void cluster_mark_up(struct cluster *c, const struct net_address *host);
  */
 enum cql_compression cluster_compression(struct cluster *c, enum cql_compression client_uses, uint8_t version);
 
-/* What drivers may speak: the highest version that both clusters do, and blocked ones left out. 0 before both are known. */
-uint8_t clusters_common_version(struct cluster *clusters, const struct settings *settings);
+/*
+ * The versions that drivers may speak: those that both clusters do, up to
+ * control_conn_max_protocol_version, blocked ones left out. Empty before both
+ * clusters are known.
+ */
+uint32_t clusters_served_versions(struct cluster *clusters, const struct settings *settings);
+/* The lower one of the versions that the two control connections have ended at, as numbers; 0 before both are known. */
+uint8_t clusters_lower_version(struct cluster *clusters);
 
 #endif

@@ -237,6 +237,16 @@ static void start_round(struct control *c)
 	topology_unref(known);
 }
 
+/*
+ * ZDM's twin begins with the highest version that is allowed. Otherwise DSE's
+ * own are not tried, so that Cassandra need not refuse two connections at each
+ * start: a DSE node takes v4, and lists its own versions in SUPPORTED.
+ */
+static uint8_t first_version(const struct settings *s)
+{
+	return s->profile == PROFILE_ZDM ? s->max_protocol_version : MIN(s->max_protocol_version, 5);
+}
+
 static void try_next(struct control *c)
 {
 	struct endpoint *e = endpoint_list_take(&c->endpoints);
@@ -246,7 +256,7 @@ static void try_next(struct control *c)
 		return;
 	}
 	endpoint_format(e, c->settings->port, c->text);
-	c->version = c->o.settings->max_protocol_version;
+	c->version = first_version(c->o.settings);
 	try_endpoint(c);
 }
 
@@ -317,9 +327,9 @@ static void go_up(struct control *c, const struct topology *t)
 			 c->settings->port);
 	else
 		net_format(&e->address, c->address);
-	log_info("%s %s: control connection is up: cluster %s, protocol version %u, datacenter %s with %u node%s, of "
+	log_info("%s %s: control connection is up: cluster %s, protocol %s, datacenter %s with %u node%s, of "
 		 "which this instance uses %u",
-		 c->cluster_name, c->text, t->cluster_name ? t->cluster_name : "without a name", c->version,
+		 c->cluster_name, c->text, t->cluster_name ? t->cluster_name : "without a name", version_name(c->version),
 		 topology_datacenter(t), t->host_count, t->host_count == 1 ? "" : "s", t->assigned_count);
 	if (!t->requires_auth && c->credentials.user && *c->credentials.user)
 		log_at(c->was_up ? LOG_DEBUG : LOG_WARN,
@@ -379,18 +389,22 @@ static void on_topology(struct inquiry *inq, struct topology *t)
 static void on_version_refused(struct inquiry *inq, uint8_t offered, const char *text)
 {
 	struct control *c = container_of(inq, struct control, inquiry);
-	uint8_t refused = c->version;
+	const uint8_t refused = c->version;
+	const uint8_t below = version_below(refused);
 	char *why;
 
-	if (refused <= FRAME_VERSION_MIN || offered < FRAME_VERSION_MIN) {
-		why = xasprintf("it speaks none of the protocol versions %u to %u: %s", FRAME_VERSION_MIN,
-				c->o.settings->max_protocol_version, text);
+	if (below == 0) {
+		why = xasprintf("it speaks none of the protocol versions %s to %s: %s", version_name(refused),
+				version_name(c->o.settings->max_protocol_version), text);
 		fail(c, true, why);
 		free(why);
 		return;
 	}
-	c->version = offered < refused ? offered : (uint8_t)(refused - 1);
-	log_info("%s %s: protocol version %u is refused, trying %u", c->cluster_name, c->text, refused, c->version);
+	/* ZDM goes down one by one, whatever the node says. */
+	c->version = offered < below && version_is_served(offered) && c->o.settings->profile != PROFILE_ZDM ? offered
+													     : below;
+	log_info("%s %s: protocol version %s is refused, trying %s", c->cluster_name, c->text, version_name(refused),
+		 version_name(c->version));
 	drop(c, "protocol version refused");
 	wake_in(c, WAKE_ENDPOINT, 0);
 }

@@ -113,7 +113,7 @@ static void dispatch_execute(struct arrival *a)
 	rq->verdict = ref->entry->verdict;
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
-	if (c->version < 5 && (m.params.flags & QUERY_SKIP_METADATA))
+	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset;
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
@@ -297,7 +297,7 @@ void dispatch_frame(struct client *c, struct frame *f)
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
-	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) && c->version < 4)
+	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) && !version_has(c->version, VERSION_CUSTOM_PAYLOAD))
 		arrival_refuse(&a, "a custom payload, which came with protocol v4");
 	else if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
 		 !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))

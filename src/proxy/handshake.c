@@ -12,6 +12,7 @@
  */
 #include "proxy/handshake.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,15 +64,67 @@ static const struct server_handler leg_server_handler;
 
 /* ---- refusals ---- */
 
+uint8_t handshake_refusal_version(const struct client *c, uint8_t refused)
+{
+	struct cluster *clusters = c->worker->proxy->clusters;
+	const uint8_t lower = clusters_lower_version(clusters);
+	uint32_t served;
+	uint8_t version;
+
+	/* What was agreed on stays; within segments another version could not even be read. */
+	if (c->state > CLIENT_NEW)
+		return c->version;
+	if (c->worker->settings->profile == PROFILE_ZDM && lower)
+		return lower;
+	served = clusters_served_versions(clusters, c->worker->settings);
+	version = version_set_below(served, refused);
+	if (!version)
+		version = version_set_highest(served);
+	if (!version)
+		version = lower;
+	return version ? version : 4;
+}
+
+/* The text is Cassandra's own, which some drivers read; ZDM Proxy has the first half of it. */
+static void write_refusal(const struct client *c, uint8_t refused, char *text, size_t size)
+{
+	const uint32_t served = clusters_served_versions(c->worker->proxy->clusters, c->worker->settings);
+
+	if (c->worker->settings->profile == PROFILE_ZDM || served == 0)
+		snprintf(text, size, "Invalid or unsupported protocol version (%u)", refused);
+	else
+		snprintf(text, size,
+			 "Invalid or unsupported protocol version (%u); the lowest supported version is %u and the "
+			 "greatest is %u",
+			 refused, version_set_lowest(served), MAX(c->version, version_set_lowest(served)));
+}
+
 void handshake_refuse_version(struct client *c, uint8_t version)
 {
-	uint8_t common = clusters_common_version(c->worker->proxy->clusters, c->worker->settings);
+	char text[160];
 
-	c->version = common ? common : FRAME_VERSION_MAX;
-	client_refuse(
-		c, 0, CLOSE_VERSION, CQL_ERR_PROTOCOL_ERROR,
-		"Invalid or unsupported protocol version (%u); the lowest supported version is %u and the greatest is %u",
-		version, FRAME_VERSION_MIN, c->version);
+	c->version = handshake_refusal_version(c, version);
+	write_refusal(c, version, text, sizeof(text));
+	client_refuse(c, 0, CLOSE_VERSION, CQL_ERR_PROTOCOL_ERROR, "%s", text);
+}
+
+/*
+ * As ZDM Proxy does it: a blocked version is refused, and then every further
+ * frame of the connection in the same words, whatever it is, until the client
+ * goes away or handshake_timeout is over.
+ */
+static void refuse_blocked_version(struct client *c, uint8_t version)
+{
+	char text[160];
+
+	if (!c->refused_version) {
+		c->version = handshake_refusal_version(c, version);
+		c->refused_version = version;
+		log_limited(LOG_DEBUG, "client %s #%llu: protocol %s is blocked", c->name,
+			    (unsigned long long)c->number, version_name(version));
+	}
+	write_refusal(c, c->refused_version, text, sizeof(text));
+	client_send_error(c, 0, CQL_ERR_PROTOCOL_ERROR, "%s", text);
 }
 
 /* No connection could be made to this node. */
@@ -90,6 +143,13 @@ static void fail(struct handshake_leg *leg, const char *why)
 
 	if (leg->step == STEP_CONNECTING)
 		metric_add(&c->worker->metrics.failed_connections[leg->id], 1);
+	/* A node that answers in a version nobody knows: drivers look for that on stream 0. */
+	if (leg->server && leg->server->foreign_version) {
+		client_refuse(c, 0, CLOSE_HANDSHAKE, CQL_ERR_PROTOCOL_ERROR,
+			      "Invalid or unsupported protocol version (%u): %s at %s answered in it",
+			      leg->server->foreign_version, cluster_id_name(leg->id), node);
+		return;
+	}
 	client_break_off(c, hs->stream, CLOSE_HANDSHAKE, CQL_ERR_SERVER_ERROR, "cannot connect to %s%s%s: %s",
 			 cluster_id_name(leg->id), *node ? " at " : "", node, why);
 }
@@ -190,7 +250,7 @@ static bool accept_compression(struct client *c, const struct frame *f, struct s
 			      name.p);
 		return false;
 	}
-	if (f->version >= 5 && compression == COMPRESSION_SNAPPY) {
+	if (version_has(f->version, VERSION_SEGMENTS) && compression == COMPRESSION_SNAPPY) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
 			      "protocol v5 has no snappy compression, use lz4");
 		return false;
@@ -199,17 +259,21 @@ static bool accept_compression(struct client *c, const struct frame *f, struct s
 	return true;
 }
 
+static bool is_served(const struct client *c, uint8_t version)
+{
+	return version_in(clusters_served_versions(c->worker->proxy->clusters, c->worker->settings), version);
+}
+
 static void on_startup(struct client *c, struct frame *f)
 {
 	struct startup_request s = { .compression = SV("") };
-	uint8_t common = clusters_common_version(c->worker->proxy->clusters, c->worker->settings);
 
 	if (c->state != CLIENT_NEW) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
 			      "a second STARTUP on one connection");
 		return;
 	}
-	if (f->version > common) {
+	if (!is_served(c, f->version)) {
 		handshake_refuse_version(c, f->version);
 		return;
 	}
@@ -542,9 +606,12 @@ void handshake_connect_timed_out(struct timeout_item *item)
 
 void handshake_on_frame(struct client *c, struct frame *f)
 {
-	const unsigned blocked = c->worker->settings->blocked_versions;
-
-	if ((blocked >> f->version & 1) || (c->version && f->version != c->version)) {
+	if (unlikely(c->refused_version) ||
+	    (c->state == CLIENT_NEW && version_in(c->worker->settings->blocked_versions, f->version))) {
+		refuse_blocked_version(c, f->version);
+		return;
+	}
+	if (c->version && f->version != c->version) {
 		handshake_refuse_version(c, f->version);
 		return;
 	}
@@ -562,7 +629,7 @@ void handshake_on_frame(struct client *c, struct frame *f)
 		f->flags &= (uint8_t)~FRAME_COMPRESSED;
 	switch (f->opcode) {
 	case OP_OPTIONS:
-		if (f->version > clusters_common_version(c->worker->proxy->clusters, c->worker->settings))
+		if (!is_served(c, f->version))
 			handshake_refuse_version(c, f->version);
 		else
 			supported_send(c, f->stream, f->version);

@@ -74,8 +74,8 @@ static void fail_by_error(struct inquiry *inq, bool is_hopeless, const struct er
 void inquiry_lost(struct inquiry *inq, const char *why)
 {
 	uint8_t foreign = inq->server->foreign_version;
-	/* v1 and v2 of old nodes, later ones, DSE's two. Anything else is no CQL at all. */
-	bool is_refusal = (foreign > 0 && foreign < 16) || foreign == 0x41 || foreign == 0x42;
+	/* v1 of old nodes, and later ones than ours. Anything else is no CQL at all. */
+	bool is_refusal = foreign > 0 && foreign < 16;
 
 	bool is_plain = inq->source.settings->cluster[inq->source.id].tls == TLS_NONE;
 
@@ -122,7 +122,7 @@ static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *t
 	writer_init(&w);
 	write_long_string(&w, sv_from(text));
 	write_short(&w, CL_ONE);
-	if (inq->server->version >= 5)
+	if (version_has(inq->server->version, VERSION_INT_FLAGS))
 		write_int(&w, 0);
 	else
 		write_byte(&w, 0);
@@ -240,6 +240,8 @@ static void forget(struct inquiry *inq)
 	inq->offers_lz4 = false;
 	inq->offers_snappy = false;
 	inq->offers_compression = false;
+	inq->listed_versions = 0;
+	inq->lists_versions = false;
 	writer_free(&inq->options);
 	inq->option_count = 0;
 }
@@ -272,12 +274,18 @@ static bool on_supported_value(void *arg, struct strview key, struct strview val
 	struct inquiry *inq = arg;
 
 	/* Scylla's drivers would open connections to its port for shards, past the proxy. */
-	if (sv_equal(key, SV("PROTOCOL_VERSIONS")) || sv_starts_with(key, SV("SCYLLA_")))
+	if (sv_starts_with(key, SV("SCYLLA_")))
 		return true;
 	if (sv_equal(key, SV("COMPRESSION"))) {
 		inq->offers_compression = true;
 		inq->offers_lz4 |= sv_equal(value, SV("lz4"));
 		inq->offers_snappy |= sv_equal(value, SV("snappy"));
+	} else if (sv_equal(key, SV("PROTOCOL_VERSIONS"))) {
+		const uint8_t version = version_from_offer(value.p, value.len);
+
+		inq->lists_versions = true;
+		if (version > 0)
+			inq->listed_versions |= version_bit(version);
 	} else {
 		note_option(inq, key, value);
 	}
@@ -326,6 +334,26 @@ static enum topology_result fill(struct inquiry *inq, struct topology *t, struct
 	return result;
 }
 
+/*
+ * Nodes before Cassandra 3.10 (CASSANDRA-12838) list no versions. They speak
+ * all up to the one that was agreed on; v2 was dropped in 3.0.
+ */
+static uint32_t versions_of(const struct inquiry *inq, const struct topology *t)
+{
+	const struct bytesview release = host_value(&t->local, "release_version");
+	const bool is_old = release.is_null || (release.len > 1 && release.p[0] < '3' && release.p[1] == '.');
+	uint32_t all = version_set_up_to(VERSION_SET_ALL, inq->server->version);
+
+	if (inq->lists_versions)
+		return inq->listed_versions | version_bit(inq->server->version);
+	if (!is_old && inq->server->version > 2)
+		all &= ~version_bit(2);
+	/* DSE's versions were made for nodes whose v5 was a draft. */
+	if (inq->server->version >= VERSION_DSE1)
+		all &= ~version_bit(5);
+	return all;
+}
+
 static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 {
 	struct topology *t = topology_new();
@@ -343,6 +371,7 @@ static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 		t->options = memcpy(xmalloc(inq->options.len), inq->options.data, inq->options.len);
 	result = fill(inq, t, f, offset, error, sizeof(error));
 	if (result == TOPOLOGY_OK) {
+		t->versions = versions_of(inq, t);
 		end(inq);
 		inq->handler->on_topology(inq, t);
 		return;

@@ -49,6 +49,8 @@ struct inquiry {
 	bool offers_lz4;
 	bool offers_snappy;
 	bool offers_compression;
+	bool lists_versions;      /* SUPPORTED had PROTOCOL_VERSIONS */
+	uint32_t listed_versions; /* those of them that we speak */
 	struct writer options; /* see struct topology */
 	uint16_t option_count;
 	uint16_t last_key_len; /* of the last pair: its key, and where in `options` the number of its values stands */

@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 
+#include "cql/rows.h"
 #include "proxy/virtual.h"
 
 /* The most bound values that a read of a system table may come with: it has no more markers than relations and LIMIT. */
@@ -31,6 +32,15 @@ static void send_written(struct arrival *a, bool ok, struct writer *w)
 	client_send(a->c, a->f->stream, ok ? OP_RESULT : OP_ERROR, 0, w->data, w->len);
 }
 
+/* Rows as the driver expects them: written in the form of v3 to v5, with one answer to one request. */
+static void adapt_rows(const struct arrival *a, const struct query_params *params, struct writer *w)
+{
+	if (unlikely(version_has(a->c->version, VERSION_SHORT_COLLECTIONS)))
+		rows_narrow_collections(w, 0);
+	if (unlikely(params->flags & QUERY_CONTINUOUS_PAGING))
+		rows_make_last_page(w, 0);
+}
+
 static void answer_rows(struct arrival *a, const struct virtual_query *q, const struct query_params *params)
 {
 	struct proxy *proxy = a->c->worker->proxy;
@@ -45,8 +55,13 @@ static void answer_rows(struct arrival *a, const struct virtual_query *q, const 
 	if (!collect_values(a, params, &v)) {
 		arrival_refuse(a, "values");
 	} else {
+		bool ok;
+
 		writer_init(&w);
-		send_written(a, virtual_write_rows(q, &source, v.value, v.named ? v.name : NULL, v.count, &w), &w);
+		ok = virtual_write_rows(q, &source, v.value, v.named ? v.name : NULL, v.count, &w);
+		if (ok)
+			adapt_rows(a, params, &w);
+		send_written(a, ok, &w);
 		writer_free(&w);
 	}
 	topology_unref(source.topology);
@@ -104,11 +119,11 @@ static void write_prepared_void(struct writer *w, uint8_t version, struct bytesv
 {
 	write_int(w, RESULT_PREPARED);
 	write_short_bytes(w, id.p, (uint16_t)id.len);
-	if (version >= 5)
+	if (version_has(version, VERSION_METADATA_ID))
 		write_short_bytes(w, id.p, (uint16_t)id.len);
 	write_int(w, 0); /* flags and count of the variables */
 	write_int(w, 0);
-	if (version >= 4)
+	if (version_has(version, VERSION_PK_INDEXES))
 		write_int(w, 0); /* of the partition key's */
 	write_int(w, ROWS_NO_METADATA);
 	write_int(w, 0);

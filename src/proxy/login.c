@@ -259,7 +259,7 @@ void login_write_use(struct writer *w, const char *keyspace, uint8_t version)
 	write_long_string(w, (struct strview){ (const char *)text.data, text.len });
 	writer_free(&text);
 	write_short(w, CL_ONE);
-	if (version >= 5)
+	if (version_has(version, VERSION_INT_FLAGS))
 		write_int(w, 0);
 	else
 		write_byte(w, 0);

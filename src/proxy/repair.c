@@ -113,7 +113,7 @@ static void send_prepare(struct repair *r, struct server *s)
 
 	writer_init(&w);
 	write_long_string(&w, (struct strview){ p->text, p->text_len });
-	if (r->version >= 5) {
+	if (version_has(r->version, VERSION_KEYSPACE)) {
 		write_int(&w, p->keyspace ? 0x01 : 0); /* native protocol v5, section 4.1.5: with keyspace */
 		if (p->keyspace)
 			write_cstring(&w, p->keyspace);
@@ -185,7 +185,7 @@ static void repair_on_answer(struct leg *leg, struct frame *f)
 
 static bool is_in_keyspace(const struct prepared *p, const struct server *s)
 {
-	if (s->version >= 5 && p->keyspace)
+	if (version_has(s->version, VERSION_KEYSPACE) && p->keyspace)
 		return true;
 	if (!p->keyspace || !s->keyspace)
 		return !p->keyspace && !s->keyspace;
@@ -386,7 +386,7 @@ static void login_on_ready(struct login *login, struct frame *f)
 	struct repair *r = container_of(login, struct repair, login);
 
 	(void)f;
-	if (r->entry->keyspace && r->version < 5)
+	if (r->entry->keyspace && !version_has(r->version, VERSION_KEYSPACE))
 		send_use(r);
 	else
 		send_prepare(r, r->own);

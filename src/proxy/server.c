@@ -70,7 +70,8 @@ struct server *server_open(const struct server_options *o, const char **why)
 	s->stats = o->stats ? o->stats : &uncounted;
 	s->cluster = (uint8_t)o->cluster;
 	s->version = o->version;
-	s->max_streams = MIN(o->max_streams, SERVER_MAX_STREAMS);
+	s->max_streams = MIN(o->max_streams, version_has(o->version, VERSION_SHORT_HEAD) ? SERVER_MAX_SHORT_STREAMS
+											 : SERVER_MAX_STREAMS);
 	s->address = o->address;
 	net_format(&o->address, s->name);
 	s->state = SERVER_CONNECTING;
@@ -310,7 +311,7 @@ static void on_frame(struct wire *w, struct frame *f)
 			s->crowded_ns = 0;
 		return;
 	}
-	if (unlikely(s->version >= 5 && !s->switched && f->version >= 5) &&
+	if (unlikely(version_has(s->version, VERSION_SEGMENTS) && !s->switched && f->version == s->version) &&
 	    (f->opcode == OP_READY || f->opcode == OP_AUTHENTICATE))
 		switch_framing(s);
 	leg->server = NULL;
@@ -323,6 +324,7 @@ static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 
 	switch (bad) {
 	case WIRE_BAD_VERSION:
+		s->foreign_version = f->version;
 		misbehaved(s, "sent a frame of the unknown protocol version %u", f->version);
 		return;
 	case WIRE_BAD_DIRECTION:

@@ -20,6 +20,8 @@
 #define LEG_ORPHAN ((struct leg *)1)
 /* The most stream ids of a connection (native protocol v5, section 2.3: non-negative 16 bit). */
 #define SERVER_MAX_STREAMS 32768
+/* In v2 they have one signed byte; as with ZDM Proxy the last of them stays unused. */
+#define SERVER_MAX_SHORT_STREAMS 127
 
 /* With more than one in so many of its ids waiting for answers that came too late for anybody, a connection is crowded. */
 #define SERVER_ORPHAN_SHARE 2

@@ -113,8 +113,8 @@ struct settings {
 	uint32_t max_stream_ids; /* per backend connection, 1 to 32768 */
 	uint32_t prepared_cache_entries;
 	uint64_t prepared_cache_memory;
-	unsigned blocked_versions;    /* bit n: protocol version n is refused */
-	uint8_t max_protocol_version; /* of control connections and clients: 3 to 5 */
+	unsigned blocked_versions;    /* a set of protocol versions (cql/version.h) that clients may not use */
+	uint8_t max_protocol_version; /* of control connections and clients */
 
 	/* topology that drivers see */
 	struct string_list topology_addresses; /* IP literals; count 0: one node, at the listener's address */

@@ -489,7 +489,7 @@ static void write_bind_metadata(const struct virtual_query *q, uint8_t version, 
 	write_int(out, count > 0 ? ROWS_GLOBAL_TABLES_SPEC : 0);
 	write_int(out, count);
 	/* Indexes of the partition key's markers: there is nothing to route by. */
-	if (version >= 4)
+	if (version_has(version, VERSION_PK_INDEXES))
 		write_int(out, 0);
 	if (count > 0)
 		write_spec(out, q);
@@ -510,7 +510,7 @@ bool virtual_write_prepared(const struct virtual_query *q, const struct virtual_
 	}
 	write_int(out, RESULT_PREPARED);
 	write_short_bytes(out, id.p, (uint16_t)id.len);
-	if (version >= 5)
+	if (version_has(version, VERSION_METADATA_ID))
 		write_short_bytes(out, id.p, (uint16_t)id.len);
 	write_bind_metadata(q, version, out);
 	write_int(out, ROWS_GLOBAL_TABLES_SPEC);

@@ -65,16 +65,16 @@ static void break_wire(struct wire *w, enum wire_bad bad, const struct frame *f)
 	Assert(w->sb.state != SBUF_OPEN);
 }
 
-/* Checks a header as soon as its nine bytes are there; false after on_bad(). */
+/* Checks a header as soon as all of it is there; false after on_bad(). */
 static bool check_head(struct wire *w, const struct frame *f)
 {
 	const bool requests = w->handler->expects_requests;
 
-	if (unlikely(f->version < FRAME_VERSION_MIN || f->version > FRAME_VERSION_MAX))
+	if (unlikely(!version_is_served(f->version)))
 		break_wire(w, WIRE_BAD_VERSION, f);
 	else if (unlikely(f->is_response == requests))
 		break_wire(w, WIRE_BAD_DIRECTION, f);
-	else if (unlikely(requests ? !cql_opcode_is_request(f->opcode) : !cql_opcode_is_response(f->opcode)))
+	else if (unlikely(requests ? !cql_opcode_is_request(f->opcode, f->version) : !cql_opcode_is_response(f->opcode)))
 		break_wire(w, WIRE_BAD_OPCODE, f);
 	else if (unlikely(f->length > w->max_frame))
 		break_wire(w, WIRE_BAD_LENGTH, f);
@@ -109,30 +109,30 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 	size_t used = 0;
 
 	*need = 0;
-	while (len - used >= FRAME_HEAD_LEN) {
+	while (len - used > 0 && len - used >= frame_head_len(data[used])) {
 		struct frame f;
+		const uint32_t head = frame_head_read(&f, data + used);
 
-		frame_head_read(&f, data + used);
 		if (!check_head(w, &f))
 			return len;
-		if (len - used - FRAME_HEAD_LEN < f.length) {
-			*need = FRAME_HEAD_LEN + f.length;
+		if (len - used - head < f.length) {
+			*need = head + f.length;
 			return used;
 		}
-		f.body = data + used + FRAME_HEAD_LEN;
+		f.body = data + used + head;
 		f.chunk = chunk;
-		used += FRAME_HEAD_LEN + f.length;
+		used += head + f.length;
 		w->handler->on_frame(w, &f);
 		if (!still_reading(w))
 			return len;
 		if (unlikely(must_stop(w) || w->in_framing != framing))
 			return used;
 	}
-	/* An unknown version must be answered although its header may be shorter than ours (v1 and v2 have 8 bytes). */
+	/* An unknown version must be answered although its header may be shorter than ours (v1 has 8 bytes). */
 	if (len - used > 0) {
 		uint8_t version = data[used] & 0x7f;
 
-		if (unlikely(version < FRAME_VERSION_MIN || version > FRAME_VERSION_MAX)) {
+		if (unlikely(!version_is_served(version))) {
 			struct frame f = { .version = version };
 
 			break_wire(w, WIRE_BAD_VERSION, &f);
@@ -147,7 +147,11 @@ static bool start_assembly(struct wire *w)
 {
 	struct frame f;
 
-	frame_head_read(&f, w->partial_head);
+	/* What is in segments is v5: a header of another length has no business here. */
+	if (frame_head_read(&f, w->partial_head) != FRAME_HEAD_LEN) {
+		break_wire(w, WIRE_BAD_VERSION, &f);
+		return false;
+	}
 	if (!check_head(w, &f))
 		return false;
 	w->assembly = chunk_try_new(&w->sb.loop->chunks, FRAME_HEAD_LEN + f.length);
@@ -407,6 +411,14 @@ static void put_piece(struct sbuf *sb, const struct wire_piece *p, uint32_t off,
 		sbuf_write(sb, p->data + off, len);
 }
 
+/* The frames of v2, whose header has 8 bytes, and which are never in segments. */
+static void send_short(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count)
+{
+	memcpy(sbuf_reserve(&w->sb, FRAME_SHORT_HEAD_LEN), head, FRAME_SHORT_HEAD_LEN);
+	for (unsigned i = 0; i < count; i++)
+		put_piece(&w->sb, &pieces[i], 0, pieces[i].len);
+}
+
 /* Reserves the header of a new segment; it and the beginning of its payload lie in one buffer, so that no write ends
  * between them (python-driver 3.29 loses bytes when a read ends inside a segment header). */
 static void open_segment(struct wire *w, uint32_t payload)
@@ -505,11 +517,13 @@ static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_p
 
 void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count)
 {
-	const uint32_t total = FRAME_HEAD_LEN + get_u32(head + 5);
+	const uint32_t total = FRAME_HEAD_LEN + frame_body_len(head);
 
 	if (!wire_is_writable(w))
 		return;
-	if (w->out_framing == WIRE_PLAIN)
+	if (unlikely(frame_head_is_short(head[0])))
+		send_short(w, head, pieces, count);
+	else if (w->out_framing == WIRE_PLAIN)
 		send_in_plain(w, head, pieces, count, total);
 	else if (total > SEGMENT_MAX_PAYLOAD)
 		send_sliced(w, head, pieces, count, total);

@@ -17,7 +17,7 @@
 #include "cql/segment.h"
 
 enum wire_framing {
-	WIRE_PLAIN,        /* v3, v4, and v5 before READY or AUTHENTICATE */
+	WIRE_PLAIN,        /* all but v5, and v5 before READY or AUTHENTICATE */
 	WIRE_SEGMENTS,     /* v5 */
 	WIRE_SEGMENTS_LZ4, /* v5 with COMPRESSION=lz4 */
 };

@@ -17,6 +17,9 @@
 		}                                                                                                      \
 	} while (0)
 
+/* What a body is read as, one after the other. */
+#define FUZZ_VERSIONS { 2, 3, 4, 5, VERSION_DSE1, VERSION_DSE2 }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Reads every byte, so that the sanitizers see those that are not there or were never written. */

@@ -110,9 +110,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_compressed(COMPRESSION_SNAPPY, data, (uint32_t)size);
 	pack_and_unpack(data, (uint32_t)size);
 	if (size >= FRAME_HEAD_LEN) {
-		frame_head_read(&f, data);
-		try_compressed(COMPRESSION_LZ4, data + FRAME_HEAD_LEN, (uint32_t)size - FRAME_HEAD_LEN);
-		try_compressed(COMPRESSION_SNAPPY, data + FRAME_HEAD_LEN, (uint32_t)size - FRAME_HEAD_LEN);
+		const uint32_t head = frame_head_read(&f, data);
+		uint8_t again[FRAME_HEAD_LEN];
+
+		try_compressed(COMPRESSION_LZ4, data + head, (uint32_t)size - head);
+		try_compressed(COMPRESSION_SNAPPY, data + head, (uint32_t)size - head);
+		frame_head_write(again, f.is_response, f.version, f.flags, f.stream, f.opcode, f.length);
+		CHECK(head == frame_head_len(data[0]) && memcmp(again, data, head) == 0);
+		CHECK(frame_body_len(data) == f.length);
 	}
 	return 0;
 }

@@ -93,7 +93,19 @@ static void try_batch(const struct input *in)
 		CHECK(!child.is_prepared || in->body + child.id_offset == child.id.p);
 		CHECK(child.values_offset <= offset);
 	}
-	CHECK(offset + 2 == m.flags_offset && get_u16(in->body + offset) == m.consistency);
+	CHECK(get_u16(in->body + offset) == m.consistency);
+	CHECK(m.flags_offset == (version_has(in->version, VERSION_BATCH_FLAGS) ? offset + 2 : 0));
+}
+
+static void try_revise(const struct input *in)
+{
+	struct revise_message m;
+	const char *why = NULL;
+
+	if (!accepted(message_parse_revise(in->body, in->len, in->offset, &m, &why), &why))
+		return;
+	CHECK(get_u32(in->body + m.stream_offset) == m.stream);
+	CHECK(m.kind == REVISE_MORE_PAGES || m.next_pages == 0);
 }
 
 static void try_prepared(const struct input *in)
@@ -181,23 +193,29 @@ static void try_body(const struct frame *f, struct input *in)
 	case OP_BATCH:
 		try_batch(in);
 		break;
+	case OP_REVISE:
+		try_revise(in);
+		break;
 	default:
 		try_rest(in);
 		break;
 	}
 }
 
+static const uint8_t fuzz_versions[] = FUZZ_VERSIONS;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct frame f;
+	uint32_t head;
 
 	if (size < FRAME_HEAD_LEN)
 		return 0;
-	frame_head_read(&f, data);
-	for (uint8_t version = FRAME_VERSION_MIN; version <= FRAME_VERSION_MAX; version++) {
-		struct input in = { .body = data + FRAME_HEAD_LEN,
-				    .len = (uint32_t)(size - FRAME_HEAD_LEN),
-				    .version = version };
+	head = frame_head_read(&f, data);
+	for (unsigned i = 0; i < ARRAY_LEN(fuzz_versions); i++) {
+		struct input in = { .body = data + head,
+				    .len = (uint32_t)(size - head),
+				    .version = fuzz_versions[i] };
 
 		try_body(&f, &in);
 	}

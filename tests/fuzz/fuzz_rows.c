@@ -31,17 +31,20 @@ static void try_rows(const struct frame *f, const uint8_t *body, uint32_t len, u
 	rows_free(&rows);
 }
 
+static const uint8_t fuzz_versions[] = FUZZ_VERSIONS;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct frame f;
 	struct reader r;
+	uint32_t head;
 
 	if (size < FRAME_HEAD_LEN)
 		return 0;
-	frame_head_read(&f, data);
-	for (uint8_t version = FRAME_VERSION_MIN; version <= FRAME_VERSION_MAX; version++)
-		try_rows(&f, data + FRAME_HEAD_LEN, (uint32_t)size - FRAME_HEAD_LEN, version);
-	r = reader_over(data + FRAME_HEAD_LEN, size - FRAME_HEAD_LEN);
+	head = frame_head_read(&f, data);
+	for (unsigned i = 0; i < ARRAY_LEN(fuzz_versions); i++)
+		try_rows(&f, data + head, (uint32_t)size - head, fuzz_versions[i]);
+	r = reader_over(data + head, size - head);
 	if (rows_skip_type(&r))
 		CHECK(reader_offset(&r) >= 2 && r.p <= r.end);
 	return 0;

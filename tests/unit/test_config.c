@@ -1,6 +1,7 @@
 /* test_config.c - the INI file, --set, secrets, --print-config. */
 #include "base/log.h"
 #include "config_helper.h"
+#include "cql/version.h"
 
 /* Five lines, so that what a test adds begins at line 6. */
 #define BASE                                                                                                           \
@@ -93,7 +94,7 @@ START_TEST(native_defaults)
 	ck_assert_uint_eq(settings->prepared_cache_entries, 10000);
 	ck_assert_uint_eq(settings->prepared_cache_memory, 64 << 20);
 	ck_assert_uint_eq(settings->blocked_versions, 0);
-	ck_assert_uint_eq(settings->max_protocol_version, 5);
+	ck_assert_uint_eq(settings->max_protocol_version, VERSION_DSE2);
 	ck_assert_uint_eq(settings->topology_addresses.count, 0);
 	ck_assert_uint_eq(settings->topology_num_tokens, 8);
 	ck_assert_uint_eq(settings->listener_count, 1);
@@ -176,8 +177,8 @@ static const struct {
 	{ "[proxy]\nmax_frame_size = 200KiB", "max_frame_size = 200KiB  ;" },
 	{ "[proxy]\nclient_output_limit = 1GiB", "client_output_limit = 1GiB  ;" },
 	{ "[proxy]\nblocked_protocol_versions = v3,\n  2", "blocked_protocol_versions = 2, 3  ;" },
-	{ "[proxy]\nblocked_protocol_versions = DseV1", "blocked_protocol_versions =  ; from t.ini:7" },
-	{ "[proxy]\ncontrol_conn_max_protocol_version = dsev1", "control_conn_max_protocol_version = 5  ;" },
+	{ "[proxy]\nblocked_protocol_versions = DseV1", "blocked_protocol_versions = DseV1  ; from t.ini:7" },
+	{ "[proxy]\ncontrol_conn_max_protocol_version = dsev1", "control_conn_max_protocol_version = DseV1  ;" },
 	{ "[proxy]\ncontrol_conn_max_protocol_version = 3", "control_conn_max_protocol_version = 3  ;" },
 	{ "[proxy]\ntopology_addresses = ::1, 10.0.0.1\ntopology_index = 1", "topology_addresses = ::1, 10.0.0.1  ;" },
 	{ "[proxy]\nprofile = zdm", "max_client_connections = 1000  ; default" },
@@ -314,8 +315,8 @@ static const struct {
 	  "t.ini:7: [proxy] heartbeat_retry_backoff_factor: \"2x\" is ..." },
 	{ BASE "[proxy]\nheartbeat_retry_interval_min = 1m\n",
 	  "t.ini:7: [proxy] heartbeat_retry_interval_min: is above ..." },
-	{ BASE "[proxy]\ncontrol_conn_max_protocol_version = 2\n",
-	  "t.ini:7: [proxy] control_conn_max_protocol_version: protocol version 2 is too old, ..." },
+	{ BASE "[proxy]\ncontrol_conn_max_protocol_version = 1\n",
+	  "t.ini:7: [proxy] control_conn_max_protocol_version: unknown protocol version \"1\"; allowed: 2, 3, ..." },
 	{ BASE "[proxy]\nblocked_protocol_versions = 6\n", "t.ini:7: [proxy] blocked_protocol_versions: unknown ..." },
 	{ BASE "[proxy]\ntopology_index = 1\n", "t.ini:7: [proxy] topology_index: 1 is not below the number of ..." },
 	{ BASE "[proxy]\ntopology_addresses = 10.0.0.1,host\n",

@@ -1,6 +1,7 @@
 /* test_config_zdm.c - ZDM_* variables and ZDM Proxy's YAML file: the same settings, defaults and strictness. */
 #include "base/log.h"
 #include "config_helper.h"
+#include "cql/version.h"
 
 #define REQUIRED "ZDM_ORIGIN_USERNAME=", "ZDM_ORIGIN_PASSWORD=", "ZDM_TARGET_USERNAME=", "ZDM_TARGET_PASSWORD="
 #define POINTS "ZDM_ORIGIN_CONTACT_POINTS=a", "ZDM_TARGET_CONTACT_POINTS=b"
@@ -44,7 +45,7 @@ START_TEST(zdm_defaults)
 	ck_assert_uint_eq(settings->max_stream_ids, 2048);
 	ck_assert_uint_eq(settings->max_frame_size, 256 << 20);
 	ck_assert_uint_eq(settings->client_output_limit, 1 << 20);
-	ck_assert_uint_eq(settings->max_protocol_version, 5);
+	ck_assert_uint_eq(settings->max_protocol_version, VERSION_DSE2);
 	ck_assert_uint_eq(settings->heartbeat_interval_ms, 30000);
 	ck_assert_uint_eq(settings->heartbeat_failure_threshold, 1);
 	ck_assert_uint_eq(settings->buckets[CLUSTER_TARGET].count, 17);
@@ -88,11 +89,12 @@ static const struct {
 	{ "ZDM_PROXY_LISTEN_ADDRESS=[::1]", "address = ::1  ; from ZDM_PROXY_LISTEN_ADDRESS" },
 	{ "ZDM_PROXY_REQUEST_TIMEOUT_MS=0", "request_timeout = 24h  ;" },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=32768", "max_stream_ids = 32768  ;" },
-	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=dsev2", "control_conn_max_protocol_version = 5  ;" },
+	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=dsev2", "control_conn_max_protocol_version = DseV2  ;" },
 	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=4", "control_conn_max_protocol_version = 4  ;" },
+	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=2", "control_conn_max_protocol_version = 2  ;" },
 	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=, ,  ,", "blocked_protocol_versions =  ;" },
 	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=2,V3, 5 ,2", "blocked_protocol_versions = 2, 3, 5  ;" },
-	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=Dse_V1,dsev2", "blocked_protocol_versions =  ;" },
+	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=Dse_V1,dsev2", "blocked_protocol_versions = DseV1, DseV2  ;" },
 	{ "ZDM_HEARTBEAT_RETRY_INTERVAL_MIN_MS=-5", "heartbeat_retry_interval_min = 100ms  ;" },
 	{ "ZDM_HEARTBEAT_RETRY_INTERVAL_MAX_MS=0", "heartbeat_retry_interval_max = 10s  ;" },
 	{ "ZDM_HEARTBEAT_RETRY_INTERVAL_MIN_MS=40000", "heartbeat_retry_interval_min = 30s  ;" },
@@ -165,8 +167,6 @@ static const struct {
 	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=Dsev123", "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION: unknown ..." },
 	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=1", "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION: unknown ..." },
 	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=6", "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION: unknown ..." },
-	{ "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION=2",
-	  "ZDM_CONTROL_CONN_MAX_PROTOCOL_VERSION: protocol version 2 is too old, clients and clusters need at least 3; ..." },
 	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=2,v1", "ZDM_BLOCKED_PROTOCOL_VERSIONS: unknown protocol version \"v1\"; ..." },
 	{ "ZDM_METRICS_ORIGIN_LATENCY_BUCKETS_MS=", "ZDM_METRICS_ORIGIN_LATENCY_BUCKETS_MS: no numbers; ..." },
 	{ "ZDM_METRICS_TARGET_LATENCY_BUCKETS_MS=1, a", "ZDM_METRICS_TARGET_LATENCY_BUCKETS_MS: \"a\" is not ..." },
@@ -301,7 +301,7 @@ static const struct {
 	{ "ZDM_READ_MAX_WORKERS=-1", "" },
 	{ "ZDM_TRACING_ENABLED=true", "ZDM_TRACING_ENABLED: this build does not do it; ..." },
 	{ "ZDM_READ_MODE=dual_async_on_secondary", "read_mode: this build does not mirror reads ..." },
-	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=3,4,5", "blocked_protocol_versions: 3, 4 and 5 are all blocked, so no ..." },
+	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=2,3,4,5,DseV1,DseV2", "blocked_protocol_versions: every version is blocked, so no ..." },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=40000", "ZDM_PROXY_MAX_STREAM_IDS: 40000 is more than possible, 32768 is used\n" },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=0x800", "" },
 	{ "ZDM_SOMETHING_ELSE=1", "" },

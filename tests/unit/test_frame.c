@@ -27,13 +27,12 @@ static void head_matches(const struct vector *v, void *arg)
 	const char *file = arg;
 	struct frame f;
 
-	ck_assert_uint_ge(v->len, FRAME_HEAD_LEN);
+	ck_assert_uint_ge(v->len, FRAME_SHORT_HEAD_LEN);
 	frame_head_read(&f, v->data);
-	ck_assert_uint_eq(f.length, v->len - FRAME_HEAD_LEN);
-	ck_assert_uint_ge(f.version, FRAME_VERSION_MIN);
-	ck_assert_uint_le(f.version, FRAME_VERSION_MAX);
+	ck_assert_uint_eq(f.length, v->len - frame_head_len(v->data[0]));
+	ck_assert(version_is_served(f.version));
 	ck_assert_int_eq(f.is_response, strcmp(file, "answers.hex") == 0);
-	ck_assert(f.is_response ? cql_opcode_is_response(f.opcode) : cql_opcode_is_request(f.opcode));
+	ck_assert(f.is_response ? cql_opcode_is_response(f.opcode) : cql_opcode_is_request(f.opcode, f.version));
 	ck_assert_int_eq(f.stream, f.opcode == OP_EVENT ? -1 : 7);
 }
 
@@ -86,12 +85,33 @@ START_TEST(names)
 {
 	ck_assert_str_eq(cql_opcode_name(OP_AUTH_RESPONSE), "AUTH_RESPONSE");
 	ck_assert_str_eq(cql_opcode_name(0x04), "?");
-	ck_assert_str_eq(cql_opcode_name(0xff), "?");
+	ck_assert_str_eq(cql_opcode_name(0xfe), "?");
+	ck_assert_str_eq(cql_opcode_name(0xff), "REVISE");
 	ck_assert_str_eq(cql_error_name(0x2500), "UNPREPARED");
 	ck_assert_str_eq(cql_error_name(0x9999), "?");
 	ck_assert_str_eq(cql_consistency_name(10), "LOCAL_ONE");
 	ck_assert_str_eq(cql_consistency_name(11), "?");
 	ck_assert_str_eq(cql_compression_name(COMPRESSION_SNAPPY), "snappy");
+}
+END_TEST
+
+START_TEST(short_heads)
+{
+	uint8_t p[FRAME_HEAD_LEN];
+	struct frame f;
+
+	frame_head_write(p, true, 2, FRAME_TRACING, -2, OP_RESULT, 0x01020304);
+	ck_assert_mem_eq(p, "\x82\x02\xfe\x08\x01\x02\x03\x04", FRAME_SHORT_HEAD_LEN);
+	ck_assert_uint_eq(frame_head_len(p[0]), FRAME_SHORT_HEAD_LEN);
+	ck_assert_uint_eq(frame_body_len(p), 0x01020304);
+	ck_assert_uint_eq(frame_head_read(&f, p), FRAME_SHORT_HEAD_LEN);
+	ck_assert_uint_eq(f.version, 2);
+	ck_assert(f.is_response);
+	ck_assert_int_eq(f.stream, -2);
+	ck_assert_uint_eq(f.opcode, OP_RESULT);
+	ck_assert_uint_eq(f.length, 0x01020304);
+	for (unsigned version = 0; version < 128; version++)
+		ck_assert_uint_eq(frame_head_len((uint8_t)version), version == 2 ? 8 : 9);
 }
 END_TEST
 
@@ -104,7 +124,11 @@ START_TEST(opcode_directions)
 		bool is_request = memchr(requests, (int)op, sizeof(requests)) != NULL;
 		bool is_answer = memchr(answers, (int)op, sizeof(answers)) != NULL;
 
-		ck_assert_int_eq(cql_opcode_is_request((uint8_t)op), is_request);
+		for (uint8_t version = 2; version <= 5; version++)
+			ck_assert_int_eq(cql_opcode_is_request((uint8_t)op, version), is_request);
+		/* DSE's versions have one more. */
+		ck_assert_int_eq(cql_opcode_is_request((uint8_t)op, VERSION_DSE1), is_request || op == 0xff);
+		ck_assert_int_eq(cql_opcode_is_request((uint8_t)op, VERSION_DSE2), is_request || op == 0xff);
 		ck_assert_int_eq(cql_opcode_is_response((uint8_t)op), is_answer);
 	}
 }
@@ -116,6 +140,7 @@ int main(void)
 
 	tcase_add_test(tcase, head_round_trip);
 	tcase_add_test(tcase, heads_of_vectors);
+	tcase_add_test(tcase, short_heads);
 	tcase_add_test(tcase, edits);
 	tcase_add_test(tcase, names);
 	tcase_add_test(tcase, opcode_directions);

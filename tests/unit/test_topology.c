@@ -339,32 +339,47 @@ END_TEST
 
 static struct cluster clusters[CLUSTER_COUNT];
 
-static void publish(enum cluster_id id, uint8_t version)
+static void publish(enum cluster_id id, uint8_t version, uint32_t versions)
 {
 	struct topology *snapshot = topology_new();
 
 	snapshot->version = version;
+	snapshot->versions = versions;
 	cluster_publish(&clusters[id], snapshot);
 }
 
-START_TEST(common_version)
+START_TEST(served_versions)
 {
-	settings.max_protocol_version = 5;
+	const uint32_t v3 = version_bit(3), v4 = version_bit(4), v5 = version_bit(5);
+	const uint32_t dse1 = version_bit(VERSION_DSE1), dse2 = version_bit(VERSION_DSE2);
+
+	settings.max_protocol_version = VERSION_DSE2;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		cluster_init(&clusters[i], (enum cluster_id)i, &settings.cluster[i]);
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
-	publish(CLUSTER_ORIGIN, 5);
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
-	publish(CLUSTER_TARGET, 4);
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 4);
-	publish(CLUSTER_TARGET, 5);
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 5);
-	settings.blocked_versions = 1u << 5;
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 4);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), 0);
+	ck_assert_uint_eq(clusters_lower_version(clusters), 0);
+	publish(CLUSTER_ORIGIN, 5, v3 | v4 | v5);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), 0);
+	ck_assert_uint_eq(clusters_lower_version(clusters), 0);
+	publish(CLUSTER_TARGET, 4, v3 | v4);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v3 | v4);
+	ck_assert_uint_eq(clusters_lower_version(clusters), 4);
+	/* What a DSE node and Cassandra 4 have in common is not what their control connections ended at. */
+	publish(CLUSTER_TARGET, VERSION_DSE2, v3 | v4 | dse1 | dse2);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v3 | v4);
+	ck_assert_uint_eq(clusters_lower_version(clusters), 5);
+	publish(CLUSTER_ORIGIN, VERSION_DSE1, v3 | v4 | dse1);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v3 | v4 | dse1);
+	ck_assert_uint_eq(clusters_lower_version(clusters), VERSION_DSE1);
+	settings.blocked_versions = v4 | dse2;
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v3 | dse1);
+	settings.max_protocol_version = 5;
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v3);
+	settings.blocked_versions = v3;
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), v4);
 	settings.max_protocol_version = 3;
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 3);
-	settings.blocked_versions = 1u << 3;
-	ck_assert_uint_eq(clusters_common_version(clusters, &settings), 0);
+	ck_assert_uint_eq(clusters_served_versions(clusters, &settings), 0);
+	settings.blocked_versions = 0;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		cluster_fini(&clusters[i]);
 }
@@ -422,7 +437,7 @@ int main(void)
 	tcase_add_test(tcase, shares_leave_nobody_out);
 	tcase_add_test(tcase, assigned_hosts);
 	tcase_add_test(tcase, uuid_text);
-	tcase_add_test(tcase, common_version);
+	tcase_add_test(tcase, served_versions);
 	tcase_add_loop_test(tcase, round_robin, 0, 2);
 	return run_tcase("topology", tcase);
 }

@@ -176,7 +176,12 @@ static void add_frame(struct bytes *b, uint8_t version, int16_t stream, uint8_t 
 	head[8] = (uint8_t)length;
 	for (uint32_t i = 0; i < length; i++)
 		body[i] = pattern_byte(i + (uint16_t)stream);
-	add(b, head, 9);
+	if ((version & 0x7f) == 2) { /* one byte for the stream id */
+		add(b, head, 2);
+		add(b, head + 3, 6);
+	} else {
+		add(b, head, 9);
+	}
 	add(b, body, length);
 	free(body);
 }
@@ -510,9 +515,9 @@ static const struct {
 	enum wire_bad bad;
 } bad_heads[] = {
 	{ "version 6", { 6, 0, 0, 1, OP_QUERY, 0, 0, 0, 0 }, 9, false, WIRE_BAD_VERSION },
-	{ "version 2, of one byte", { 2 }, 1, false, WIRE_BAD_VERSION },
+	{ "version 1, of one byte", { 1 }, 1, false, WIRE_BAD_VERSION },
 	{ "version 0", { 0 }, 1, false, WIRE_BAD_VERSION },
-	{ "DSE v2", { 0x42, 0, 0, 1, OP_STARTUP }, 5, false, WIRE_BAD_VERSION },
+	{ "above DSE v2", { 0x43, 0, 0, 1, OP_STARTUP }, 5, false, WIRE_BAD_VERSION },
 	{ "the beginning of TLS", { 0x16, 3, 1 }, 3, false, WIRE_BAD_VERSION },
 	{ "an answer to us", { 0x84, 0, 0, 1, OP_RESULT, 0, 0, 0, 0 }, 9, false, WIRE_BAD_DIRECTION },
 	{ "a request from a node", { 4, 0, 0, 1, OP_QUERY, 0, 0, 0, 0 }, 9, true, WIRE_BAD_DIRECTION },
@@ -520,10 +525,54 @@ static const struct {
 	{ "a request's opcode", { 0x84, 0, 0, 1, OP_QUERY, 0, 0, 0, 0 }, 9, true, WIRE_BAD_OPCODE },
 	{ "no opcode", { 4, 0, 0, 1, 0x04, 0, 0, 0, 0 }, 9, false, WIRE_BAD_OPCODE },
 	{ "above all opcodes", { 4, 0, 0, 1, 0xff, 0, 0, 0, 0 }, 9, false, WIRE_BAD_OPCODE },
+	{ "REVISE before DSE", { 5, 0, 0, 1, OP_REVISE, 0, 0, 0, 0 }, 9, false, WIRE_BAD_OPCODE },
 	{ "one too long", { 4, 0, 0, 1, OP_QUERY, 0, 0, 0x03, 0xe9 }, 9, false, WIRE_BAD_LENGTH },
 	{ "negative length", { 4, 0, 0, 1, OP_QUERY, 0xff, 0xff, 0xff, 0xff }, 9, false, WIRE_BAD_LENGTH },
 	{ "most negative length", { 4, 0, 0, 1, OP_QUERY, 0x80, 0, 0, 0 }, 9, false, WIRE_BAD_LENGTH },
 };
+
+/* Headers of 8 bytes, in pieces of every size, in both directions; the second frame has a chunk of its own. */
+START_TEST(frames_of_v2)
+{
+	struct bytes in = { NULL, 0 }, out = { NULL, 0 };
+	uint8_t head[FRAME_HEAD_LEN], body[300];
+	uint8_t *got;
+
+	add_frame(&in, 2, 0, OP_OPTIONS, 0);
+	add_frame(&in, 2, 127, OP_QUERY, 70000);
+	add_frame(&in, 2, -2, OP_QUERY, 5);
+	add_frame(&out, 0x82, 127, OP_RESULT, 300);
+	add_frame(&out, 0x82, -1, OP_EVENT, 0);
+	for (size_t piece = 1; piece < 12; piece++) {
+		struct station *s = station_open(&serves_drivers, WIRE_PLAIN, 1 << 20);
+
+		feed(s, in.p, 30, piece);
+		feed(s, in.p + 30, in.len - 30, 30000 + piece);
+		ck_assert_uint_eq(s->count, 3);
+		ck_assert_int_eq(s->seen[0].stream, 0);
+		ck_assert_int_eq(s->seen[0].opcode, OP_OPTIONS);
+		ck_assert_int_eq(s->seen[1].stream, 127);
+		ck_assert_uint_eq(s->seen[1].length, 70000);
+		ck_assert_int_eq(s->seen[2].stream, -2);
+		ck_assert_int_eq(s->seen[2].opcode, OP_QUERY);
+		ck_assert_uint_eq(s->seen[2].version, 2);
+		for (uint32_t i = 0; i < sizeof(body); i++)
+			body[i] = pattern_byte(i + 127);
+		frame_head_write(head, true, 2, 0, 127, OP_RESULT, sizeof(body));
+		wire_send_body(&s->w, head, body, sizeof(body));
+		frame_head_write(head, true, 2, 0, -1, OP_EVENT, 0);
+		wire_send_body(&s->w, head, NULL, 0);
+		loop_turn(&loop, false);
+		got = malloc(out.len);
+		ck_assert_uint_eq(peer_read(s->peer, got, out.len), out.len);
+		ck_assert_mem_eq(got, out.p, out.len);
+		free(got);
+		station_close(s);
+	}
+	drop(&in);
+	drop(&out);
+}
+END_TEST
 
 /* Told from the header alone: the body never comes. */
 START_TEST(bad_headers)
@@ -958,6 +1007,7 @@ int main(void)
 	tcase_add_loop_test(tcase, large_frames_come_in, 0, ARRAY_LEN(totals));
 	tcase_add_loop_test(tcase, broken_checksums, 1, 3);
 	tcase_add_test(tcase, damaged_lz4);
+	tcase_add_test(tcase, frames_of_v2);
 	tcase_add_loop_test(tcase, bad_headers, 0, ARRAY_LEN(bad_heads));
 	tcase_add_loop_test(tcase, the_longest_that_is_taken, 0, 3);
 	tcase_add_loop_test(tcase, framing_changes_between_two_frames, 1, 3);

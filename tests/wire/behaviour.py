@@ -8,7 +8,7 @@ import struct
 from cqlwire import framing, responses
 from cqlwire.client import PATIENCE
 from cqlwire.const import Err, FrameFlag, Op
-from fakecluster import Answer
+from fakecluster import RESULT_COLUMNS, Answer, Session
 
 
 def normally(**preamble):
@@ -35,6 +35,36 @@ def error(code, text="made by the test", **fields):
 
 def rows(columns, values, **more):
     return answer(Op.RESULT, responses.rows(columns, values, **more))
+
+
+def pages(count=3, end="last", gate=None, text=None):
+    """
+    DSE's continuous paging: `count` pages, the last one flagged so; or, as `end`, no page is and then comes "error",
+    "close" or (None) nothing. gate: a coroutine function of the page's number, awaited before it is sent. A page has one
+    row: cluster, keyspace, "page N".
+    """
+    async def behave(conn, got):
+        welcome = got.params.continuous[2] if len(got.params.continuous) > 2 else 0
+        session = conn.sessions[got.stream] = Session(welcome or None)
+        for number in range(1, count + 1):
+            if gate is not None:
+                await gate(number)
+            if not await session.may_send():
+                return
+            last = number == count and end == "last"
+            row = [conn.cluster.name, got.keyspace, text or f"page {number}"]
+            state = None if last else f"{conn.cluster.name}:{number}".encode()
+            body = responses.rows(RESULT_COLUMNS, [row], page=number, last=last, paging_state=state)
+            session.sent += 1
+            if last:
+                conn.sessions.pop(got.stream)
+            conn.reply(got, Answer(Op.RESULT, body), more=not last)
+        if end == "error":
+            conn.sessions.pop(got.stream)
+            conn.reply(got, Answer(Op.ERROR, responses.error(Err.READ_FAILURE, "in the middle", got.version)))
+        elif end == "close":
+            conn.close()
+    return behave
 
 
 def unprepared(prepared_id=None):

@@ -1,6 +1,6 @@
 """
-A fake Cassandra cluster in the process of the test: it speaks v3 to v5 with segments, compression, authentication and
-TLS, keeps prepared statements and keyspaces as Cassandra does, records everything that arrives and can be told,
+A fake Cassandra cluster in the process of the test: it speaks v2 to v5 and DSE's versions, with segments, compression,
+authentication and TLS, keeps prepared statements and keyspaces as Cassandra does, records everything that arrives and can be told,
 request by request, to misbehave (see behaviour.py).
 
     origin = Cluster("origin", ["127.0.1.1"], 9042)
@@ -21,7 +21,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from cqlwire import framing, requests, responses
-from cqlwire.const import EVENTS, Err, FrameFlag, Op, REQUESTS, Type, op_name
+from cqlwire.const import EVENTS, Err, FrameFlag, Op, REQUESTS, Revision, Type, has_keyspace, has_short_head, offer, op_name
 from cqlwire.client import PATIENCE
 from cqlwire.primitives import WireError
 from cqlwire.responses import Column
@@ -164,6 +164,8 @@ class Cluster:
         self.rules = []
         self.received = []
         self.complaints = []
+        #: (version, number of the connection) of what was refused for its version, since the start
+        self.refused = []
         self.connection_count = 0
         self._news = asyncio.Event()
 
@@ -248,12 +250,12 @@ class Cluster:
         return len(targets)
 
     def supported(self):
-        names = ["/".join((str(v), f"v{v}")) for v in self.versions]
+        names = [offer(v) for v in self.versions]
         options = {"CQL_VERSION": ["3.4.5"], "COMPRESSION": list(self.compression), "PROTOCOL_VERSIONS": names}
         if not self.compression:
             del options["COMPRESSION"]
         options.update(self.extra_supported)
-        return options
+        return {name: values for name, values in options.items() if values is not None}
 
     def prepared_id(self, text, keyspace):
         return hashlib.md5(f"{self.name}\0{keyspace or ''}\0{text}".encode()).digest()
@@ -343,6 +345,32 @@ class Answer:
     preamble: dict = field(default_factory=dict)
 
 
+class Session:
+    """DSE's continuous paging: one request that is answered by many pages. wanted: how many pages are welcome, or None."""
+
+    def __init__(self, wanted=None):
+        self.wanted = wanted
+        self.sent = 0
+        self.is_cancelled = False
+        self._news = asyncio.Event()
+
+    def cancel(self):
+        self.is_cancelled = True
+        self._news.set()
+
+    def welcome(self, pages):
+        if self.wanted is not None:
+            self.wanted += pages
+        self._news.set()
+
+    async def may_send(self):
+        """Waits until a page is welcome; False when the session is cancelled."""
+        while not self.is_cancelled and self.wanted is not None and self.sent >= self.wanted:
+            self._news.clear()
+            await self._news.wait()
+        return not self.is_cancelled
+
+
 class Connection(asyncio.Protocol):
     """One connection to a node."""
 
@@ -363,6 +391,8 @@ class Connection(asyncio.Protocol):
         self.in_flight = set()
         self.tasks = set()
         self.ssl_object = None
+        #: the requests that are answered by many pages, by stream id
+        self.sessions = {}
 
     def connection_made(self, transport):
         self.transport = transport
@@ -446,8 +476,9 @@ class Connection(asyncio.Protocol):
         self.cluster.changed()
 
     def _refuse_version(self, frame):
+        self.cluster.refused.append((frame.version, self.number))
         best = max(self.cluster.versions)
-        names = ", ".join(f"{v}/v{v}" for v in self.cluster.versions)
+        names = ", ".join(offer(v) for v in self.cluster.versions)
         text = f"Invalid or unsupported protocol version ({frame.version}); supported versions are ({names})"
         self.send(Op.ERROR, responses.error(Err.PROTOCOL_ERROR, text), stream=0, version=best)
         self.close()
@@ -461,8 +492,11 @@ class Connection(asyncio.Protocol):
 
     # ---- answers ----
 
-    def send(self, opcode, body, stream, version=None, flags=0, compress=None):
-        """Sends one frame as a node would; READY and AUTHENTICATE switch v5 connections to segments."""
+    def send(self, opcode, body, stream, version=None, flags=0, compress=None, more=False):
+        """
+        Sends one frame as a node would; READY and AUTHENTICATE switch v5 connections to segments. more: it is not the
+        last answer on this stream.
+        """
         if self.transport.is_closing():
             return
         version = self.version or max(self.cluster.versions) if version is None else version
@@ -470,7 +504,8 @@ class Connection(asyncio.Protocol):
         if compress or (compress is None and may and self.cluster.compress_answers):
             flags |= FrameFlag.COMPRESSED
         data = self.codec.wrap(self.codec.encode(version, flags, stream, opcode, body))
-        self.in_flight.discard(stream)
+        if not more:
+            self.in_flight.discard(stream)
         self.transport.write(data)
         if version == 5 and opcode in (Op.READY, Op.AUTHENTICATE):
             self.codec.start_segments()
@@ -511,7 +546,19 @@ class Connection(asyncio.Protocol):
             return self._prepare(got)
         if op == Op.EXECUTE:
             return self._execute(got)
+        if op == Op.REVISE:
+            return self._revise(*got.request.revision)
         return self._batch(got)
+
+    def _revise(self, kind, stream, pages):
+        """As DSE answers it: whether there was such a session. After a cancellation nothing more comes on its stream."""
+        session = self.sessions.get(stream)
+        if session is not None and kind == Revision.CANCEL:
+            self.sessions.pop(stream).cancel()
+            self.in_flight.discard(stream)
+        elif session is not None:
+            session.welcome(pages)
+        return Answer(Op.RESULT, responses.rows([Column("[status]", Type.BOOLEAN)], [[session is not None]], "", ""))
 
     def error(self, code, text, **fields):
         return Answer(Op.ERROR, responses.error(code, text, self.version or 4, **fields))
@@ -570,7 +617,7 @@ class Connection(asyncio.Protocol):
         if len(given) != len(bind):
             return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(given)} for {len(bind)}")
         new_id = None
-        if got.version >= 5:
+        if has_keyspace(got.version):
             current = responses.metadata_id(result, *self._spec(text, keyspace))
             new_id = current if got.request.result_metadata_id != current else None
         return self._run(got, text, keyspace, result, new_id)
@@ -593,7 +640,7 @@ class Connection(asyncio.Protocol):
         skip = params.skip_metadata and new_id is None and got.opcode == Op.EXECUTE
         spec = self._spec(text, keyspace)
         body = responses.rows(columns, values, *spec, paging_state=paging_state, no_metadata=skip,
-                              new_metadata_id=new_id)
+                              new_metadata_id=new_id, short=has_short_head(got.version))
         return Answer(Op.RESULT, body)
 
     def _run(self, got, text, keyspace, result=RESULT_COLUMNS, new_id=None):
@@ -617,7 +664,7 @@ class Connection(asyncio.Protocol):
             return self._rows(got, APPLIED_COLUMNS, [[True, self.cluster.name]], text, keyspace, new_id)
         if verb in ("CREATE", "ALTER", "DROP"):
             change = {"CREATE": "CREATED", "ALTER": "UPDATED", "DROP": "DROPPED"}[verb]
-            return Answer(Op.RESULT, responses.schema_change(change, "KEYSPACE", "ks"))
+            return Answer(Op.RESULT, responses.schema_change(change, "KEYSPACE", "ks", version=got.version))
         return Answer(Op.RESULT, responses.void())
 
     def _page(self, got, text, keyspace):

@@ -11,7 +11,7 @@ second answer to one request does not go unnoticed.
 import asyncio
 
 from . import requests as rq
-from .const import FrameFlag, Kind, Op
+from .const import FrameFlag, Kind, Op, has_short_head
 from .framing import Codec, frame_bytes, segment_bytes, switches_to_segments
 from .primitives import WireError
 from .responses import parse
@@ -166,7 +166,7 @@ class Client(asyncio.Protocol):
         return self.codec.encode(version or self.version, flags, stream, opcode, body)
 
     def take_stream(self):
-        self.next_stream = self.next_stream % 32000 + 1
+        self.next_stream = self.next_stream % (120 if has_short_head(self.version) else 32000) + 1
         return self.next_stream
 
     def send(self, opcode, body=b"", flags=0, stream=None, payload=None, compress=None):
@@ -256,6 +256,10 @@ class Client(asyncio.Protocol):
 
     async def register(self, *events):
         return await self.ask(Op.REGISTER, rq.register(list(events)))
+
+    async def revise(self, kind, stream, next_pages=None):
+        """DSE: about the request that was sent on `stream`."""
+        return await self.ask(Op.REVISE, rq.revise(kind, stream, next_pages))
 
     async def use(self, keyspace):
         answer = await self.query(f"USE {keyspace}")

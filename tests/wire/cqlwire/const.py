@@ -1,5 +1,36 @@
-"""The numbers of the native protocol, v3 to v5."""
+"""The numbers of the native protocol, v2 to v5 and DSE's two, and what sets these versions apart."""
 from enum import IntEnum, IntFlag
+
+DSE1 = 0x41
+DSE2 = 0x42
+VERSIONS = (2, 3, 4, 5, DSE1, DSE2)
+
+
+def offer(version):
+    """As nodes list it under PROTOCOL_VERSIONS."""
+    return f"{version}/dse-v{version & 3}" if version >= DSE1 else f"{version}/v{version}"
+
+
+def has_short_head(version):
+    """v2: 8 bytes of header with one for the stream id, 2-byte lengths in collections, BATCH without flags."""
+    return version == 2
+
+
+def has_int_flags(version):
+    return version >= 5
+
+
+def has_keyspace(version):
+    """Keyspace in requests, flags in PREPARE, an id for the result columns."""
+    return version in (5, DSE2)
+
+
+def has_continuous_paging(version):
+    return version in (DSE1, DSE2)
+
+
+def has_next_pages(version):
+    return version == DSE2
 
 
 class Op(IntEnum):
@@ -19,9 +50,11 @@ class Op(IntEnum):
     AUTH_CHALLENGE = 0x0E
     AUTH_RESPONSE = 0x0F
     AUTH_SUCCESS = 0x10
+    REVISE = 0xFF
 
 
-REQUESTS = {Op.STARTUP, Op.OPTIONS, Op.QUERY, Op.PREPARE, Op.EXECUTE, Op.REGISTER, Op.BATCH, Op.AUTH_RESPONSE}
+REQUESTS = {Op.STARTUP, Op.OPTIONS, Op.QUERY, Op.PREPARE, Op.EXECUTE, Op.REGISTER, Op.BATCH, Op.AUTH_RESPONSE,
+            Op.REVISE}
 
 
 def op_name(opcode):
@@ -83,6 +116,8 @@ class QueryFlag(IntFlag):
     NAMES = 0x40
     KEYSPACE = 0x80
     NOW_IN_SECONDS = 0x100
+    PAGE_SIZE_BYTES = 0x40000000
+    CONTINUOUS_PAGING = 0x80000000
 
 
 class RowsFlag(IntFlag):
@@ -90,6 +125,13 @@ class RowsFlag(IntFlag):
     MORE_PAGES = 0x02
     NO_METADATA = 0x04
     METADATA_CHANGED = 0x08
+    CONTINUOUS_PAGE = 0x40000000
+    LAST_PAGE = 0x80000000
+
+
+class Revision(IntEnum):
+    CANCEL = 1
+    MORE_PAGES = 2
 
 
 class Kind(IntEnum):

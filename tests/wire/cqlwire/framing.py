@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import cramjam
 import lz4.block
 
-from .const import FrameFlag, Op, op_name
+from .const import FrameFlag, Op, has_short_head, op_name
 from .primitives import WireError
 
 HEAD = 9
@@ -69,7 +69,8 @@ class Frame:
 def frame_bytes(version, flags, stream, opcode, body=b"", response=False, length=None):
     """A frame as it lies on the wire; `length` lies about the body's length."""
     first = (version & 0x7F) | (0x80 if response else 0)
-    return struct.pack(">BBhBi", first, flags, stream, opcode, len(body) if length is None else length) + body
+    form = ">BBbBi" if has_short_head(version & 0x7F) else ">BBhBi"
+    return struct.pack(form, first, flags, stream, opcode, len(body) if length is None else length) + body
 
 
 # ---- segments ----
@@ -164,17 +165,21 @@ class Codec:
                 return
 
     def _take_frame(self, source):
-        if len(source) < HEAD:
+        if not source:
             return None
-        first, flags, stream, opcode, length = struct.unpack(">BBhBi", source[:HEAD])
+        short = has_short_head(source[0] & 0x7F)
+        head = HEAD - 1 if short else HEAD
+        if len(source) < head:
+            return None
+        first, flags, stream, opcode, length = struct.unpack(">BBbBi" if short else ">BBhBi", source[:head])
         if self.versions is not None and first & 0x7F not in self.versions:
             length = 0  # refused by its header; nothing behind it is read
         if length < 0:
             raise WireError(f"negative body length {length}")
-        if len(source) < HEAD + length:
+        if len(source) < head + length:
             return None
-        wire = bytes(source[HEAD:HEAD + length])
-        del source[:HEAD + length]
+        wire = bytes(source[head:head + length])
+        del source[:head + length]
         frame = Frame(first & 0x7F, flags, stream, opcode, wire, bool(first & 0x80), wire)
         if flags & FrameFlag.COMPRESSED and not self.framed:
             frame.body = decompress_body(self.compression, wire)

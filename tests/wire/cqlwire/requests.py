@@ -1,7 +1,8 @@
 """Bodies of requests: builders for the client, parsers for the fake cluster."""
 from dataclasses import dataclass, field
 
-from .const import CL, FrameFlag, Op, QueryFlag
+from .const import (CL, FrameFlag, Op, QueryFlag, Revision, has_continuous_paging, has_int_flags, has_keyspace,
+                    has_next_pages, has_short_head)
 from .primitives import Reader, WireError, Writer
 
 
@@ -18,6 +19,9 @@ class Params:
     timestamp: int = None
     keyspace: str = None
     now_in_seconds: int = None
+    page_size_in_bytes: bool = False
+    #: DSE: (pages in all, pages in a second, pages that are welcome; the last one not in DSE v1)
+    continuous: tuple = None
 
     def flags(self):
         flags = QueryFlag(0)
@@ -29,7 +33,9 @@ class Params:
                               (self.timestamp is not None, QueryFlag.TIMESTAMP),
                               (self.names is not None, QueryFlag.NAMES),
                               (self.keyspace is not None, QueryFlag.KEYSPACE),
-                              (self.now_in_seconds is not None, QueryFlag.NOW_IN_SECONDS)):
+                              (self.now_in_seconds is not None, QueryFlag.NOW_IN_SECONDS),
+                              (self.page_size_in_bytes, QueryFlag.PAGE_SIZE_BYTES),
+                              (self.continuous is not None, QueryFlag.CONTINUOUS_PAGING)):
             if present:
                 flags |= flag
         return flags
@@ -37,7 +43,7 @@ class Params:
     def write(self, w, version):
         flags = self.flags()
         w.short(self.consistency)
-        w.int(flags) if version >= 5 else w.byte(flags & 0xFF)
+        write_flags(w, version, flags)
         if self.values is not None:
             w.short(len(self.values))
             for i, value in enumerate(self.values):
@@ -49,6 +55,9 @@ class Params:
         if self.paging_state is not None:
             w.bytes(self.paging_state)
         self.write_tail(w)
+        if self.continuous is not None:
+            for number in self.continuous[:3 if has_next_pages(version) else 2]:
+                w.int(number)
 
     def write_tail(self, w):
         if self.serial_consistency is not None:
@@ -63,7 +72,7 @@ class Params:
     @staticmethod
     def read(r, version):
         p = Params(consistency=r.short())
-        flags = QueryFlag(r.int() if version >= 5 else r.byte())
+        flags = read_flags(r, version)
         if flags & QueryFlag.VALUES:
             p.values = []
             p.names = [] if flags & QueryFlag.NAMES else None
@@ -77,6 +86,11 @@ class Params:
         if flags & QueryFlag.PAGING_STATE:
             p.paging_state = r.bytes()
         p.read_tail(r, version, flags)
+        p.page_size_in_bytes = bool(flags & QueryFlag.PAGE_SIZE_BYTES)
+        if flags & QueryFlag.CONTINUOUS_PAGING:
+            if not has_continuous_paging(version):
+                raise WireError("continuous paging in a version that has none")
+            p.continuous = tuple(r.int() for _ in range(3 if has_next_pages(version) else 2))
         return p
 
     def read_tail(self, r, version, flags):
@@ -84,10 +98,18 @@ class Params:
             self.serial_consistency = r.short()
         if flags & QueryFlag.TIMESTAMP:
             self.timestamp = r.long()
-        if version >= 5 and flags & QueryFlag.KEYSPACE:
+        if has_keyspace(version) and flags & QueryFlag.KEYSPACE:
             self.keyspace = r.string()
-        if version >= 5 and flags & QueryFlag.NOW_IN_SECONDS:
+        if version == 5 and flags & QueryFlag.NOW_IN_SECONDS:
             self.now_in_seconds = r.int()
+
+
+def write_flags(w, version, flags):
+    w.raw((flags & 0xFFFFFFFF).to_bytes(4, "big")) if has_int_flags(version) else w.byte(flags & 0xFF)
+
+
+def read_flags(r, version):
+    return QueryFlag(r.int() & 0xFFFFFFFF if has_int_flags(version) else r.byte())
 
 
 # ---- builders: each returns the body ----
@@ -107,7 +129,7 @@ def query(version, text, **params):
 
 def prepare(version, text, keyspace=None):
     w = Writer().long_string(text)
-    if version >= 5:
+    if has_keyspace(version):
         w.int(1 if keyspace is not None else 0)
         if keyspace is not None:
             w.string(keyspace)
@@ -116,7 +138,7 @@ def prepare(version, text, keyspace=None):
 
 def execute(version, prepared_id, result_metadata_id=b"", **params):
     w = Writer().short_bytes(prepared_id)
-    if version >= 5:
+    if has_keyspace(version):
         w.short_bytes(result_metadata_id)
     Params(**params).write(w, version)
     return w.done()
@@ -136,8 +158,19 @@ def batch(version, children, kind=0, flags_extra=0, **params):
     p = Params(**params)
     flags = p.flags() | flags_extra
     w.short(p.consistency)
-    w.int(flags) if version >= 5 else w.byte(flags & 0xFF)
+    if has_short_head(version):
+        assert not flags, "BATCH of v2 ends with its consistency"
+        return w.done()
+    write_flags(w, version, flags)
     p.write_tail(w)
+    return w.done()
+
+
+def revise(kind, stream, next_pages=None):
+    """DSE: about the request that was sent on `stream`."""
+    w = Writer().int(kind).int(stream)
+    if next_pages is not None:
+        w.int(next_pages)
     return w.done()
 
 
@@ -175,6 +208,8 @@ class Request:
     events: list = None
     kind: int = None
     children: list = field(default_factory=list)
+    #: of REVISE: (kind, stream id, pages or None)
+    revision: tuple = None
 
     def __repr__(self):
         said = {k: v for k, v in vars(self).items() if v not in (None, []) and k != "opcode"}
@@ -196,11 +231,11 @@ def parse(frame):
         q.keyspace = q.params.keyspace
     elif frame.opcode == Op.PREPARE:
         q.text = r.long_string()
-        if v >= 5 and r.int() & 1:
+        if has_keyspace(v) and r.int() & 1:
             q.keyspace = r.string()
     elif frame.opcode == Op.EXECUTE:
         q.prepared_id = r.short_bytes()
-        if v >= 5:
+        if has_keyspace(v):
             q.result_metadata_id = r.short_bytes()
         q.params = Params.read(r, v)
         q.keyspace = q.params.keyspace
@@ -210,6 +245,9 @@ def parse(frame):
         q.events = r.string_list()
     elif frame.opcode == Op.AUTH_RESPONSE:
         q.token = r.bytes()
+    elif frame.opcode == Op.REVISE and has_continuous_paging(v):
+        kind = Revision(r.int())
+        q.revision = (kind, r.int(), r.int() if kind == Revision.MORE_PAGES else None)
     elif frame.opcode != Op.OPTIONS:
         raise WireError(f"opcode {frame.opcode:#x} is no request")
     if r.left():
@@ -226,6 +264,8 @@ def _parse_batch(r, version, q):
         statement = r.short_bytes() if child_kind else r.long_string()
         q.children.append((statement, [r.value() for _ in range(r.short())]))
     q.params = Params(consistency=r.short())
-    flags = QueryFlag(r.int() if version >= 5 else r.byte())
+    if has_short_head(version):
+        return
+    flags = read_flags(r, version)
     q.params.read_tail(r, version, flags)
     q.keyspace = q.params.keyspace

@@ -4,7 +4,7 @@ import ipaddress
 import uuid
 from dataclasses import dataclass, field
 
-from .const import CL, Err, FrameFlag, Kind, Op, RowsFlag, Type
+from .const import CL, Err, FrameFlag, Kind, Op, RowsFlag, Type, has_continuous_paging, has_keyspace, has_short_head
 from .primitives import Reader, WireError, Writer
 
 
@@ -40,19 +40,18 @@ def read_type(r):
     return t
 
 
-def pack(value, t):
-    """A Python value as the bytes of type t; None is null."""
+def pack(value, t, short=False):
+    """A Python value as the bytes of type t; None is null. short: collections as v2 has them, with 2-byte lengths."""
     if value is None or isinstance(value, bytes):
         return value
-    if isinstance(t, tuple) and t[0] in (Type.SET, Type.LIST):
-        w = Writer().int(len(value))
-        for item in value:
-            w.bytes(pack(item, t[1]))
-        return w.done()
     if isinstance(t, tuple):
-        w = Writer().int(len(value))
-        for key, item in value.items():
-            w.bytes(pack(key, t[1])).bytes(pack(item, t[2]))
+        w = Writer()
+        put = w.short_bytes if short else w.bytes
+        w.short(len(value)) if short else w.int(len(value))
+        for item in value:
+            put(pack(item, t[1], short))
+            if t[0] == Type.MAP:
+                put(pack(value[item], t[2], short))
         return w.done()
     if t in (Type.VARCHAR, Type.ASCII):
         return value.encode()
@@ -74,16 +73,20 @@ INTEGERS = {Type.INT: 4, Type.BIGINT: 8, Type.SMALLINT: 2, Type.TINYINT: 1, Type
             Type.COUNTER: 8}
 
 
-def unpack(data, t):
+def unpack(data, t, short=False):
     if data is None:
         return None
-    if isinstance(t, tuple) and t[0] in (Type.SET, Type.LIST):
+    if isinstance(t, tuple) and t[0] in (Type.SET, Type.LIST, Type.MAP):
         r = Reader(data)
-        items = [unpack(r.bytes(), t[1]) for _ in range(r.int())]
+        take = r.short_bytes if short else r.bytes
+        count = r.short() if short else r.int()
+        if t[0] == Type.MAP:
+            items = {unpack(take(), t[1], short): unpack(take(), t[2], short) for _ in range(count)}
+        else:
+            items = [unpack(take(), t[1], short) for _ in range(count)]
+        if r.left():
+            raise WireError(f"{r.left()} bytes too many in a collection")
         return items
-    if isinstance(t, tuple) and t[0] == Type.MAP:
-        r = Reader(data)
-        return {unpack(r.bytes(), t[1]): unpack(r.bytes(), t[2]) for _ in range(r.int())}
     if t in (Type.VARCHAR, Type.ASCII):
         return data.decode()
     if t in INTEGERS:
@@ -112,7 +115,7 @@ def error(code, text, version=4, **fields):
         w.short(f["consistency"]).int(f["required"]).int(f["alive"])
     elif code == Err.WRITE_TIMEOUT:
         w.short(f["consistency"]).int(f["received"]).int(f["block_for"]).string(f["write_type"])
-        if version >= 5 and f["write_type"] == "CAS":
+        if version == 5 and f["write_type"] == "CAS":
             w.short(f["contentions"])
     elif code == Err.READ_TIMEOUT:
         w.short(f["consistency"]).int(f["received"]).int(f["block_for"]).byte(f["data_present"])
@@ -141,8 +144,11 @@ def set_keyspace(name):
     return Writer().int(Kind.SET_KEYSPACE).string(name).done()
 
 
-def schema_change(change, target, keyspace, name=None):
-    w = Writer().int(Kind.SCHEMA_CHANGE).string(change).string(target).string(keyspace)
+def schema_change(change, target, keyspace, name=None, version=4):
+    w = Writer().int(Kind.SCHEMA_CHANGE).string(change)
+    if has_short_head(version):
+        return w.string(keyspace).string(name or "").done()
+    w.string(target).string(keyspace)
     if name is not None:
         w.string(name)
     return w.done()
@@ -162,32 +168,39 @@ def metadata_id(columns, keyspace, table):
     return hashlib.md5(w.done()).digest()
 
 
-def rows(columns, values, keyspace="ks", table="t", paging_state=None, no_metadata=False, new_metadata_id=None):
-    """values: rows of Python values (see pack)."""
+def rows(columns, values, keyspace="ks", table="t", paging_state=None, no_metadata=False, new_metadata_id=None,
+         page=None, last=False, short=False):
+    """values: rows of Python values (see pack). page, last: one of DSE's continuous pages. short: collections of v2."""
     w = Writer().int(Kind.ROWS)
     flags = RowsFlag(0)
+    if page is not None:
+        flags |= RowsFlag.CONTINUOUS_PAGE
+    if last:
+        flags |= RowsFlag.LAST_PAGE
     if paging_state is not None:
         flags |= RowsFlag.MORE_PAGES
     flags |= RowsFlag.NO_METADATA if no_metadata else RowsFlag.GLOBAL_SPEC
     if new_metadata_id is not None:
         flags |= RowsFlag.METADATA_CHANGED
-    w.int(flags).int(len(columns))
+    w.raw(flags.to_bytes(4, "big")).int(len(columns))
     if paging_state is not None:
         w.bytes(paging_state)
     if new_metadata_id is not None:
         w.short_bytes(new_metadata_id)
+    if page is not None:
+        w.int(page)
     if not no_metadata:
         write_specs(w, columns, keyspace, table)
     w.int(len(values))
     for row in values:
         for column, value in zip(columns, row, strict=True):
-            w.bytes(pack(value, column.type))
+            w.bytes(pack(value, column.type, short))
     return w.done()
 
 
 def prepared(version, prepared_id, bind, pk, result, keyspace="ks", table="t", result_id=None):
     w = Writer().int(Kind.PREPARED).short_bytes(prepared_id)
-    if version >= 5:
+    if has_keyspace(version):
         w.short_bytes(metadata_id(result, keyspace, table) if result_id is None else result_id)
     w.int(RowsFlag.GLOBAL_SPEC).int(len(bind))
     if version >= 4:
@@ -254,6 +267,8 @@ class Response:
     rows: list = None
     paging_state: bytes = None
     new_metadata_id: bytes = None
+    #: DSE: the number of a continuous page, None for another answer
+    page: int = None
     prepared_id: bytes = None
     result_metadata_id: bytes = None
     bind: list = None
@@ -272,6 +287,10 @@ class Response:
     @property
     def version(self):
         return self.frame.version
+
+    @property
+    def is_last_page(self):
+        return bool(self.flags & RowsFlag.LAST_PAGE)
 
     def is_error(self):
         return self.opcode == Op.ERROR
@@ -326,7 +345,7 @@ def _parse_error(r, version, a):
         f.update(consistency=r.short(), required=r.int(), alive=r.int())
     elif a.code == Err.WRITE_TIMEOUT:
         f.update(consistency=r.short(), received=r.int(), block_for=r.int(), write_type=r.string())
-        if version >= 5 and f["write_type"] == "CAS":
+        if version == 5 and f["write_type"] == "CAS":
             f["contentions"] = r.short()
     elif a.code == Err.READ_TIMEOUT:
         f.update(consistency=r.short(), received=r.int(), block_for=r.int(), data_present=bool(r.byte()))
@@ -362,12 +381,16 @@ def _read_specs(r, flags, count, a):
 
 
 def _read_result_metadata(r, a):
-    a.flags = r.int()
+    a.flags = r.int() & 0xFFFFFFFF
     a.column_count = r.int()
     if a.flags & RowsFlag.MORE_PAGES:
         a.paging_state = r.bytes()
     if a.flags & RowsFlag.METADATA_CHANGED:
         a.new_metadata_id = r.short_bytes()
+    if a.flags & RowsFlag.CONTINUOUS_PAGE:
+        if not has_continuous_paging(a.version):
+            raise WireError("a continuous page in a version that has none")
+        a.page = r.int()
     a.columns = None if a.flags & RowsFlag.NO_METADATA else _read_specs(r, a.flags, a.column_count, a)
 
 
@@ -378,17 +401,19 @@ def _parse_result(r, version, a):
         a.rows = []
         for _ in range(r.int()):
             raw = [r.bytes() for _ in range(a.column_count)]
-            a.rows.append(raw if a.columns is None else [unpack(v, c.type) for v, c in zip(raw, a.columns)])
+            a.rows.append(raw if a.columns is None else [unpack(v, c.type, has_short_head(version))
+                                                       for v, c in zip(raw, a.columns)])
     elif a.kind == Kind.SET_KEYSPACE:
         a.keyspace = r.string()
     elif a.kind == Kind.PREPARED:
         a.prepared_id = r.short_bytes()
-        a.result_metadata_id = r.short_bytes() if version >= 5 else None
+        a.result_metadata_id = r.short_bytes() if has_keyspace(version) else None
         flags, count = r.int(), r.int()
         a.pk = [r.short() for _ in range(r.int())] if version >= 4 else []
         a.bind = _read_specs(r, flags, count, a)
         _read_result_metadata(r, a)
     elif a.kind == Kind.SCHEMA_CHANGE:
-        a.change = tuple(r.string() for _ in range(4) if r.left())
+        # v2 has no target: what changed, the keyspace, the table or nothing
+        a.change = tuple(r.string() for _ in range(3 if has_short_head(version) else 4) if r.left())
     elif a.kind != Kind.VOID:
         a.fields["rest"] = r.raw(r.left())
