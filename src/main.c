@@ -371,8 +371,9 @@ static void say_versions(void)
 		log_info("both clusters speak protocol %s; reads go to %s", version_name(highest),
 			 cluster_id_name(run.settings->primary));
 	else
-		log_warn("no protocol version is spoken by both clusters and allowed by the configuration: no client can "
-			 "connect");
+		log_warn(
+			"no protocol version is spoken by both clusters and allowed by the configuration: no client can "
+			"connect");
 }
 
 static void on_topology(struct control *control, void *arg)

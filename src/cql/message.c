@@ -130,8 +130,7 @@ static bool read_continuous_paging(struct reader *r, uint8_t version, struct que
 	return reader_ok(r) || fail(why, "continuous paging options");
 }
 
-#define FLAGS_V2                                                                                                       \
-	(QUERY_VALUES | QUERY_SKIP_METADATA | QUERY_PAGE_SIZE | QUERY_PAGING_STATE | QUERY_SERIAL_CONSISTENCY)
+#define FLAGS_V2 (QUERY_VALUES | QUERY_SKIP_METADATA | QUERY_PAGE_SIZE | QUERY_PAGING_STATE | QUERY_SERIAL_CONSISTENCY)
 #define FLAGS_V3 (FLAGS_V2 | QUERY_TIMESTAMP | QUERY_NAMES_FOR_VALUES)
 #define FLAGS_DSE1 (FLAGS_V3 | QUERY_PAGE_SIZE_BYTES | QUERY_CONTINUOUS_PAGING)
 

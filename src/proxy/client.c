@@ -92,8 +92,7 @@ static void log_end(const struct client *c, const char *detail)
 	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; %s, %s, %llu requests", c->name,
 		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "",
 		 detail, *detail ? ")" : "", c->version ? version_name(c->version) : "no version",
-		 cql_compression_name(c->compression),
-		 (unsigned long long)c->request_count);
+		 cql_compression_name(c->compression), (unsigned long long)c->request_count);
 }
 
 /* Lets go of everything that works for this client, but not of its socket. */

@@ -55,11 +55,11 @@ struct client {
 	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
-	uint64_t kept_bytes; /* of the bodies of its requests in flight */
-	uint8_t state;       /* enum client_state, set by client_set_state() only */
+	uint64_t kept_bytes;     /* of the bodies of its requests in flight */
+	uint8_t state;           /* enum client_state, set by client_set_state() only */
 	uint8_t version;         /* of its frames; 0 before the first that said one */
 	uint8_t refused_version; /* a blocked one it came with: nothing but the refusal is answered; else 0 */
-	uint8_t compression;                    /* enum cql_compression */
+	uint8_t compression;     /* enum cql_compression */
 	uint8_t leg_compression[CLUSTER_COUNT]; /* the same of its connections to each cluster, once it is READY */
 	uint8_t events;                         /* enum event_kind bits it registered for */
 	uint8_t close_reason;

@@ -329,8 +329,9 @@ static void go_up(struct control *c, const struct topology *t)
 		net_format(&e->address, c->address);
 	log_info("%s %s: control connection is up: cluster %s, protocol %s, datacenter %s with %u node%s, of "
 		 "which this instance uses %u",
-		 c->cluster_name, c->text, t->cluster_name ? t->cluster_name : "without a name", version_name(c->version),
-		 topology_datacenter(t), t->host_count, t->host_count == 1 ? "" : "s", t->assigned_count);
+		 c->cluster_name, c->text, t->cluster_name ? t->cluster_name : "without a name",
+		 version_name(c->version), topology_datacenter(t), t->host_count, t->host_count == 1 ? "" : "s",
+		 t->assigned_count);
 	if (!t->requires_auth && c->credentials.user && *c->credentials.user)
 		log_at(c->was_up ? LOG_DEBUG : LOG_WARN,
 		       "%s %s: the cluster requires no authentication; the configured credentials are not used",
@@ -402,7 +403,7 @@ static void on_version_refused(struct inquiry *inq, uint8_t offered, const char 
 	}
 	/* ZDM goes down one by one, whatever the node says. */
 	c->version = offered < below && version_is_served(offered) && c->o.settings->profile != PROFILE_ZDM ? offered
-													     : below;
+													    : below;
 	log_info("%s %s: protocol version %s is refused, trying %s", c->cluster_name, c->text, version_name(refused),
 		 version_name(c->version));
 	drop(c, "protocol version refused");

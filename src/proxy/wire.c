@@ -74,7 +74,8 @@ static bool check_head(struct wire *w, const struct frame *f)
 		break_wire(w, WIRE_BAD_VERSION, f);
 	else if (unlikely(f->is_response == requests))
 		break_wire(w, WIRE_BAD_DIRECTION, f);
-	else if (unlikely(requests ? !cql_opcode_is_request(f->opcode, f->version) : !cql_opcode_is_response(f->opcode)))
+	else if (unlikely(requests ? !cql_opcode_is_request(f->opcode, f->version)
+				   : !cql_opcode_is_response(f->opcode)))
 		break_wire(w, WIRE_BAD_OPCODE, f);
 	else if (unlikely(f->length > w->max_frame))
 		break_wire(w, WIRE_BAD_LENGTH, f);

@@ -18,7 +18,10 @@
 	} while (0)
 
 /* What a body is read as, one after the other. */
-#define FUZZ_VERSIONS { 2, 3, 4, 5, VERSION_DSE1, VERSION_DSE2 }
+#define FUZZ_VERSIONS                                                                                                  \
+	{                                                                                                              \
+		2, 3, 4, 5, VERSION_DSE1, VERSION_DSE2                                                                 \
+	}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -213,9 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	head = frame_head_read(&f, data);
 	for (unsigned i = 0; i < ARRAY_LEN(fuzz_versions); i++) {
-		struct input in = { .body = data + head,
-				    .len = (uint32_t)(size - head),
-				    .version = fuzz_versions[i] };
+		struct input in = { .body = data + head, .len = (uint32_t)(size - head), .version = fuzz_versions[i] };
 
 		try_body(&f, &in);
 	}

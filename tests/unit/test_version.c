@@ -103,9 +103,22 @@ static const struct {
 	const char *text;
 	uint8_t version;
 } offers[] = {
-	{ "3/v3", 3 }, { "5/v5", 5 }, { "5/v5-beta", 0 }, { "6/v6-beta", 0 }, { "65/dse-v1", VERSION_DSE1 },
-	{ "66/dse-v2", VERSION_DSE2 }, { "4", 4 }, { "1/v1", 0 }, { "67/dse-v3", 0 }, { "", 0 }, { "/v4", 0 },
-	{ "v4", 0 }, { "4x", 0 }, { "260/v4", 0 }, { "99999999999/v9", 0 }, { "beta", 0 },
+	{ "3/v3", 3 },
+	{ "5/v5", 5 },
+	{ "5/v5-beta", 0 },
+	{ "6/v6-beta", 0 },
+	{ "65/dse-v1", VERSION_DSE1 },
+	{ "66/dse-v2", VERSION_DSE2 },
+	{ "4", 4 },
+	{ "1/v1", 0 },
+	{ "67/dse-v3", 0 },
+	{ "", 0 },
+	{ "/v4", 0 },
+	{ "v4", 0 },
+	{ "4x", 0 },
+	{ "260/v4", 0 },
+	{ "99999999999/v9", 0 },
+	{ "beta", 0 },
 };
 
 START_TEST(what_nodes_offer)
