@@ -51,7 +51,7 @@ struct inquiry {
 	bool offers_compression;
 	bool lists_versions;      /* SUPPORTED had PROTOCOL_VERSIONS */
 	uint32_t listed_versions; /* those of them that we speak */
-	struct writer options; /* see struct topology */
+	struct writer options;    /* see struct topology */
 	uint16_t option_count;
 	uint16_t last_key_len; /* of the last pair: its key, and where in `options` the number of its values stands */
 	uint32_t last_count_at;
