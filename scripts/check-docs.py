@@ -10,6 +10,7 @@
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
 - `[section] key` and `key = value` in code name an option of that section, or of any.
 - The metrics of docs/operations.md are those of src/control/metrics_page.c and metrics_nodes.c, with the same type.
+- docs/protocol-table.md has each line of tests/checklist.txt once, and a letter for each version of the protocol.
 """
 
 import fnmatch
@@ -221,12 +222,37 @@ def check_metrics(pages):
                     yield other.at(line, f"there is no metric {name}")
 
 
+# ---- the table of the protocol ----
+
+def check_table(pages):
+    """Rows are `| situation | a cell for each of six versions | lines |`."""
+    page = next(p for p in pages if p.name == "docs/protocol-table.md")
+    places = {}
+    for line, row in enumerate(page.text.split("\n"), 1):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if not row.startswith("|") or cells[0] in ("Situation", "---"):
+            continue
+        if len(cells) != 8 or not all(re.fullmatch(r"-|[fwar](/[fwar])?", cell) for cell in cells[1:7]):
+            yield page.at(line, "a row has a situation, six cells out of f, w, a, r and -, and lines")
+            continue
+        for first, last in re.findall(r"(\d+)(?:-(\d+))?", cells[7]):
+            for number in range(int(first), int(last or first) + 1):
+                places.setdefault(number, []).append(line)
+    known = {int(n) for n in re.findall(r"^(\d+) ", (ROOT / "tests/checklist.txt").read_text(), re.M)}
+    for number in sorted(known | set(places)):
+        where = places.get(number, [])
+        if number not in known:
+            yield page.at(where[0], f"the checklist has no line {number}")
+        elif len(where) != 1:
+            yield f"{page.name}: line {number} of the checklist stands there {len(where)} times: {where}"
+
+
 # ---- all of it ----
 
 def check(root, program):
     pages = pages_of(root)
     return [*check_ini(pages, program), *check_links(pages, root), *check_paths(pages, root),
-            *check_names(pages, program), *check_metrics(pages)]
+            *check_names(pages, program), *check_metrics(pages), *check_table(pages)]
 
 
 #: what is put at the end of a page, and what has to be said about it
@@ -242,6 +268,16 @@ MISTAKES = [
     ("`request_timeuot = 10s`\n", "no such option"),
     ("`ZDM_NO_SUCH_NAME`\n", "ZDM_NO_SUCH_NAME"),
     ("`zdm_no_such_metric_total`\n", "zdm_no_such_metric_total"),
+]
+
+
+#: what is changed in the table of the protocol, and what has to be said about it
+TABLE_MISTAKES = [
+    (r"\| 1, 2, 11 \|$", "| 1, 11 |", "line 2 of the checklist stands there 0 times"),
+    (r"\| 1, 2, 11 \|$", "| 1, 2, 3, 11 |", "line 3 of the checklist stands there 2 times"),
+    (r"\| 1, 2, 11 \|$", "| 1, 2, 11, 270 |", "no line 270"),
+    (r"\| f \| f \| f \|", "| f | f |", "six cells"),
+    (r"\| f \| f \| f \|", "| f | x | f |", "six cells"),
 ]
 
 
@@ -266,6 +302,14 @@ def self_test(program):
         page.write_text(re.sub(r"^\| `zdm_pscache_miss_total`.*\n", "", good, flags=re.M))
         if not any("missing in the table" in problem for problem in check(root, program)):
             missed.append("a missing metric")
+        page.write_text(good)
+        page = root / "docs/protocol-table.md"
+        good = page.read_text()
+        for pattern, text, expected in TABLE_MISTAKES:
+            bad = re.sub(pattern, text, good, count=1, flags=re.M)
+            page.write_text(bad)
+            if bad == good or not any(expected in problem for problem in check_table(pages_of(root))):
+                missed.append(expected)
     return [f"not found by the check: {text!r}" for text in missed]
 
 
