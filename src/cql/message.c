@@ -93,6 +93,7 @@ static bool read_paging(struct reader *r, struct query_params *q, const char **w
 /* What QUERY, EXECUTE and BATCH end with. */
 struct tail {
 	uint16_t serial_consistency;
+	uint32_t timestamp_offset;
 	bool has_timestamp;
 	uint64_t timestamp;
 	struct strview keyspace;
@@ -105,6 +106,7 @@ static bool read_tail(struct reader *r, uint32_t flags, struct tail *t, const ch
 		t->serial_consistency = read_short(r);
 	if (!reader_ok(r))
 		return fail(why, "serial consistency");
+	t->timestamp_offset = reader_offset(r);
 	if (flags & QUERY_TIMESTAMP) {
 		t->has_timestamp = true;
 		t->timestamp = read_long(r);
@@ -177,6 +179,7 @@ static bool read_params(struct reader *r, uint8_t version, struct query_params *
 	if (unlikely(q->flags & QUERY_CONTINUOUS_PAGING) && !read_continuous_paging(r, version, q, why))
 		return false;
 	q->serial_consistency = tail.serial_consistency;
+	q->timestamp_offset = tail.timestamp_offset;
 	q->has_timestamp = tail.has_timestamp;
 	q->timestamp = tail.timestamp;
 	q->keyspace = tail.keyspace;
@@ -273,12 +276,14 @@ bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uin
 		if (!read_child(&r, version, &child, why))
 			return false;
 	}
+	out->consistency_offset = reader_offset(&r);
 	out->consistency = read_short(&r);
 	if (!reader_ok(&r))
 		return fail(why, "consistency");
 	if (!version_has(version, VERSION_BATCH_FLAGS))
 		return true;
 	out->flags_offset = reader_offset(&r);
+	out->flags_size = version_has(version, VERSION_INT_FLAGS) ? 4 : 1;
 	out->flags = read_flags(&r, version);
 	/* Names would have to be known before the flag that announces them is read (CASSANDRA-10246). */
 	if (!reader_ok(&r) || (out->flags & QUERY_NAMES_FOR_VALUES))
@@ -286,6 +291,7 @@ bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uin
 	if (!read_tail(&r, out->flags, &tail, why))
 		return false;
 	out->serial_consistency = tail.serial_consistency;
+	out->timestamp_offset = tail.timestamp_offset;
 	out->has_timestamp = tail.has_timestamp;
 	out->timestamp = tail.timestamp;
 	out->keyspace = tail.keyspace;

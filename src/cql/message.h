@@ -37,6 +37,7 @@ struct query_params {
 	struct bytesview paging_state; /* is_null when there is none */
 	uint32_t paging_state_offset;  /* of its 4-byte length */
 	uint16_t serial_consistency;   /* 0 when absent */
+	uint32_t timestamp_offset;     /* where a timestamp stands, or would: behind the serial consistency */
 	bool has_timestamp;
 	uint64_t timestamp;
 	struct strview keyspace; /* v5 and DSE v2; len 0 when absent */
@@ -78,9 +79,12 @@ struct batch_message {
 	uint32_t children_offset;
 	/* behind the children: */
 	uint16_t consistency;
+	uint32_t consistency_offset;
 	uint32_t flags;        /* those that the version has */
 	uint32_t flags_offset; /* 0 in v2, which ends with the consistency */
+	uint8_t flags_size;    /* as in query_params */
 	uint16_t serial_consistency;
+	uint32_t timestamp_offset; /* as in query_params */
 	bool has_timestamp;
 	uint64_t timestamp;
 	struct strview keyspace; /* v5 and DSE v2 */
@@ -149,6 +153,9 @@ struct prepared_message {
 };
 MUSTCHECK bool message_parse_prepared(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version,
 				      struct prepared_message *out, const char **why);
+
+/* True when one of the bind variables is of this type (enum cql_type), at the top of it: not inside a collection. */
+bool message_prepared_binds(const struct prepared_message *m, uint8_t version, uint16_t type);
 
 /* An ERROR body: code, text and where the fields behind the text start. */
 struct error_message {

@@ -110,6 +110,28 @@ static void read_result_metadata(struct reader *r, uint8_t version, struct prepa
 	out->result_spec = view_since(r, start);
 }
 
+bool message_prepared_binds(const struct prepared_message *m, uint8_t version, uint16_t type)
+{
+	struct reader r = reader_over(m->bind_spec.p, m->bind_spec.len);
+	const bool is_global = (m->bind_flags & ROWS_GLOBAL_TABLES_SPEC) != 0;
+
+	reader_take(&r, 2 * sizeof(uint32_t));
+	if (version_has(version, VERSION_PK_INDEXES))
+		reader_take(&r, sizeof(uint32_t) + (size_t)m->pk_count * 2);
+	for (uint32_t i = 0; i < m->bind_count && reader_ok(&r); i++) {
+		if (i == 0 || !is_global) {
+			read_string(&r);
+			read_string(&r);
+		}
+		read_string(&r);
+		if (reader_left(&r) >= 2 && get_u16(r.p) == type)
+			return true;
+		if (!rows_skip_type(&r))
+			return false;
+	}
+	return false;
+}
+
 bool message_parse_prepared(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version,
 			    struct prepared_message *out, const char **why)
 {

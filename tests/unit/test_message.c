@@ -237,6 +237,7 @@ static void check_everything(const struct parsed *p, const struct query_params *
 	ck_assert_uint_eq(q->serial_consistency, CL_LOCAL_SERIAL);
 	ck_assert(q->has_timestamp);
 	ck_assert_uint_eq(q->timestamp, 1234567890123456);
+	ck_assert_uint_eq(get_u64(p->body + q->timestamp_offset), 1234567890123456);
 }
 
 START_TEST(query)
@@ -406,6 +407,10 @@ START_TEST(batch)
 	ck_assert_uint_eq(m.timestamp, 99);
 	ck_assert(sv_equal(m.keyspace, version == 5 ? SV("shop") : SV("")));
 	ck_assert_uint_eq(version == 5 ? get_u32(p.body + m.flags_offset) : p.body[m.flags_offset], m.flags);
+	ck_assert_uint_eq(m.flags_size, version == 5 ? 4 : 1);
+	ck_assert_uint_eq(m.flags_offset, m.consistency_offset + 2);
+	ck_assert_uint_eq(get_u16(p.body + m.consistency_offset), CL_EACH_QUORUM);
+	ck_assert_uint_eq(get_u64(p.body + m.timestamp_offset), 99);
 	offset = m.children_offset;
 
 	ck_assert(message_batch_child(p.body, p.len, &offset, &child));
@@ -558,6 +563,11 @@ START_TEST(prepared)
 		ck_assert(m.result_metadata_id.is_null);
 	ck_assert_uint_eq(m.bind_flags, ROWS_GLOBAL_TABLES_SPEC);
 	ck_assert_uint_eq(m.bind_count, 2);
+	/* int, and map<int, ...> with texts in it, which do not count */
+	ck_assert(message_prepared_binds(&m, p.f.version, TYPE_INT));
+	ck_assert(message_prepared_binds(&m, p.f.version, TYPE_MAP));
+	ck_assert(!message_prepared_binds(&m, p.f.version, TYPE_VARCHAR));
+	ck_assert(!message_prepared_binds(&m, p.f.version, TYPE_COUNTER));
 	ck_assert_uint_eq(m.pk_count, version == 3 ? 0 : 2);
 	/* the two specs touch each other and fill the body to its end */
 	ck_assert_ptr_eq(m.bind_spec.p, p.body + bind_start);
@@ -581,11 +591,14 @@ START_TEST(prepared_forms)
 	ck_assert(message_parse_prepared(p.body, p.len, p.offset, 4, &m, &why));
 	ck_assert_uint_eq(m.bind_count, 0);
 	ck_assert_uint_eq(m.bind_spec.len, 12);
+	ck_assert(!message_prepared_binds(&m, 4, TYPE_INT));
 	parsed_free(&p);
 	p = parsed_get("answers.hex", 4, "prepared_local_spec");
 	ck_assert(message_parse_prepared(p.body, p.len, p.offset, 4, &m, &why));
 	ck_assert_uint_eq(m.bind_flags, 0);
 	ck_assert_uint_eq(m.bind_spec.len, 12 + 3 + 3 + 3 + 2);
+	ck_assert(message_prepared_binds(&m, 4, TYPE_VARCHAR));
+	ck_assert(!message_prepared_binds(&m, 4, TYPE_INT));
 	parsed_free(&p);
 	p = parsed_get("answers.hex", 0, "bad_prepared_many_keys");
 	ck_assert(!message_parse_prepared(p.body, p.len, p.offset, 4, &m, &why));
