@@ -55,8 +55,6 @@ static bool look_at_value(struct config *config, const struct setting *s, unsign
 	if ((s->flags & SETTING_UNSUPPORTED) && is_set)
 		return config_fail_setting(config, s, instance, "this build does not support it; allowed: %s",
 					   s->type == SETTING_BOOL ? "false" : "unset");
-	if ((s->flags & SETTING_WARN_TRUE) && is_set)
-		config_warn(config, "ZDM_%s: this build does not do it; requests are served all the same", s->zdm);
 	if ((s->flags & SETTING_WORKERS) && (value->number == 0 || value->number < -1))
 		config_warn(config, "ZDM_%s: %lld is no number of workers, -1 is taken (without effect here)", s->zdm,
 			    (long long)value->number);

@@ -61,6 +61,12 @@ static const struct setting_word read_mode_words[] = {
 	{ NULL, 0, false },
 };
 
+static const struct setting_word timestamps_words[] = {
+	{ "client", TIMESTAMPS_CLIENT, false },
+	{ "add", TIMESTAMPS_ADD, false },
+	{ NULL, 0, false },
+};
+
 static const struct setting_word level_words[] = {
 	{ "error", LOG_ERROR, false }, { "warn", LOG_WARN, false },   { "info", LOG_INFO, false },
 	{ "debug", LOG_DEBUG, false }, { "trace", LOG_TRACE, false }, { "warning", LOG_WARN, true },
@@ -150,6 +156,15 @@ const struct setting setting_table[] = {
 	  PROXY(heartbeat_failure_threshold), "1", .max = 1000000,
 	  .help = "failures in a row of a control connection at which readiness calls its cluster down; 0: always" },
 
+	{ SECTION_PROXY, "tracing_enabled", "TRACING_ENABLED", SETTING_BOOL, PROXY(tracing_enabled), "false",
+	  .help = "give QUERY, PREPARE, EXECUTE and BATCH a request id in their custom payload, and log it" },
+	{ SECTION_PROXY, "tracing_rate_limit", "TRACING_RATE_LIMIT", SETTING_COUNT, PROXY(tracing_rate_limit), "0",
+	  .max = INT_MAX_ZDM, .flags = SETTING_ZDM_NEGATIVE | SETTING_ZDM_CLAMP,
+	  .help = "requests per second that get one, of the whole process; 0: no limit" },
+	{ SECTION_PROXY, "tracing_request_id_key", "TRACING_REQUEST_ID_KEY", SETTING_STRING,
+	  PROXY(tracing_request_id_key), "request-id", .flags = SETTING_EMPTY_OK,
+	  .help = "the key under which a request id stands in the custom payload" },
+
 	/* [listener] */
 	{ SECTION_LISTENER, "address", "PROXY_LISTEN_ADDRESS", SETTING_HOST, LISTENER(address), "127.0.0.1",
 	  "localhost", .flags = SETTING_EMPTY_OK, .help = "address or name to listen on; empty or * means all" },
@@ -193,6 +208,10 @@ const struct setting setting_table[] = {
 	{ SECTION_CLUSTER, "compression", NULL, SETTING_WORD, CLUSTER(compression), "auto", .words = compression_words,
 	  .help = "of clients' connections to this cluster; auto: the client's own where the cluster offers it; what "
 		  "the cluster does not offer, and snappy in protocol v5, is none" },
+	{ SECTION_CLUSTER, "read_consistency", NULL, SETTING_LEVELS, CLUSTER(read_consistency), NULL,
+	  .help = "consistency level of SELECTs on this cluster, instead of the driver's; SERIAL ones stay" },
+	{ SECTION_CLUSTER, "write_consistency", NULL, SETTING_LEVELS, CLUSTER(write_consistency), NULL,
+	  .flags = SETTING_WRITES, .help = "the same for INSERT, UPDATE, DELETE and batches" },
 	{ SECTION_CLUSTER, "tls", NULL, SETTING_WORD, CLUSTER(tls), "none", .words = tls_words,
 	  .step = STEP_CLUSTER_TLS,
 	  .help = "encryption; ca: the node's certificate must be signed by tls_ca; full: and must name the node" },
@@ -219,6 +238,8 @@ const struct setting setting_table[] = {
 	{ SECTION_ROUTING, "read_mode", "READ_MODE", SETTING_WORD, PROXY(read_mode), "primary_only",
 	  .words = read_mode_words, .step = STEP_READ_MODE,
 	  .help = "mirroring of reads; dual_async_on_secondary is accepted with a warning, this build mirrors none" },
+	{ SECTION_ROUTING, "timestamps", NULL, SETTING_WORD, PROXY(timestamps), "client", .words = timestamps_words,
+	  .help = "whether writes that carry no timestamp get one (add), the same on both clusters" },
 
 	/* [http] */
 	{ SECTION_HTTP, "enabled", NULL, SETTING_BOOL, PROXY(http_enabled), "true",
@@ -249,12 +270,6 @@ const struct setting setting_table[] = {
 	/* ZDM Proxy's own */
 	{ SECTION_ZDM_ONLY, NULL, "REPLACE_CQL_FUNCTIONS", SETTING_BOOL, NOWHERE, "false", .flags = SETTING_UNSUPPORTED,
 	  .help = "replacing now() in writes; not supported, true is an error" },
-	{ SECTION_ZDM_ONLY, NULL, "TRACING_ENABLED", SETTING_BOOL, NOWHERE, "false", .flags = SETTING_WARN_TRUE,
-	  .help = "request ids; true is accepted with a warning, no ids are added" },
-	{ SECTION_ZDM_ONLY, NULL, "TRACING_RATE_LIMIT", SETTING_COUNT, NOWHERE, "0", .min = -INT_MAX_ZDM,
-	  .max = INT_MAX_ZDM, .help = "request ids per second; without effect" },
-	{ SECTION_ZDM_ONLY, NULL, "TRACING_REQUEST_ID_KEY", SETTING_STRING, NOWHERE, "request-id",
-	  .help = "where request ids go; without effect" },
 	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_COUNT, NOWHERE, "4000", .max = DAY_MS,
 	  .help = "handshake of the connection for mirrored reads; without effect" },
 	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),

@@ -39,6 +39,7 @@ enum setting_type {
 	SETTING_VERSION,   /* one protocol version */
 	SETTING_VERSIONS,  /* bit set of protocol versions */
 	SETTING_PREFIX,    /* char *: the start of a Prometheus metric name */
+	SETTING_LEVELS,    /* struct level_map: consistency levels and what they become */
 };
 
 /*
@@ -67,9 +68,9 @@ enum setting_step {
 #define SETTING_ZDM_NEGATIVE 0x08 /* ZDM takes a negative number as 0 */
 #define SETTING_TRIM 0x10         /* blanks around the word do not count */
 #define SETTING_UNSUPPORTED 0x20  /* anything but false or empty is an error: this build cannot do it */
-#define SETTING_WARN_TRUE 0x40    /* true is accepted with a warning: requests are served, the extra is missing */
 #define SETTING_WORKERS 0x80      /* a worker count of ZDM: 0 and numbers below -1 give a warning */
 #define SETTING_RELOAD 0x100      /* of the kind that can change in a running process */
+#define SETTING_WRITES 0x200      /* the levels are those of writes, not of reads */
 
 struct setting_word {
 	const char *word; /* compared without regard to letter case; NULL ends the list */

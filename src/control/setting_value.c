@@ -19,9 +19,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cql/version.h"
-
+#include "control/setting_levels.h"
 #include "control/setting_text.h"
+#include "cql/version.h"
 
 struct unit {
 	const char *name;
@@ -476,6 +476,8 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 		return versions_parse(in->text, member, what, what_size);
 	case SETTING_PREFIX:
 		return prefix_parse(s, in->text, member, what, what_size);
+	case SETTING_LEVELS:
+		return levels_parse(s, in->text, member, what, what_size);
 	}
 	return false;
 }
@@ -567,6 +569,9 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	case SETTING_PREFIX:
 		snprintf(out, out_size, "letters, digits, _ and :, not beginning with a digit");
 		break;
+	case SETTING_LEVELS:
+		levels_allowed(s, out, out_size);
+		break;
 	}
 }
 
@@ -631,6 +636,8 @@ char *setting_format(const struct setting *s, const void *member)
 		return list_format(s, member);
 	case SETTING_VERSIONS:
 		return versions_format(*(const unsigned *)member);
+	case SETTING_LEVELS:
+		return levels_format(member);
 	}
 	return NULL;
 }
@@ -657,6 +664,9 @@ void setting_clear(const struct setting *s, void *member)
 			free(list->items[i]);
 		free(list->items);
 		*list = (struct string_list){ NULL, 0 };
+		break;
+	case SETTING_LEVELS:
+		*(struct level_map *)member = (struct level_map){ .is_set = false };
 		break;
 	default:
 		memset(member, 0, s->type == SETTING_BUCKETS ? sizeof(struct bucket_list) : setting_width(s));

@@ -44,6 +44,7 @@ union setting_scratch {
 	char *string;
 	struct string_list list;
 	struct bucket_list buckets;
+	struct level_map levels;
 };
 /* The width to parse with when the row has no member. */
 size_t setting_width(const struct setting *s);

@@ -7,12 +7,22 @@
 
 #include "proxy/client.h"
 #include "proxy/plain.h"
+#include "proxy/request_id.h"
+
+/* What amend.c has found or done; request fields are made of it. */
+struct amended {
+	uint32_t consistency_offset; /* 0: the level stays */
+	bool is_read;                /* whose level it is */
+	struct request_id_place id;
+};
 
 struct arrival {
 	struct client *c;
 	struct frame *f;
 	struct plain plain;
 	uint32_t offset; /* of the body proper, behind the custom payload */
+	uint8_t amends;  /* AMEND_* bits that concern this frame (amend.h); 0: `amended` is of no interest */
+	struct amended amended;
 };
 
 /* The body cannot be read: the client gets a PROTOCOL_ERROR naming the field; the connection lives. */

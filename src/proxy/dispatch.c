@@ -6,6 +6,7 @@
  */
 #include "proxy/dispatch.h"
 
+#include "proxy/amend.h"
 #include "proxy/arrival.h"
 #include "proxy/local.h"
 #include "proxy/prepare.h"
@@ -46,6 +47,7 @@ static void dispatch_query(struct arrival *a)
 	const struct settings *settings = c->worker->settings;
 	struct statement_facts facts;
 	struct query_message m;
+	struct strview keyspace;
 	struct verdict verdict;
 	struct request *rq;
 	const char *why;
@@ -55,11 +57,15 @@ static void dispatch_query(struct arrival *a)
 		return;
 	}
 	statement_scan(m.text, &facts);
-	verdict = route_statement(settings, &facts, m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c));
+	keyspace = m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c);
+	verdict = route_statement(settings, &facts, keyspace);
 	if (unlikely(verdict.to == 0)) {
 		local_query(a, &verdict, m.text, &m.params);
 		return;
 	}
+	if (unlikely(a->amends) &&
+	    !amend_query(a, &m, amend_allows(m.text, &facts, keyspace, BOUND_UNKNOWN, a->amends)))
+		return;
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq)
 		return;
@@ -67,6 +73,8 @@ static void dispatch_query(struct arrival *a)
 	rq->consistency = m.params.consistency;
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
+	if (unlikely(a->amends))
+		amend_request(a, rq);
 	request_start(rq);
 }
 
@@ -104,6 +112,10 @@ static void dispatch_execute(struct arrival *a)
 		prepared_release(ref);
 		return;
 	}
+	if (unlikely(a->amends) && !amend_execute(a, &m, ref->entry->allows)) {
+		prepared_release(ref);
+		return;
+	}
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq) {
 		prepared_release(ref);
@@ -117,16 +129,29 @@ static void dispatch_execute(struct arrival *a)
 		rq->flags_offset = m.params.flags_offset;
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
+	if (unlikely(a->amends))
+		amend_request(a, rq);
 	request_start(rq);
 }
 
-/* All prepared children must be known; the first unknown one is answered. */
-static bool check_children(struct arrival *a, const struct batch_message *m, bool *has_prepared)
+static uint8_t text_allows(const struct arrival *a, struct strview text)
+{
+	struct statement_facts facts;
+
+	if (likely(!(a->amends & AMEND_TIMESTAMPS)))
+		return 0;
+	statement_scan(text, &facts);
+	return amend_allows(text, &facts, SV(""), BOUND_UNKNOWN, a->amends);
+}
+
+/* All prepared children must be known; the first unknown one is answered. *allows has the bits that all of them have. */
+static bool check_children(struct arrival *a, const struct batch_message *m, bool *has_prepared, uint8_t *allows)
 {
 	struct worker *worker = a->c->worker;
 	uint32_t offset = m->children_offset;
 
 	*has_prepared = false;
+	*allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
 	for (unsigned i = 0; i < m->child_count; i++) {
 		struct batch_child child;
 		struct prepared_ref *ref;
@@ -136,8 +161,10 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 			arrival_refuse(a, "child statement");
 			return false;
 		}
-		if (!child.is_prepared)
+		if (!child.is_prepared) {
+			*allows &= text_allows(a, child.text);
 			continue;
+		}
 		*has_prepared = true;
 		ref = prepared_find(&worker->prepared, child.id);
 		if (!ref) {
@@ -145,6 +172,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 			return false;
 		}
 		is_virtual = ref->entry->verdict.to == 0;
+		*allows &= ref->entry->allows;
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
 			client_send_error(
@@ -168,13 +196,16 @@ static void dispatch_batch(struct arrival *a)
 	struct batch_message m;
 	struct request *rq;
 	bool has_prepared;
+	uint8_t allows;
 	const char *why;
 
 	if (!message_parse_batch(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
 		arrival_refuse(a, why);
 		return;
 	}
-	if (!check_children(a, &m, &has_prepared))
+	if (!check_children(a, &m, &has_prepared, &allows))
+		return;
+	if (unlikely(a->amends) && !amend_batch(a, &m, allows))
 		return;
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq)
@@ -186,6 +217,8 @@ static void dispatch_batch(struct arrival *a)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
 	rq->type = REQUEST_WRITES;
+	if (unlikely(a->amends))
+		amend_request(a, rq);
 	request_start(rq);
 }
 
@@ -282,6 +315,23 @@ static bool check_header(struct client *c, const struct frame *f)
 	return true;
 }
 
+/* The frame begins with a custom payload; false when it has been answered. */
+static bool open_payload(struct arrival *a)
+{
+	const char *why;
+
+	if (!version_has(a->c->version, VERSION_CUSTOM_PAYLOAD)) {
+		arrival_refuse(a, "a custom payload, which came with protocol v4");
+		return false;
+	}
+	if (!message_skip_preamble(a->plain.data, a->plain.len, a->plain.flags, false, &a->offset, &why)) {
+		arrival_refuse(a, why);
+		return false;
+	}
+	a->amends = a->c->worker->proxy->amends;
+	return true;
+}
+
 void dispatch_frame(struct client *c, struct frame *f)
 {
 	struct arrival a = { .c = c, .f = f };
@@ -297,12 +347,8 @@ void dispatch_frame(struct client *c, struct frame *f)
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
-	if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) && !version_has(c->version, VERSION_CUSTOM_PAYLOAD))
-		arrival_refuse(&a, "a custom payload, which came with protocol v4");
-	else if (unlikely(a.plain.flags & FRAME_CUSTOM_PAYLOAD) &&
-		 !message_skip_preamble(a.plain.data, a.plain.len, a.plain.flags, false, &a.offset, &why))
-		arrival_refuse(&a, why);
-	else
+	a.amends = c->worker->proxy->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
+	if (likely(!(a.plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(&a))
 		dispatch_by_opcode(&a);
 	plain_close(&a.plain);
 }

@@ -3,16 +3,18 @@
 
 #include <string.h>
 
+#include "proxy/amend.h"
 #include "proxy/reply.h"
 
-/* Of an EXECUTE: the length of the id, the id, the flags, the length of the paging state, its mark. */
-#define MAX_EDITS 5
+/* Of an EXECUTE: the length of the id, the id, the level, the flags, the length of the paging state, its mark. */
+#define MAX_EDITS 6
 
 /* What has to change in the body for one cluster. The bytes put in live in here or in the prepared entry. */
 struct leg_edits {
 	struct frame_edit edits[MAX_EDITS];
 	unsigned count;
 	uint8_t id_len[2];
+	uint8_t level[2];
 	uint8_t query_flags;
 	uint8_t paging_len[4];
 };
@@ -23,7 +25,7 @@ static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const 
 	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
 }
 
-static void plan_execute(const struct request *rq, unsigned cluster, struct leg_edits *e)
+static void plan_id(const struct request *rq, unsigned cluster, struct leg_edits *e)
 {
 	const struct prepared *entry = rq->prepared->entry;
 	const struct prepared_id *id = &entry->id[cluster];
@@ -35,8 +37,19 @@ static void plan_execute(const struct request *rq, unsigned cluster, struct leg_
 	}
 	if (old_len != id->len || memcmp(rq->data + rq->id_offset, id->bytes, id->len) != 0)
 		add_edit(e, rq->id_offset, old_len, id->bytes, id->len);
-	/* The client holds the columns that origin reported; a node that skips them may only do so when its own are equal. */
-	if (rq->flags_offset && cluster != CLUSTER_ORIGIN && !entry->results_equal) {
+}
+
+static void plan_level(const struct request *rq, unsigned cluster, struct leg_edits *e)
+{
+	put_u16(e->level, amend_level(rq, cluster));
+	if (memcmp(rq->data + rq->consistency_offset, e->level, sizeof(e->level)) != 0)
+		add_edit(e, rq->consistency_offset, sizeof(e->level), e->level, sizeof(e->level));
+}
+
+/* The client holds the columns that origin reported; a node that skips them may only do so when its own are equal. */
+static void plan_flags(const struct request *rq, unsigned cluster, struct leg_edits *e)
+{
+	if (rq->flags_offset && cluster != CLUSTER_ORIGIN && !rq->prepared->entry->results_equal) {
 		e->query_flags = rq->data[rq->flags_offset] & (uint8_t)~QUERY_SKIP_METADATA;
 		add_edit(e, rq->flags_offset, 1, &e->query_flags, 1);
 	}
@@ -46,7 +59,11 @@ static void plan_edits(const struct request *rq, unsigned cluster, struct leg_ed
 {
 	e->count = 0;
 	if (rq->prepared)
-		plan_execute(rq, cluster, e);
+		plan_id(rq, cluster, e);
+	if (unlikely(rq->consistency_offset))
+		plan_level(rq, cluster, e);
+	if (rq->prepared)
+		plan_flags(rq, cluster, e);
 	if (rq->paging_offset) {
 		const uint32_t len = rq->paging_len - PAGING_MARK_LEN;
 
@@ -90,6 +107,8 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 		prepared_release(ref);
 	}
 	write_raw(&w, rq->data + at, rq->len - at);
+	if (unlikely(rq->consistency_offset)) /* behind the children: as far from the end as in the original */
+		put_u16(w.data + w.len - (rq->len - rq->consistency_offset), amend_level(rq, leg->cluster));
 	ok = server_send_body(s, &leg->leg, rq->opcode, rq->flags, w.data, w.len);
 	writer_free(&w);
 	return ok;

@@ -6,6 +6,7 @@
  *   SKIP_METADATA   cleared in v3 and v4 when the client does not hold this
  *                   cluster's result columns
  *   paging state    without the mark that reply.c appended
+ *   consistency     the level that the cluster's settings say (amend.h)
  *
  * The body goes out compressed as it came when nothing changes and the node
  * speaks the client's compression, else plain.

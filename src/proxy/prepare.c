@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/amend.h"
 #include "proxy/local.h"
 
 void prepare_dispatch(struct arrival *a)
@@ -27,10 +28,14 @@ void prepare_dispatch(struct arrival *a)
 		local_prepare(a, &verdict, m.text, keyspace);
 		return;
 	}
+	if (unlikely(a->amends) && !amend_prepare(a, &m))
+		return;
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq)
 		return;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	if (unlikely(a->amends))
+		amend_request(a, rq);
 	request_start(rq);
 }
 
@@ -62,6 +67,15 @@ static bool bytes_equal(struct bytesview a, struct bytesview b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
+static enum bound_counter bound_counter(const struct client *c, const struct prepared_message *origin,
+					const struct prepared_message *target)
+{
+	return message_prepared_binds(origin, c->version, TYPE_COUNTER) ||
+			       message_prepared_binds(target, c->version, TYPE_COUNTER)
+		       ? BOUND_COUNTER
+		       : BOUND_NONE;
+}
+
 static void enter(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
 {
 	struct client *c = rq->client;
@@ -87,6 +101,7 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 	}
 	entry->is_qualified = facts.is_qualified;
 	entry->verdict = route_statement(worker->settings, &facts, keyspace);
+	entry->allows = amend_allows(m.text, &facts, keyspace, bound_counter(c, origin, target), worker->proxy->amends);
 	entry->results_equal = bytes_equal(origin->result_spec, target->result_spec);
 	known = prepared_find_on(&worker->proxy->prepared, CLUSTER_ORIGIN, origin->id);
 	if (known) {

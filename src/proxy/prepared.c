@@ -189,6 +189,7 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->id[cluster].len = (uint8_t)id.len;
 	copy->is_qualified = p->is_qualified;
 	copy->verdict = p->verdict;
+	copy->allows = p->allows;
 	prepared_insert(t, copy);
 }
 

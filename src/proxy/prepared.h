@@ -43,6 +43,7 @@ struct prepared {
 	bool is_qualified;
 	bool results_equal; /* both clusters reported the same result columns */
 	struct verdict verdict;
+	uint8_t allows;                      /* ALLOWS_* bits of amend.h */
 	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
 	struct list lru;
 	struct prepared *chain[CLUSTER_COUNT]; /* hash chains by id */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proxy/amend.h"
+
 void proxy_init(struct proxy *proxy, const struct settings *settings)
 {
 	memset(proxy, 0, sizeof(*proxy));
@@ -12,6 +14,8 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	prepared_table_init(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
 	flights_init(&proxy->repairs);
 	node_table_init(&proxy->nodes, settings);
+	proxy->amends = amends_of(settings);
+	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_TARGET], &settings->buckets[CLUSTER_TARGET]);

@@ -10,6 +10,8 @@
 #include "proxy/flight.h"
 #include "proxy/node_stats.h"
 #include "proxy/prepared.h"
+#include "proxy/request_id.h"
+#include "proxy/timestamps.h"
 
 struct proxy {
 	const struct settings *settings;
@@ -18,8 +20,12 @@ struct proxy {
 	struct flights repairs; /* PREPAREs under way for statements that a node has lost */
 	struct histogram_bounds bounds[REQUEST_TYPES];
 	struct node_table nodes;
+	uint8_t amends; /* AMEND_* bits: what the settings change in requests */
+	struct request_ids request_ids;
 	_Atomic uint32_t client_count; /* accepted and not yet closed */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
+	uint8_t apart[64];             /* written per request with timestamps = add: not in a line with the above */
+	struct timestamps timestamps;
 };
 
 void proxy_init(struct proxy *proxy, const struct settings *settings);

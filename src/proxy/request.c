@@ -320,7 +320,7 @@ void request_start(struct request *rq)
 
 /* ---- answers ---- */
 
-static void request_leg_on_lost(struct leg *l, const char *why)
+void request_leg_on_lost(struct leg *l, const char *why)
 {
 	struct request_leg *leg = container_of(l, struct request_leg, leg);
 	struct request *rq = leg->request;

@@ -18,6 +18,7 @@
 #include "proxy/merge.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
+#include "proxy/request_id.h"
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
 #define SMALL_ANSWER 64
@@ -82,6 +83,9 @@ struct request {
 	uint32_t flags_offset;  /* EXECUTE in v3 and v4 with SKIP_METADATA: of the flags byte */
 	uint32_t paging_offset; /* QUERY, EXECUTE: of the [bytes] of a paging state that carries our mark */
 	uint32_t paging_len;
+	uint32_t consistency_offset; /* of the level, when a cluster may get another one: amend_level() */
+	bool consistency_of_read;
+	struct request_id_place request_id;
 	struct prepared_ref *prepared; /* EXECUTE */
 	bool has_prepared_children;    /* BATCH */
 	uint8_t events;                /* REGISTER: enum event_kind bits */
@@ -128,6 +132,9 @@ void request_on_timeout(struct timeout_item *item);
 void requests_drop(struct client *c);
 /* A connection of the client was lost: requests that would send on it once a repair is done are answered. */
 void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why);
+
+/* A leg's connection was lost: answers the request. For tables of leg_ops that follow an answer. */
+void request_leg_on_lost(struct leg *l, const char *why);
 
 /* ---- for repair.c ---- */
 

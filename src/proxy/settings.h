@@ -5,8 +5,8 @@
  * names, describes and range-checks every member.
  *
  * All strings are owned by the settings and NULL when not set or empty; only
- * addresses to listen on ("" or "*": all) and metrics_prefix ("": none) may be
- * empty. IPv6 literals have no brackets. Durations are in milliseconds, sizes
+ * addresses to listen on ("" or "*": all), metrics_prefix ("": none) and
+ * tracing_request_id_key may be empty. IPv6 literals have no brackets. Durations are in milliseconds, sizes
  * in bytes; time-outs of requests, handshakes and connections are never 0.
  */
 #ifndef PROXY_SETTINGS_H
@@ -57,6 +57,21 @@ enum log_format {
 	LOG_FORMAT_JSON,
 };
 
+/* Who gives a write its timestamp. */
+enum timestamps_mode {
+	TIMESTAMPS_CLIENT, /* the driver, or else each cluster for itself */
+	TIMESTAMPS_ADD,    /* the driver, or else the proxy: see proxy/timestamps.h */
+};
+
+/* Consistency levels of the protocol: 0 (ANY) to 10 (LOCAL_ONE). */
+#define SETTINGS_LEVELS 11
+
+/* What a request's consistency level becomes on its way to a cluster. SERIAL and LOCAL_SERIAL always stay. */
+struct level_map {
+	bool is_set;                 /* false: every level stays, `to` is not filled */
+	uint8_t to[SETTINGS_LEVELS]; /* by the level of the request */
+};
+
 struct string_list {
 	char **items;
 	unsigned count;
@@ -79,6 +94,8 @@ struct cluster_settings {
 	bool enable_host_assignment;
 	uint32_t connection_timeout_ms;
 	enum leg_compression compression;
+	struct level_map read_consistency;
+	struct level_map write_consistency;
 	enum tls_mode tls;
 	char *tls_ca;
 	char *tls_cert;
@@ -116,6 +133,10 @@ struct settings {
 	unsigned blocked_versions;    /* a set of protocol versions (cql/version.h) that clients may not use */
 	uint8_t max_protocol_version; /* of control connections and clients */
 
+	bool tracing_enabled;
+	uint32_t tracing_rate_limit;  /* request ids per second; 0: no limit */
+	char *tracing_request_id_key; /* may be "" */
+
 	/* topology that drivers see */
 	struct string_list topology_addresses; /* IP literals; count 0: one node, at the listener's address */
 	uint32_t topology_index;
@@ -131,6 +152,7 @@ struct settings {
 	enum cluster_id system_queries; /* which cluster answers reads of system keyspaces */
 	bool forward_client_credentials_to_origin;
 	enum read_mode read_mode;
+	enum timestamps_mode timestamps;
 
 	/* control connections */
 	uint32_t heartbeat_interval_ms;

@@ -299,12 +299,14 @@ static const struct {
 	{ "ZDM_LISTENER_MAX_WORKERS=-2",
 	  "ZDM_LISTENER_MAX_WORKERS: -2 is no number of workers, -1 is taken (without ..." },
 	{ "ZDM_READ_MAX_WORKERS=-1", "" },
-	{ "ZDM_TRACING_ENABLED=true", "ZDM_TRACING_ENABLED: this build does not do it; ..." },
 	{ "ZDM_READ_MODE=dual_async_on_secondary", "read_mode: this build does not mirror reads ..." },
 	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=2,3,4,5,DseV1,DseV2",
 	  "blocked_protocol_versions: every version is blocked, so no ..." },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=40000", "ZDM_PROXY_MAX_STREAM_IDS: 40000 is more than possible, 32768 is used\n" },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=0x800", "" },
+	{ "ZDM_TRACING_ENABLED=true", "" },
+	{ "ZDM_TRACING_RATE_LIMIT=-5", "" },
+	{ "ZDM_TRACING_REQUEST_ID_KEY=", "" },
 	{ "ZDM_SOMETHING_ELSE=1", "" },
 };
 
@@ -319,6 +321,24 @@ START_TEST(accepted_with_a_warning)
 	else
 		ck_assert_str_eq(warnings, expected);
 	ck_assert(len == 0 || strchr(warnings, '\n') == warnings + strlen(warnings) - 1);
+}
+END_TEST
+
+START_TEST(request_ids)
+{
+	ck_assert(load_env("ZDM_TRACING_ENABLED=1", NULL, NULL, NULL));
+	ck_assert(settings->tracing_enabled);
+	ck_assert_uint_eq(settings->tracing_rate_limit, 0);
+	ck_assert_str_eq(settings->tracing_request_id_key, "request-id");
+	ck_assert(load_env("ZDM_TRACING_RATE_LIMIT=0x10", "ZDM_TRACING_REQUEST_ID_KEY= my key", NULL, NULL));
+	ck_assert(!settings->tracing_enabled);
+	ck_assert_uint_eq(settings->tracing_rate_limit, 16);
+	ck_assert_str_eq(settings->tracing_request_id_key, " my key");
+	ck_assert(load_env("ZDM_TRACING_RATE_LIMIT=-5", "ZDM_TRACING_REQUEST_ID_KEY=", NULL, NULL));
+	ck_assert_uint_eq(settings->tracing_rate_limit, 0);
+	ck_assert_str_eq(settings->tracing_request_id_key, "");
+	ck_assert(!load_env("ZDM_TRACING_ENABLED=maybe", NULL, NULL, NULL));
+	ck_assert(!load_env("ZDM_TRACING_RATE_LIMIT=1.5", NULL, NULL, NULL));
 }
 END_TEST
 
@@ -509,6 +529,7 @@ int main(void)
 	tcase_add_test(tc, topology_index_below_count);
 	tcase_add_loop_test(tc, the_first_mistake_is_reported, 0, (int)ARRAY_LEN(ordered_mistakes) - 1);
 	tcase_add_loop_test(tc, accepted_with_a_warning, 0, (int)ARRAY_LEN(warned));
+	tcase_add_test(tc, request_ids);
 	tcase_add_test(tc, secrets_are_literal_and_stay_hidden);
 	tcase_add_test(tc, overrides_win_over_variables);
 	tcase_add_test(tc, yaml_with_only_what_is_mandatory);

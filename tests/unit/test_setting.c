@@ -3,6 +3,7 @@
 
 #include "config_helper.h"
 #include "control/setting_value.h"
+#include "cql/tables.h"
 
 /* ---- the table ---- */
 
@@ -158,6 +159,49 @@ START_TEST(the_minimal_file_loads)
 }
 END_TEST
 
+static const struct {
+	const char *text, *shown; /* NULL: not set */
+	uint8_t of_one, of_any, of_serial;
+} levels[] = {
+	{ "LOCAL_QUORUM", "LOCAL_QUORUM", CL_LOCAL_QUORUM, CL_LOCAL_QUORUM, CL_SERIAL },
+	{ " each_quorum ", "EACH_QUORUM", CL_EACH_QUORUM, CL_EACH_QUORUM, CL_SERIAL },
+	{ "ONE:QUORUM", "ONE:QUORUM", CL_QUORUM, CL_ANY, CL_SERIAL },
+	{ "Any : Local_One,one:two", "ANY:LOCAL_ONE, ONE:TWO", CL_TWO, CL_LOCAL_ONE, CL_SERIAL },
+	{ "TWO:THREE", "TWO:THREE", CL_ONE, CL_ANY, CL_SERIAL },
+};
+
+START_TEST(consistency_levels)
+{
+	char text[256];
+	const struct level_map *map;
+
+	snprintf(text, sizeof(text),
+		 "[origin]\ncontact_points = a\nwrite_consistency = %s\n[target]\ncontact_points = b\n",
+		 levels[_i].text);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	map = &settings->cluster[CLUSTER_ORIGIN].write_consistency;
+	ck_assert(map->is_set);
+	ck_assert_uint_eq(map->to[CL_ONE], levels[_i].of_one);
+	ck_assert_uint_eq(map->to[CL_ANY], levels[_i].of_any);
+	ck_assert_uint_eq(map->to[CL_SERIAL], levels[_i].of_serial);
+	ck_assert_uint_eq(map->to[CL_LOCAL_SERIAL], CL_LOCAL_SERIAL);
+	snprintf(text, sizeof(text), "\nwrite_consistency = %s  ; from t.ini:3", levels[_i].shown);
+	ck_assert_msg(strstr(printed, text) != NULL, "%s", printed);
+	ck_assert(!settings->cluster[CLUSTER_ORIGIN].read_consistency.is_set);
+	ck_assert(!settings->cluster[CLUSTER_TARGET].write_consistency.is_set);
+}
+END_TEST
+
+START_TEST(no_consistency_levels)
+{
+	ck_assert_msg(load_text("t.ini", "[origin]\ncontact_points = a\nwrite_consistency =\nread_consistency = \n"
+					 "[target]\ncontact_points = b\n"),
+		      "%s", error);
+	ck_assert(!settings->cluster[CLUSTER_ORIGIN].write_consistency.is_set);
+	ck_assert(!settings->cluster[CLUSTER_ORIGIN].read_consistency.is_set);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("setting");
@@ -171,6 +215,8 @@ int main(void)
 	tcase_add_test(tc, the_reference_names_every_setting);
 	tcase_add_test(tc, the_sample_file_shows_the_defaults);
 	tcase_add_test(tc, the_minimal_file_loads);
+	tcase_add_loop_test(tc, consistency_levels, 0, ARRAY_LEN(levels));
+	tcase_add_test(tc, no_consistency_levels);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
