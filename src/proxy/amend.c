@@ -97,7 +97,8 @@ static void plan_timestamp(struct plan *p, const struct arrival *a, uint32_t fla
 /* The flag and the field came with v3. */
 static bool wants_timestamp(const struct arrival *a, uint8_t allows)
 {
-	return (a->amends & AMEND_TIMESTAMPS) && (allows & ALLOWS_TIMESTAMP) && version_has(a->c->version, VERSION_TIMESTAMP);
+	return (a->amends & AMEND_TIMESTAMPS) && (allows & ALLOWS_TIMESTAMP) &&
+	       version_has(a->c->version, VERSION_TIMESTAMP);
 }
 
 static bool plan_make(struct plan *p, struct arrival *a)
