@@ -67,6 +67,23 @@ static const uint8_t sweep_class[256] = {
 	['f'] = SWEEP_F,       ['I'] = SWEEP_I,     ['i'] = SWEEP_I,
 };
 
+/*
+ * True when the word characters that end before pos are the end of a number, a
+ * duration or a uuid: behind these Cassandra's lexer wants no blank, "k=2IF".
+ */
+static bool number_ends_at(struct strview text, size_t pos)
+{
+	const char *p = text.p + pos;
+	size_t start = pos;
+
+	while (start > 0 && scanner_is_word_char((uint8_t)text.p[start - 1]))
+		start--;
+	if (text.p[start] >= '0' && text.p[start] <= '9')
+		return true;
+	/* the last group of a uuid may begin with a letter */
+	return pos - start == 12 && pos >= 36 && p[-13] == '-' && p[-18] == '-' && p[-23] == '-' && p[-28] == '-';
+}
+
 /* True when the keyword (in upper case) stands at pos as a word of its own, and is not the name of a :marker. */
 static bool keyword_at(struct strview text, size_t pos, struct strview keyword)
 {
@@ -78,7 +95,9 @@ static bool keyword_at(struct strview text, size_t pos, struct strview keyword)
 	}
 	if (text.len - pos > keyword.len && scanner_is_word_char((uint8_t)text.p[pos + keyword.len]))
 		return false;
-	return pos == 0 || (!scanner_is_word_char((uint8_t)text.p[pos - 1]) && text.p[pos - 1] != ':');
+	if (pos == 0 || !scanner_is_word_char((uint8_t)text.p[pos - 1]))
+		return pos == 0 || text.p[pos - 1] != ':';
+	return number_ends_at(text, pos);
 }
 
 /* The scanner stands on a byte of class QUOTE or COMMENT: moves over what it begins, or over that byte alone. */
