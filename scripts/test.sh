@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit wire wire-zdm docs guards cluster parity demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster parity demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 # Whether a line of the checklist that nothing shows fails the stage parity.
 PARITY_MUST_BE_WHOLE=false
@@ -175,6 +175,13 @@ cluster_tests() {
 		return 1
 	fi
 	return "$status"
+}
+
+# Our view of CQL texts against that of Cassandra's own parsers.
+stage_classify() {
+	make -C "$CQLFERRY_BUILD/gcc" -j"$(nproc)" tests/classify/classify || return 1
+	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch 3.11 4.1 5.0 || return 1
+	CLASSIFY=$CQLFERRY_BUILD/gcc/tests/classify/classify python_tests gcc classify classify
 }
 
 # Instructions, system calls and mallocs per request, in a build of its own with the flags of bench/figures.txt.
