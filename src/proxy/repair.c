@@ -17,13 +17,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/extra.h"
 #include "proxy/pool.h"
 #include "proxy/reply.h"
 
 enum repair_step {
 	STEP_WAIT,  /* another worker is at it */
-	STEP_LOGIN, /* on a connection of its own */
-	STEP_USE,
+	STEP_EXTRA, /* a connection is made for it */
 	STEP_PREPARE,
 };
 
@@ -36,9 +36,7 @@ struct repair {
 	struct flight_key key;
 	struct leg leg;
 	const struct server *via; /* the client's connection that the PREPARE went out on, or NULL */
-	struct server *own;       /* the connection made for this repair, or NULL */
-	struct login login;
-	struct credentials credentials;
+	struct extra extra;       /* the connection made for this repair */
 	bool owns_flight;
 	bool is_prepared; /* how it ended */
 	uint8_t version;
@@ -47,8 +45,7 @@ struct repair {
 };
 
 static const struct leg_ops repair_leg_ops;
-static const struct login_handler repair_login_handler;
-static const struct server_handler own_server_handler;
+static const struct extra_handler repair_extra_handler;
 
 static void repair_free(struct repair *r)
 {
@@ -56,13 +53,8 @@ static void repair_free(struct repair *r)
 	leg_abandon(&r->leg);
 	if (r->owns_flight)
 		flight_land(&r->worker->proxy->repairs, &r->key, r->is_prepared);
-	if (r->own) {
-		login_abandon(&r->login);
-		server_detach(r->own);
-		server_close(r->own, "the repair is over");
-	}
+	extra_close(&r->extra, "the repair is over");
 	list_remove(&r->node);
-	credentials_wipe(&r->credentials);
 	prepared_unref(r->entry);
 	free(r);
 }
@@ -125,20 +117,6 @@ static void send_prepare(struct repair *r, struct server *s)
 		give_up(r, "no stream id is left for PREPARE");
 }
 
-static void send_use(struct repair *r)
-{
-	struct writer w;
-	bool sent;
-
-	writer_init(&w);
-	login_write_use(&w, r->entry->keyspace, r->version);
-	r->step = STEP_USE;
-	sent = server_send_body(r->own, &r->leg, OP_QUERY, 0, w.data, w.len);
-	writer_free(&w);
-	if (!sent)
-		give_up(r, "USE could not be sent");
-}
-
 /* The node has prepared it. When the id is another one than before, the table learns it. */
 static void prepared_again(struct repair *r, const struct frame *f)
 {
@@ -175,8 +153,6 @@ static void repair_on_answer(struct leg *leg, struct frame *f)
 
 	if (f->opcode == OP_ERROR)
 		conclude(r, tell_refused, f);
-	else if (r->step == STEP_USE)
-		send_prepare(r, r->own);
 	else
 		prepared_again(r, f);
 }
@@ -192,14 +168,21 @@ static bool is_in_keyspace(const struct prepared *p, const struct server *s)
 	return strcmp(p->keyspace, s->keyspace) == 0;
 }
 
-static void open_own(struct repair *r, const struct client *c)
+static void open_extra(struct repair *r, const struct client *c)
 {
+	const struct extra_options options = {
+		.worker = r->worker,
+		.cluster = r->key.cluster,
+		.address = &r->key.host,
+		.version = r->version,
+		.compression = (enum cql_compression)r->compression,
+		.credentials = &c->credentials[r->key.cluster],
+		.keyspace = version_has(r->version, VERSION_KEYSPACE) ? NULL : r->entry->keyspace,
+	};
 	const char *why;
 
-	credentials_copy(&r->credentials, &c->credentials[r->key.cluster]);
-	r->step = STEP_LOGIN;
-	r->own = pool_open_at(r->worker, r->key.cluster, &r->key.host, r->version, &own_server_handler, r, &why);
-	if (!r->own)
+	r->step = STEP_EXTRA;
+	if (!extra_open(&r->extra, &options, &why))
 		give_up(r, why);
 }
 
@@ -229,7 +212,7 @@ static void begin(struct repair *r)
 	} else {
 		r->version = s->version;
 		r->compression = COMPRESSION_NONE;
-		open_own(r, c);
+		open_extra(r, c);
 	}
 }
 
@@ -238,7 +221,7 @@ static void repair_on_lost(struct leg *leg, const char *why)
 {
 	struct repair *r = container_of(leg, struct repair, leg);
 
-	if (r->own) {
+	if (r->extra.server) {
 		give_up(r, why);
 		return;
 	}
@@ -312,6 +295,7 @@ void repair_start(struct request_leg *leg, struct prepared *entry)
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
 	r->key = key;
 	leg_init(&r->leg, &repair_leg_ops);
+	extra_init(&r->extra, &repair_extra_handler);
 	list_init(&r->node);
 	list_init(&r->waiters);
 	list_append(&r->waiters, &leg->waiting);
@@ -338,80 +322,21 @@ void repairs_drop(struct worker *worker)
 		repair_free(list_entry(worker->repairs.next, struct repair, node));
 }
 
-/* ---- a connection of its own ---- */
+/* ---- a connection made for it ---- */
 
-static void own_on_open(struct server *server)
+static void extra_on_ready(struct extra *x)
 {
-	struct repair *r = server->owner;
-	struct writer w;
+	struct repair *r = container_of(x, struct repair, extra);
 
-	writer_init(&w);
-	login_write_startup(&w, COMPRESSION_NONE);
-	login_init(&r->login, server, &repair_login_handler);
-	login_startup(&r->login, w.data, w.len, COMPRESSION_NONE);
-	writer_free(&w);
+	send_prepare(r, x->server);
 }
 
-static void own_on_closed(struct server *server, const char *why)
+static void extra_on_failed(struct extra *x, const char *why)
 {
-	struct repair *r = server->owner;
-
-	give_up(r, why);
+	give_up(container_of(x, struct repair, extra), why);
 }
 
-static const struct server_handler own_server_handler = {
-	.on_open = own_on_open,
-	.on_closed = own_on_closed,
-};
-
-static void login_on_authenticate(struct login *login, struct strview class_name)
-{
-	struct repair *r = container_of(login, struct repair, login);
-
-	(void)class_name;
-	if (r->credentials.user)
-		login_with(login, &r->credentials);
-	else
-		give_up(r, "its keyspace needs a connection of its own, and the client's log-in cannot be repeated");
-}
-
-static void login_on_challenge(struct login *login, struct frame *f)
-{
-	(void)f;
-	give_up(container_of(login, struct repair, login), "an unexpected challenge");
-}
-
-static void login_on_ready(struct login *login, struct frame *f)
-{
-	struct repair *r = container_of(login, struct repair, login);
-
-	(void)f;
-	if (r->entry->keyspace && !version_has(r->version, VERSION_KEYSPACE))
-		send_use(r);
-	else
-		send_prepare(r, r->own);
-}
-
-static void login_on_refused(struct login *login, struct frame *f, const struct error_message *error)
-{
-	struct repair *r = container_of(login, struct repair, login);
-	char text[200];
-
-	(void)f;
-	snprintf(text, sizeof(text), "log-in refused: %.*s", error ? (int)MIN(error->text.len, 150) : 0,
-		 error ? error->text.p : "");
-	give_up(r, text);
-}
-
-static void login_on_lost(struct login *login, const char *why)
-{
-	give_up(container_of(login, struct repair, login), why);
-}
-
-static const struct login_handler repair_login_handler = {
-	.on_authenticate = login_on_authenticate,
-	.on_challenge = login_on_challenge,
-	.on_ready = login_on_ready,
-	.on_refused = login_on_refused,
-	.on_lost = login_on_lost,
+static const struct extra_handler repair_extra_handler = {
+	.on_ready = extra_on_ready,
+	.on_failed = extra_on_failed,
 };

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "proxy/client.h"
+#include "proxy/extra.h"
 #include "proxy/handshake.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
@@ -84,6 +85,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	slab_init(&w->requests, sizeof(struct request), MAX_FREE_REQUESTS);
 	timeout_queue_init(&w->loop, &w->request_timeouts, s->request_timeout_ms, request_on_timeout);
 	timeout_queue_init(&w->loop, &w->repair_timeouts, s->request_timeout_ms, repair_on_timeout);
+	timeout_queue_init(&w->loop, &w->extra_timeouts, s->request_timeout_ms, extra_on_timeout);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,

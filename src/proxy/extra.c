@@ -1,0 +1,216 @@
+/* extra.c - see extra.h */
+#include "proxy/extra.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/plain.h"
+#include "proxy/pool.h"
+
+static const struct leg_ops use_leg_ops;
+static const struct login_handler extra_login_handler;
+static const struct server_handler extra_server_handler;
+
+void extra_init(struct extra *x, const struct extra_handler *handler)
+{
+	*x = (struct extra){ .handler = handler };
+	leg_init(&x->use, &use_leg_ops);
+	timeout_item_init(&x->timeout);
+}
+
+static void empty(struct extra *x)
+{
+	timeout_stop(&x->timeout);
+	login_abandon(&x->login);
+	leg_abandon(&x->use);
+	credentials_wipe(&x->credentials);
+	free(x->keyspace);
+	x->keyspace = NULL;
+	x->server = NULL;
+}
+
+void extra_close(struct extra *x, const char *why)
+{
+	struct server *s = x->server;
+
+	if (!s)
+		return;
+	empty(x);
+	server_detach(s);
+	server_close(s, why);
+}
+
+struct server *extra_take(struct extra *x)
+{
+	struct server *s = x->server;
+
+	empty(x);
+	return s;
+}
+
+static void fail(struct extra *x, const char *why)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s", why); /* `why` may die with the connection */
+	extra_close(x, text);
+	x->handler->on_failed(x, text);
+}
+
+bool extra_open(struct extra *x, const struct extra_options *o, const char **why)
+{
+	Assert(!x->server);
+	x->server = pool_open_at(o->worker, o->cluster, o->address, o->version, &extra_server_handler, x, why);
+	if (!x->server)
+		return false;
+	login_init(&x->login, x->server, &extra_login_handler);
+	credentials_copy(&x->credentials, o->credentials);
+	x->keyspace = o->keyspace ? xstrdup(o->keyspace) : NULL;
+	x->compression = (uint8_t)o->compression;
+	timeout_start(&o->worker->loop, &o->worker->extra_timeouts, &x->timeout);
+	return true;
+}
+
+void extra_on_timeout(struct timeout_item *item)
+{
+	fail(container_of(item, struct extra, timeout), "it was not ready within request_timeout");
+}
+
+static void become_ready(struct extra *x)
+{
+	timeout_stop(&x->timeout);
+	x->handler->on_ready(x);
+}
+
+/* ---- the connection ---- */
+
+static void on_open(struct server *server)
+{
+	struct extra *x = server->owner;
+	struct writer w;
+
+	writer_init(&w);
+	login_write_startup(&w, (enum cql_compression)x->compression);
+	login_startup(&x->login, w.data, w.len, (enum cql_compression)x->compression);
+	writer_free(&w);
+}
+
+static void on_closed(struct server *server, const char *why)
+{
+	fail(server->owner, why);
+}
+
+static const struct server_handler extra_server_handler = {
+	.on_open = on_open,
+	.on_closed = on_closed,
+};
+
+/* ---- the log-in ---- */
+
+static void on_authenticate(struct login *login, struct strview class_name)
+{
+	struct extra *x = container_of(login, struct extra, login);
+
+	(void)class_name;
+	if (x->credentials.user)
+		login_with(login, &x->credentials);
+	else
+		fail(x, "it wants a log-in, and the client's cannot be repeated");
+}
+
+static void on_challenge(struct login *login, struct frame *f)
+{
+	(void)f;
+	fail(container_of(login, struct extra, login), "an unexpected challenge");
+}
+
+static void on_login_ready(struct login *login, struct frame *f)
+{
+	struct extra *x = container_of(login, struct extra, login);
+	struct writer w;
+	bool sent;
+
+	(void)f;
+	if (!x->keyspace) {
+		become_ready(x);
+		return;
+	}
+	writer_init(&w);
+	login_write_use(&w, x->keyspace, x->server->version);
+	sent = server_send_body(x->server, &x->use, OP_QUERY, 0, w.data, w.len);
+	writer_free(&w);
+	if (!sent)
+		fail(x, "USE could not be sent");
+}
+
+static void fail_with_error(struct extra *x, const char *what, const struct error_message *error)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "%s refused: %.*s", what, error ? (int)MIN(error->text.len, 150) : 0,
+		 error ? error->text.p : "");
+	fail(x, text);
+}
+
+static void on_refused(struct login *login, struct frame *f, const struct error_message *error)
+{
+	(void)f;
+	fail_with_error(container_of(login, struct extra, login), "log-in", error);
+}
+
+static void on_login_lost(struct login *login, const char *why)
+{
+	fail(container_of(login, struct extra, login), why);
+}
+
+static const struct login_handler extra_login_handler = {
+	.on_authenticate = on_authenticate,
+	.on_challenge = on_challenge,
+	.on_ready = on_login_ready,
+	.on_refused = on_refused,
+	.on_lost = on_login_lost,
+};
+
+/* ---- USE ---- */
+
+static void use_refused(struct extra *x, struct frame *f)
+{
+	struct loop *loop = x->server->wire.sb.loop;
+	struct error_message error;
+	uint32_t offset = 0;
+	const char *why;
+	struct plain p;
+
+	if (!plain_open(&p, loop, (enum cql_compression)x->compression, f, x->server->wire.max_frame, &why)) {
+		fail(x, why);
+		return;
+	}
+	if (message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why) &&
+	    message_parse_error(p.data, p.len, offset, &error))
+		fail_with_error(x, "USE", &error);
+	else
+		fail_with_error(x, "USE", NULL);
+	plain_close(&p);
+}
+
+static void use_on_answer(struct leg *leg, struct frame *f)
+{
+	struct extra *x = container_of(leg, struct extra, use);
+
+	if (f->opcode == OP_ERROR) {
+		use_refused(x, f);
+		return;
+	}
+	x->server->keyspace = xstrdup(x->keyspace);
+	become_ready(x);
+}
+
+static void use_on_lost(struct leg *leg, const char *why)
+{
+	fail(container_of(leg, struct extra, use), why);
+}
+
+static const struct leg_ops use_leg_ops = {
+	.on_answer = use_on_answer,
+	.on_lost = use_on_lost,
+};
