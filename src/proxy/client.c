@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "proxy/bulk.h"
 #include "proxy/dispatch.h"
 #include "proxy/handshake.h"
 #include "proxy/plain.h"
@@ -56,6 +57,7 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 	c->opened_ns = loop_now(&worker->loop);
 	list_init(&c->node);
 	list_init(&c->requests);
+	list_init(&c->bulk_waiting);
 	timeout_item_init(&c->handshake_timeout);
 	c->local_address.len = sizeof(c->local_address.ss);
 	if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) < 0 ||
@@ -101,6 +103,7 @@ static void stop_working(struct client *c)
 	timeout_stop(&c->handshake_timeout);
 	handshake_abort(c);
 	requests_drop(c);
+	bulk_drop(c);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (c->server[i]) {
 			server_detach(c->server[i]);
@@ -284,6 +287,16 @@ void client_request_done(struct client *c, int16_t stream)
  * frame; its servers are not read while the client does not read. They serve
  * this client alone, so nobody else waits.
  */
+static void pause_server(struct server *s, bool paused)
+{
+	if (!s)
+		return;
+	if (paused)
+		sbuf_pause(&s->wire.sb);
+	else
+		sbuf_resume(&s->wire.sb);
+}
+
 static void adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
@@ -292,15 +305,10 @@ static void adjust_reading(struct client *c)
 
 	c->is_throttled = throttled;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		struct server *s = c->server[i];
-
-		if (!s)
-			continue;
-		if (throttled)
-			sbuf_pause(&s->wire.sb);
-		else
-			sbuf_resume(&s->wire.sb);
-		blocked |= wire_pending(&s->wire) > limit;
+		pause_server(c->server[i], throttled);
+		pause_server(c->bulk_server[i], throttled);
+		/* What waits for a bulk connection is bounded by kept_bytes, and nothing has to wait behind it. */
+		blocked |= c->server[i] && wire_pending(&c->server[i]->wire) > limit;
 	}
 	if (blocked)
 		sbuf_pause(&c->wire.sb);
@@ -437,6 +445,7 @@ static void server_on_closed(struct server *server, const char *why)
 	c->server[server->cluster] = NULL;
 	metric_sub(&c->worker->metrics.server_connections[server->cluster], 1);
 	requests_lost(c, server->cluster, server->name, why);
+	bulk_main_lost(c, (enum cluster_id)server->cluster, why);
 	log_limited(LOG_WARN, "client %s #%llu: connection to %s at %s: %s", c->name, (unsigned long long)c->number,
 		    cluster_id_name(server->cluster), server->name, why);
 	client_drain(c, CLOSE_SERVER_LOST, "%s at %s: %s", cluster_id_name(server->cluster), server->name, why);

@@ -43,6 +43,7 @@ enum client_close_reason {
 #undef X
 };
 
+struct bulk;
 struct handshake;
 
 struct client {
@@ -52,7 +53,11 @@ struct client {
 	struct list requests;
 	struct server *server[CLUSTER_COUNT]; /* dedicated mode; NULL before STARTUP and after the loss */
 	struct handshake *handshake;          /* from STARTUP to READY */
-	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
+	struct server
+		*bulk_server[CLUSTER_COUNT]; /* for large requests (bulk.h), NULL when there is none that is ready */
+	struct bulk *bulk[CLUSTER_COUNT];    /* the same while it is being made, too */
+	struct list bulk_waiting;            /* large requests that cannot be sent yet */
+	uint64_t *streams;                   /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
 	uint64_t kept_bytes;     /* of the bodies of its requests in flight */
@@ -63,9 +68,11 @@ struct client {
 	uint8_t leg_compression[CLUSTER_COUNT]; /* the same of its connections to each cluster, once it is READY */
 	uint8_t events;                         /* enum event_kind bits it registered for */
 	uint8_t close_reason;
-	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
-	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
-	char *keyspace;        /* as set by USE, NULL before */
+	bool is_draining : 1;                /* new requests are refused; closed when the last answer has left */
+	bool is_throttled : 1;               /* it does not read fast enough: its servers are not read */
+	bool holds_bulk : 1;                 /* bulk_continue() has to do nothing: requests are being gone through */
+	bool login_is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
+	char *keyspace;                      /* as set by USE, NULL before */
 	struct credentials
 		credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
 	struct timeout_item handshake_timeout;

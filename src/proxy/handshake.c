@@ -697,6 +697,7 @@ void handshake_abort(struct client *c)
 			credentials_copy(&c->credentials[i], gets_client_credentials(hs, leg->id)
 								     ? &hs->client_credentials
 								     : &hs->configured[i]);
+		c->login_is_opaque[i] = leg->class_name && !c->credentials[i].user;
 		writer_free(&leg->options);
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "proxy/answer.h"
+#include "proxy/bulk.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/repair.h"
@@ -178,6 +179,8 @@ void request_end(struct request *rq)
 				  loop_now(&worker->loop) - rq->started_ns);
 	release(rq);
 	client_request_done(c, stream);
+	if (unlikely(!list_is_empty(&c->bulk_waiting)))
+		bulk_continue(c);
 }
 
 void requests_drop(struct client *c)
@@ -221,6 +224,10 @@ void request_on_timeout(struct timeout_item *item)
 
 	if (use_end_undo(rq))
 		return;
+	if (unlikely(bulk_is_waiting(rq))) {
+		bulk_timed_out(rq);
+		return;
+	}
 	describe_silence(rq, silent, sizeof(silent));
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		const struct server *s = request_server(rq, i);
@@ -286,7 +293,7 @@ static void keep_other_alive(const struct request *rq)
 {
 	const struct client *c = rq->client;
 	const enum cluster_id other = rq->verdict.to == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
-	struct server *s = request_server(rq, other);
+	struct server *s = pool_pick(c, other);
 
 	if (likely(s))
 		server_keep_alive(s, (uint64_t)c->worker->settings->heartbeat_interval_ms * 1000000u);
@@ -298,11 +305,18 @@ void request_start(struct request *rq)
 
 	if (rq->type != REQUEST_UNTRACKED)
 		metric_add(&worker->metrics.inflight[rq->type], 1);
+	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
+	if (unlikely(rq->len > worker->settings->large_frame_size) && bulk_start(rq))
+		return;
+	request_send(rq);
+}
+
+void request_send(struct request *rq)
+{
 	if (!check_room(rq))
 		return;
 	if (rq->verdict.to != TO_BOTH)
 		keep_other_alive(rq);
-	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (rq->verdict.to & 1u << i) {
 			rq->legs[i].outcome = OUTCOME_PENDING;
@@ -338,13 +352,18 @@ static const struct leg_ops request_leg_ops = {
 
 void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why)
 {
+	c->holds_bulk = true;
 	list_for_each_safe(pos, tmp, &c->requests) {
 		struct request *rq = list_entry(pos, struct request, node);
 
+		/* A large one may still be answered: it is out on a connection of its own. */
+		if (rq->is_bulk && leg_is_out(&rq->legs[cluster].leg))
+			continue;
 		if (rq->legs[cluster].outcome == OUTCOME_PENDING && !use_end_undo(rq))
 			failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
 				     cluster_id_name(cluster), node, why);
 	}
+	c->holds_bulk = false;
 }
 
 /* ---- repairs ---- */

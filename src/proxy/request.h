@@ -37,7 +37,7 @@ struct repair;
 struct request_leg {
 	struct leg leg;
 	struct request *request;
-	struct list waiting; /* on a repair's list */
+	struct list waiting; /* on a repair's list; the first leg's also on client->bulk_waiting */
 	uint8_t cluster;     /* enum cluster_id */
 	uint8_t outcome;     /* enum leg_outcome */
 	uint8_t role;        /* enum leg_role */
@@ -70,6 +70,7 @@ struct request {
 	uint8_t open;  /* legs without an outcome yet */
 	uint8_t flags; /* of the frame, without FRAME_COMPRESSED */
 	bool has_kept;
+	bool is_bulk; /* its body is large: see bulk.h */
 	uint16_t consistency;
 	/* The body, plain, and as it came when that was compressed. */
 	struct chunk *body; /* NULL: in small_body */
@@ -106,12 +107,17 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
  */
 void request_start(struct request *rq);
 
+/* The second half of request_start(), for bulk.c. */
+void request_send(struct request *rq);
+
 /* The client has its answer: counts it, frees it, abandons what is still out. */
 void request_end(struct request *rq);
 
 /* The connection on which the leg to this cluster goes; NULL when there is none. */
 static inline struct server *request_server(const struct request *rq, unsigned cluster)
 {
+	if (unlikely(rq->is_bulk))
+		return rq->client->bulk_server[cluster];
 	return pool_pick(rq->client, (enum cluster_id)cluster);
 }
 

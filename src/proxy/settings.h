@@ -127,7 +127,8 @@ struct settings {
 	uint32_t client_write_timeout_ms;
 	uint64_t client_output_limit;
 	uint32_t max_frame_size;
-	uint32_t max_stream_ids; /* per backend connection, 1 to 32768 */
+	uint32_t large_frame_size; /* a request with a larger body goes over a connection of its own */
+	uint32_t max_stream_ids;   /* per backend connection, 1 to 32768 */
 	uint32_t prepared_cache_entries;
 	uint64_t prepared_cache_memory;
 	unsigned blocked_versions;    /* a set of protocol versions (cql/version.h) that clients may not use */

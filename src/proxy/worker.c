@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/bulk.h"
 #include "proxy/client.h"
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
@@ -83,9 +84,11 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	}
 	w->loop.owner = w;
 	slab_init(&w->requests, sizeof(struct request), MAX_FREE_REQUESTS);
+	/* Before those of the requests that wait for such a connection: they are then told why. */
+	timeout_queue_init(&w->loop, &w->extra_timeouts, s->request_timeout_ms, extra_on_timeout);
 	timeout_queue_init(&w->loop, &w->request_timeouts, s->request_timeout_ms, request_on_timeout);
 	timeout_queue_init(&w->loop, &w->repair_timeouts, s->request_timeout_ms, repair_on_timeout);
-	timeout_queue_init(&w->loop, &w->extra_timeouts, s->request_timeout_ms, extra_on_timeout);
+	timeout_queue_init(&w->loop, &w->bulk_idle_timeouts, s->heartbeat_interval_ms, bulk_on_idle);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,

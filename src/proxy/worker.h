@@ -23,6 +23,7 @@ struct worker {
 	struct timeout_queue request_timeouts;
 	struct timeout_queue repair_timeouts;
 	struct timeout_queue extra_timeouts;
+	struct timeout_queue bulk_idle_timeouts;
 	struct timeout_queue handshake_timeouts;
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;

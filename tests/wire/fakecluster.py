@@ -55,8 +55,9 @@ class Received:
         return getattr(source, name)
 
     def __repr__(self):
+        said = repr(self.statement or self.request)
         return (f"<{self.node.cluster.name} #{self.conn.number} {op_name(self.frame.opcode)} v{self.frame.version} "
-                f"stream={self.frame.stream} {self.statement or self.request!r}>")
+                f"stream={self.frame.stream} {said if len(said) < 1000 else said[:1000] + '...'}>")
 
 
 @dataclass(eq=False)
