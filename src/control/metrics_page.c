@@ -129,9 +129,20 @@ static void write_histogram(const struct metrics_page *p, struct evbuffer *out, 
 
 static void write_own(const struct metrics_page *p, struct evbuffer *out)
 {
+	static const struct series functions_kept[] = {
+		{ "not_replaceable", offsetof(struct metrics, functions_kept[FUNCTIONS_NOT_REPLACEABLE]) },
+		{ "refused", offsetof(struct metrics, functions_kept[FUNCTIONS_REFUSED]) },
+	};
+
 	write_plain(p, out, "cqlferry_bind_mismatches_total", "counter",
 		    "Statements whose bind types differ between the clusters",
 		    sum(p, offsetof(struct metrics, bind_mismatches)));
+	write_labelled(p, out, "cqlferry_functions_kept_total", "counter",
+		       "Statements whose calls of now() and the like reached the clusters", "reason", functions_kept,
+		       ARRAY_LEN(functions_kept));
+	write_plain(p, out, "cqlferry_functions_replaced_total", "counter",
+		    "Calls of now() and the like that were replaced by a value",
+		    sum(p, offsetof(struct metrics, functions_replaced)));
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));

@@ -243,6 +243,10 @@ const struct setting setting_table[] = {
 	  .help = "mirroring of reads; dual_async_on_secondary is accepted with a warning, this build mirrors none" },
 	{ SECTION_ROUTING, "timestamps", NULL, SETTING_WORD, PROXY(timestamps), "client", .words = timestamps_words,
 	  .help = "whether writes that carry no timestamp get one (add), the same on both clusters" },
+	{ SECTION_ROUTING, "replace_cql_functions", "REPLACE_CQL_FUNCTIONS", SETTING_BOOL, PROXY(replace_cql_functions),
+	  "false",
+	  .help = "in writes, put values of the proxy's in place of now(), uuid(), currentTimestamp() and the like, so "
+		  "that both clusters store the same" },
 
 	/* [http] */
 	{ SECTION_HTTP, "enabled", NULL, SETTING_BOOL, PROXY(http_enabled), "true",
@@ -271,8 +275,6 @@ const struct setting setting_table[] = {
 	  .flags = SETTING_RELOAD, .help = "lines for people (text) or for machines (json, one object a line)" },
 
 	/* ZDM Proxy's own */
-	{ SECTION_ZDM_ONLY, NULL, "REPLACE_CQL_FUNCTIONS", SETTING_BOOL, NOWHERE, "false", .flags = SETTING_UNSUPPORTED,
-	  .help = "replacing now() in writes; not supported, true is an error" },
 	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_COUNT, NOWHERE, "4000", .max = DAY_MS,
 	  .help = "handshake of the connection for mirrored reads; without effect" },
 	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),

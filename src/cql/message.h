@@ -148,6 +148,12 @@ struct prepared_message {
 	uint32_t bind_flags;
 	uint32_t bind_count;
 	uint32_t pk_count;
+	/* Offsets in the body. Of the bind metadata: its flags, its count, then (where the version has them) the number of
+	 * partition key indexes and these, then (with a global spec) keyspace and table, then the columns. */
+	uint32_t bind_offset;
+	uint32_t pk_offset;           /* of the number of indexes; 0: the version has none */
+	uint32_t spec_offset;         /* behind the indexes */
+	uint32_t columns_offset;      /* of the first column */
 	struct bytesview bind_spec;   /* the bytes of the bind metadata, pk indexes, table and column specs included */
 	struct bytesview result_spec; /* the bytes of the result metadata from its flags on */
 };
@@ -156,6 +162,15 @@ MUSTCHECK bool message_parse_prepared(const uint8_t *body, uint32_t len, uint32_
 
 /* True when one of the bind variables is of this type (enum cql_type), at the top of it: not inside a collection. */
 bool message_prepared_binds(const struct prepared_message *m, uint8_t version, uint16_t type);
+/* A bind variable of PREPARED: its name, and where its specification begins and ends. */
+struct bind_column {
+	struct strview name;
+	uint32_t offset;
+	uint32_t end;
+};
+/* Walks over them: start with *offset = m->columns_offset, call bind_count times. */
+MUSTCHECK bool message_bind_column(const uint8_t *body, uint32_t len, const struct prepared_message *m,
+				   uint32_t *offset, struct bind_column *out);
 
 /* An ERROR body: code, text and where the fields behind the text start. */
 struct error_message {

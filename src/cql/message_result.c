@@ -56,24 +56,33 @@ bool message_parse_rows_head(const uint8_t *body, uint32_t len, uint32_t offset,
 	return reader_ok(&r);
 }
 
+/* Keyspace and table of all columns, where they are the same. */
+static void skip_global_spec(struct reader *r, uint32_t flags)
+{
+	if (flags & ROWS_GLOBAL_TABLES_SPEC) {
+		read_string(r);
+		read_string(r);
+	}
+}
+
+/* One column specification; gives its name. */
+static struct strview read_column(struct reader *r, uint32_t flags)
+{
+	struct strview name;
+
+	if (!(flags & ROWS_GLOBAL_TABLES_SPEC)) {
+		read_string(r);
+		read_string(r);
+	}
+	name = read_string(r);
+	return rows_skip_type(r) ? name : SV("");
+}
+
 /* Column specifications; their number is bounded by the bytes, for each takes some. */
 static void skip_columns(struct reader *r, uint32_t flags, uint32_t count)
 {
-	bool is_global = (flags & ROWS_GLOBAL_TABLES_SPEC) != 0;
-
-	if (is_global) {
-		read_string(r);
-		read_string(r);
-	}
-	for (uint32_t i = 0; i < count && reader_ok(r); i++) {
-		if (!is_global) {
-			read_string(r);
-			read_string(r);
-		}
-		read_string(r);
-		if (!rows_skip_type(r))
-			return;
-	}
+	for (uint32_t i = 0; i < count && reader_ok(r); i++)
+		read_column(r, flags);
 }
 
 static struct bytesview view_since(const struct reader *r, const uint8_t *start)
@@ -85,12 +94,17 @@ static void read_bind_metadata(struct reader *r, uint8_t version, struct prepare
 {
 	const uint8_t *start = r->p;
 
+	out->bind_offset = reader_offset(r);
 	out->bind_flags = read_int(r);
 	out->bind_count = read_int(r);
 	if (version_has(version, VERSION_PK_INDEXES)) {
+		out->pk_offset = reader_offset(r);
 		out->pk_count = read_int(r);
 		reader_take(r, (size_t)out->pk_count * 2);
 	}
+	out->spec_offset = reader_offset(r);
+	skip_global_spec(r, out->bind_flags);
+	out->columns_offset = reader_offset(r);
 	skip_columns(r, out->bind_flags, out->bind_count);
 	out->bind_spec = view_since(r, start);
 }
@@ -105,8 +119,10 @@ static void read_result_metadata(struct reader *r, uint8_t version, struct prepa
 		read_bytes(r);
 	if (version_has(version, VERSION_METADATA_ID) && (flags & ROWS_METADATA_CHANGED))
 		read_short_bytes(r);
-	if (!(flags & ROWS_NO_METADATA))
+	if (!(flags & ROWS_NO_METADATA)) {
+		skip_global_spec(r, flags);
 		skip_columns(r, flags, count);
+	}
 	out->result_spec = view_since(r, start);
 }
 
@@ -152,4 +168,16 @@ bool message_parse_prepared(const uint8_t *body, uint32_t len, uint32_t offset, 
 		return fail(why, "bind metadata");
 	read_result_metadata(&r, version, out);
 	return reader_ok(&r) || fail(why, "result metadata");
+}
+
+bool message_bind_column(const uint8_t *body, uint32_t len, const struct prepared_message *m, uint32_t *offset,
+			 struct bind_column *out)
+{
+	struct reader r = reader_from(body, len, *offset);
+
+	out->offset = *offset;
+	out->name = read_column(&r, m->bind_flags);
+	out->end = reader_offset(&r);
+	*offset = out->end;
+	return reader_ok(&r);
 }

@@ -142,9 +142,8 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 			use_answer_failed(rq, (enum cluster_id)choice, &answers[choice]);
 		return;
 	}
-	if (unlikely(rq->opcode == OP_PREPARE) && outcome[CLUSTER_ORIGIN] == OUTCOME_OK &&
-	    outcome[CLUSTER_TARGET] == OUTCOME_OK)
-		prepare_note_answers(rq, answers);
+	if (unlikely(rq->opcode == OP_PREPARE) && prepare_take_answers(rq, answers, outcome, code))
+		return;
 	reply_send(rq, (enum cluster_id)choice, &answers[choice]);
 	request_end(rq);
 }

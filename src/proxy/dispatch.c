@@ -10,6 +10,7 @@
 #include "proxy/arrival.h"
 #include "proxy/local.h"
 #include "proxy/prepare.h"
+#include "proxy/replace.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/supported.h"
@@ -63,6 +64,9 @@ static void dispatch_query(struct arrival *a)
 		local_query(a, &verdict, m.text, &m.params);
 		return;
 	}
+	/* In this order: amend.c notes places in the body. */
+	if (unlikely(settings->replace_cql_functions) && !replace_in_query(a, &m))
+		return;
 	if (unlikely(a->amends) &&
 	    !amend_query(a, &m, amend_allows(m.text, &facts, keyspace, BOUND_UNKNOWN, a->amends)))
 		return;
@@ -109,6 +113,10 @@ static void dispatch_execute(struct arrival *a)
 	}
 	if (unlikely(ref->entry->verdict.to == 0)) {
 		local_execute(a, ref->entry, &m.params);
+		prepared_release(ref);
+		return;
+	}
+	if (unlikely(ref->entry->generated) && !replace_in_execute(a, ref->entry->generated, &m)) {
 		prepared_release(ref);
 		return;
 	}
@@ -204,6 +212,8 @@ static void dispatch_batch(struct arrival *a)
 		return;
 	}
 	if (!check_children(a, &m, &has_prepared, &allows))
+		return;
+	if (unlikely(c->worker->settings->replace_cql_functions) && !replace_in_batch(a, &m))
 		return;
 	if (unlikely(a->amends) && !amend_batch(a, &m, allows))
 		return;

@@ -1,8 +1,6 @@
 /* local.c - see local.h */
 #include "proxy/local.h"
 
-#include <openssl/evp.h>
-
 #include "cql/rows.h"
 #include "proxy/virtual.h"
 
@@ -100,19 +98,6 @@ void local_query(struct arrival *a, const struct verdict *verdict, struct strvie
 	writer_free(&w);
 }
 
-/* The id of a statement that no cluster knows: as ZDM makes it, MD5 of the text and the keyspace. */
-static void virtual_id(struct strview text, struct strview keyspace, struct prepared_id *out)
-{
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	unsigned len = 0;
-
-	if (!md || !EVP_DigestInit_ex(md, EVP_md5(), NULL) || !EVP_DigestUpdate(md, text.p, text.len) ||
-	    !EVP_DigestUpdate(md, keyspace.p, keyspace.len) || !EVP_DigestFinal_ex(md, out->bytes, &len))
-		len = 0;
-	EVP_MD_CTX_free(md);
-	out->len = (uint8_t)len;
-}
-
 /* PREPARED without variables and columns (native protocol v5, section 4.2.5.4): what Cassandra says for a statement
  * that gives no rows. */
 static void write_prepared_void(struct writer *w, uint8_t version, struct bytesview id)
@@ -150,17 +135,18 @@ void local_prepare(struct arrival *a, const struct verdict *verdict, struct strv
 {
 	struct prepared *entry = prepared_new(text, keyspace);
 	struct writer w;
+	/* No cluster knows it, so it gets an id as ZDM makes them. */
+	const bool has_id = prepared_id_digest(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
 	bool ok = true;
 
 	writer_init(&w);
-	virtual_id(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
 	entry->verdict = *verdict;
 	if (is_insights(verdict))
 		write_prepared_void(&w, a->c->version, prepared_client_id(entry));
 	else
 		ok = write_prepared_rows(a, entry, text, &w);
 	send_written(a, ok, &w);
-	if (ok && entry->id[CLUSTER_ORIGIN].len > 0)
+	if (ok && has_id)
 		prepared_insert(&a->c->worker->proxy->prepared, entry);
 	else
 		prepared_unref(entry);

@@ -23,6 +23,13 @@ enum failed_on {
 	FAILED_ON_BOTH = 2,
 };
 
+/* Why calls of now() and the like reached the clusters. */
+enum functions_kept {
+	FUNCTIONS_REFUSED,        /* a cluster did not prepare the statement with markers in their place */
+	FUNCTIONS_NOT_REPLACEABLE /* too many, too deep, or the client's markers have our names */
+};
+#define FUNCTIONS_KEPT 2
+
 struct histogram {
 	uint64_t counts[SETTINGS_MAX_BUCKETS + 1]; /* the last: above every bound */
 	uint64_t sum_ns;
@@ -37,6 +44,8 @@ struct metrics {
 	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
 	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */
 	uint64_t bind_mismatches;                   /* statements whose bind types differ between the clusters */
+	uint64_t functions_replaced;                /* calls of now() and the like that got a value of ours */
+	uint64_t functions_kept[FUNCTIONS_KEPT];    /* statements whose calls were left as they are */
 	uint64_t timeouts[CLUSTER_COUNT];           /* requests that this cluster had not answered in time */
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
 	struct histogram latency[REQUEST_TYPES];

@@ -1,11 +1,16 @@
 /* prepare.c - see prepare.h */
 #include "proxy/prepare.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "proxy/amend.h"
+#include "proxy/answer.h"
+#include "proxy/failure.h"
+#include "proxy/forward.h"
 #include "proxy/local.h"
+#include "proxy/replace.h"
 
 void prepare_dispatch(struct arrival *a)
 {
@@ -13,6 +18,7 @@ void prepare_dispatch(struct arrival *a)
 	struct statement_facts facts;
 	struct prepare_message m;
 	struct strview keyspace;
+	struct rewriting *rewriting = NULL;
 	struct verdict verdict;
 	struct request *rq;
 	const char *why;
@@ -30,36 +36,72 @@ void prepare_dispatch(struct arrival *a)
 	}
 	if (unlikely(a->amends) && !amend_prepare(a, &m))
 		return;
-	rq = request_new(c, a->f, &a->plain);
-	if (!rq)
+	/* Behind it: the body as it is now is what the clusters get if one refuses the changed text. */
+	if (unlikely(c->worker->settings->replace_cql_functions) &&
+	    !replace_in_prepare(a, &m, keyspace, facts.is_qualified, &rewriting))
 		return;
+	rq = request_new(c, a->f, &a->plain);
+	if (!rq) {
+		replace_free_rewriting(rewriting);
+		return;
+	}
+	rq->rewriting = rewriting;
+	if (unlikely(rewriting))
+		c->kept_bytes += rewriting->len;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	request_start(rq);
 }
 
+void prepare_forget(struct request *rq)
+{
+	rq->client->kept_bytes -= rq->rewriting->len;
+	replace_free_rewriting(rq->rewriting);
+	rq->rewriting = NULL;
+}
+
 /* ---- the answers ---- */
 
 struct opened_prepared {
 	struct plain plain;
-	struct prepared_message message;
+	struct prepared_answer answer;
 };
 
 static bool open_prepared(struct request *rq, unsigned cluster, const struct frame *f, struct opened_prepared *o)
 {
 	struct client *c = rq->client;
+	struct prepared_message *m = &o->answer.message;
 	uint32_t offset = 0;
 	const char *why;
 
 	if (!plain_open(&o->plain, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
 		return false;
+	o->answer.body = o->plain.data;
+	o->answer.len = o->plain.len;
 	if (message_skip_preamble(o->plain.data, o->plain.len, o->plain.flags, true, &offset, &why) &&
-	    message_parse_prepared(o->plain.data, o->plain.len, offset, f->version, &o->message, &why) &&
-	    o->message.id.len > 0 && o->message.id.len <= PREPARED_ID_MAX)
+	    message_parse_prepared(o->plain.data, o->plain.len, offset, f->version, m, &why) && m->id.len > 0 &&
+	    m->id.len <= PREPARED_ID_MAX)
 		return true;
 	plain_close(&o->plain);
 	return false;
+}
+
+/* Opens the answers one after another; returns how many could be read. */
+static unsigned open_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
+			     struct opened_prepared o[CLUSTER_COUNT])
+{
+	unsigned opened = 0;
+
+	while (opened < CLUSTER_COUNT && open_prepared(rq, opened, &answers[opened], &o[opened]))
+		opened++;
+	return opened;
+}
+
+static void close_answers(struct opened_prepared o[CLUSTER_COUNT], unsigned opened)
+{
+	while (opened > 0)
+		plain_close(&o[--opened].plain);
 }
 
 static bool bytes_equal(struct bytesview a, struct bytesview b)
@@ -67,65 +109,181 @@ static bool bytes_equal(struct bytesview a, struct bytesview b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
-static enum bound_counter bound_counter(const struct client *c, const struct prepared_message *origin,
-					const struct prepared_message *target)
+static enum bound_counter bound_counter(const struct client *c, const struct opened_prepared answers[CLUSTER_COUNT])
 {
-	return message_prepared_binds(origin, c->version, TYPE_COUNTER) ||
-			       message_prepared_binds(target, c->version, TYPE_COUNTER)
+	return message_prepared_binds(&answers[CLUSTER_ORIGIN].answer.message, c->version, TYPE_COUNTER) ||
+			       message_prepared_binds(&answers[CLUSTER_TARGET].answer.message, c->version, TYPE_COUNTER)
 		       ? BOUND_COUNTER
 		       : BOUND_NONE;
 }
 
-static void enter(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
+/* An entry for the text that was sent, with what the clusters have said about it. NULL if that text cannot be read. */
+static struct prepared *make_entry(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
 {
 	struct client *c = rq->client;
-	struct worker *worker = c->worker;
-	const struct prepared_message *origin = &answers[CLUSTER_ORIGIN].message;
-	const struct prepared_message *target = &answers[CLUSTER_TARGET].message;
 	struct statement_facts facts;
 	struct prepare_message m;
-	struct prepared *entry, *known;
+	struct prepared *entry;
 	struct strview keyspace;
 	uint32_t offset = 0;
 	const char *why;
 
 	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
 	    !message_parse_prepare(rq->data, rq->len, offset, c->version, &m, &why))
-		return;
+		return NULL;
 	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
 	statement_scan(m.text, &facts);
 	entry = prepared_new(m.text, keyspace);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		memcpy(entry->id[i].bytes, answers[i].message.id.p, answers[i].message.id.len);
-		entry->id[i].len = (uint8_t)answers[i].message.id.len;
+		const struct bytesview id = answers[i].answer.message.id;
+
+		memcpy(entry->id[i].bytes, id.p, id.len);
+		entry->id[i].len = (uint8_t)id.len;
 	}
 	entry->is_qualified = facts.is_qualified;
-	entry->verdict = route_statement(worker->settings, &facts, keyspace);
-	entry->allows = amend_allows(m.text, &facts, keyspace, bound_counter(c, origin, target), worker->proxy->amends);
-	entry->results_equal = bytes_equal(origin->result_spec, target->result_spec);
-	known = prepared_find_on(&worker->proxy->prepared, CLUSTER_ORIGIN, origin->id);
+	entry->verdict = route_statement(c->worker->settings, &facts, keyspace);
+	entry->allows = amend_allows(m.text, &facts, keyspace, bound_counter(c, answers), c->worker->proxy->amends);
+	entry->results_equal = bytes_equal(answers[CLUSTER_ORIGIN].answer.message.result_spec,
+					   answers[CLUSTER_TARGET].answer.message.result_spec);
+	return entry;
+}
+
+static void enter(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT], struct prepared *entry)
+{
+	struct worker *worker = rq->client->worker;
+	struct prepared *known = prepared_find_on(&worker->proxy->prepared, PREPARED_CLIENT, prepared_client_id(entry));
+
 	if (known) {
 		prepared_unref(known); /* and said */
-	} else if (!bytes_equal(origin->bind_spec, target->bind_spec)) {
+	} else if (!bytes_equal(answers[CLUSTER_ORIGIN].answer.message.bind_spec,
+				answers[CLUSTER_TARGET].answer.message.bind_spec)) {
 		metric_add(&worker->metrics.bind_mismatches, 1);
 		log_limited(LOG_WARN, "the bind variables of a statement differ between origin and target: %.*s",
-			    (int)MIN(m.text.len, 200), m.text.p);
+			    (int)MIN(entry->text_len, 200), entry->text);
 	}
 	prepared_insert(&worker->proxy->prepared, entry);
 }
 
-void prepare_note_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT])
+/* The statement as the client wrote it is prepared on both clusters. */
+static void note_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT])
 {
 	struct opened_prepared o[CLUSTER_COUNT];
-	unsigned opened = 0;
+	const unsigned opened = open_answers(rq, answers, o);
+	struct prepared *entry;
 
-	while (opened < CLUSTER_COUNT && open_prepared(rq, opened, &answers[opened], &o[opened]))
-		opened++;
-	if (opened == CLUSTER_COUNT)
-		enter(rq, o);
-	else
+	if (opened < CLUSTER_COUNT) {
 		log_limited(LOG_WARN, "%s answered PREPARE with a result that cannot be read; EXECUTE will be refused",
 			    cluster_id_name((enum cluster_id)opened));
-	while (opened > 0)
-		plain_close(&o[--opened].plain);
+	} else if ((entry = make_entry(rq, o))) {
+		if (unlikely(rq->rewriting)) {
+			metric_add(&rq->client->worker->metrics.functions_kept[FUNCTIONS_REFUSED], 1);
+			log_limited(LOG_WARN,
+				    "a cluster did not prepare a statement with markers in place of its function "
+				    "calls, so each cluster makes its own values: %.*s",
+				    (int)MIN(entry->text_len, 200), entry->text);
+		}
+		enter(rq, o, entry);
+	}
+	close_answers(o, opened);
+}
+
+/* ---- the answers to a text that we have changed ---- */
+
+/* Sends the client's own text to both clusters. */
+static void send_unchanged(struct request *rq)
+{
+	struct rewriting *r = rq->rewriting;
+
+	answer_drop_kept(rq);
+	request_change_body(rq, r->body, r->data, r->len);
+	rq->client->kept_bytes -= r->len;
+	r->body = NULL;
+	r->len = 0;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		rq->legs[i].outcome = OUTCOME_PENDING;
+		rq->open++;
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (!forward_leg(&rq->legs[i])) {
+			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
+			return;
+		}
+	}
+}
+
+static void send_hidden(struct request *rq, const struct plain *plain, const struct chunk *body, uint32_t len)
+{
+	client_send(rq->client, rq->stream, OP_RESULT, plain->flags, body->data, len);
+	client_check_output(rq->client);
+	request_end(rq);
+}
+
+/* Both have prepared it: enters it and tells the client, without our variables. False if these are not as they should be. */
+static bool finish_rewritten(struct request *rq, const struct opened_prepared o[CLUSTER_COUNT])
+{
+	const struct prepared_answer answers[CLUSTER_COUNT] = { o[CLUSTER_ORIGIN].answer, o[CLUSTER_TARGET].answer };
+	struct rewriting *r = rq->rewriting;
+	struct generated *g = generated_new(r, answers);
+	struct prepared *entry;
+	struct chunk *body;
+	uint32_t len;
+
+	if (!g)
+		return false;
+	body = generated_hide(g, &r->id, &answers[CLUSTER_ORIGIN], &rq->client->worker->loop.chunks, &len);
+	entry = body ? make_entry(rq, o) : NULL;
+	if (!entry) {
+		if (body)
+			chunk_unref(body);
+		free(g);
+		return false;
+	}
+	entry->own_id = r->id;
+	entry->generated = g;
+	enter(rq, o, entry);
+	send_hidden(rq, &o[CLUSTER_ORIGIN].plain, body, len);
+	chunk_unref(body);
+	return true;
+}
+
+/* Errors that may be about the text. Others, as OVERLOADED or UNAUTHORIZED, would be the same for the client's own. */
+static bool is_refusal(uint32_t code)
+{
+	return code == CQL_ERR_SYNTAX_ERROR || code == CQL_ERR_INVALID || code == CQL_ERR_SERVER_ERROR ||
+	       code == CQL_ERR_PROTOCOL_ERROR;
+}
+
+static void take_rewritten(struct request *rq, const struct frame answers[CLUSTER_COUNT])
+{
+	struct opened_prepared o[CLUSTER_COUNT];
+	const unsigned opened = open_answers(rq, answers, o);
+	const bool is_finished = opened == CLUSTER_COUNT && finish_rewritten(rq, o);
+
+	close_answers(o, opened);
+	if (!is_finished)
+		send_unchanged(rq);
+}
+
+bool prepare_take_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
+			  const enum leg_outcome outcome[CLUSTER_COUNT], const uint32_t code[CLUSTER_COUNT])
+{
+	const bool is_rewritten = unlikely(rq->rewriting) && rq->rewriting->body;
+	bool is_prepared = true;
+	bool is_refused = false;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		is_prepared &= outcome[i] == OUTCOME_OK;
+		is_refused |= outcome[i] == OUTCOME_ERROR && is_refusal(code[i]);
+	}
+	if (is_rewritten && is_refused) {
+		send_unchanged(rq);
+		return true;
+	}
+	if (is_prepared && is_rewritten) {
+		take_rewritten(rq, answers);
+		return true;
+	}
+	if (is_prepared)
+		note_answers(rq, answers);
+	return false;
 }

@@ -2,6 +2,10 @@
  * prepare.h - PREPARE: to both clusters whatever the statement is, since it may
  * be routed otherwise when it is executed. The client gets origin's answer;
  * both ids are entered into the table of prepared statements.
+ *
+ * With replace_cql_functions the clusters may get another text than the
+ * client's (generated.h). When one of them refuses that, both get the client's
+ * own inside the same request.
  */
 #ifndef PROXY_PREPARE_H
 #define PROXY_PREPARE_H
@@ -11,7 +15,14 @@
 
 /* The PREPARE of a client. */
 void prepare_dispatch(struct arrival *a);
-/* Both clusters have prepared the statement: enters it into the table. */
-void prepare_note_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT]);
+/*
+ * Both clusters have answered. When both have prepared the statement it is
+ * entered into the table. True when the request is taken care of: answered, or
+ * sent once more; else the caller passes an answer on.
+ */
+MUSTCHECK bool prepare_take_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
+				    const enum leg_outcome outcome[CLUSTER_COUNT], const uint32_t code[CLUSTER_COUNT]);
+/* The request ends: frees what it knew of its text. */
+void prepare_forget(struct request *rq);
 
 #endif

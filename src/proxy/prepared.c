@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/evp.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "proxy/generated.h"
 #include "proxy/virtual.h"
 
 static inline uint64_t hash_id(struct bytesview id)
@@ -39,6 +41,7 @@ void prepared_unref(struct prepared *p)
 	if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	virtual_query_free(p->virtual_query);
+	free(p->generated);
 	free(p->text);
 	free(p->keyspace);
 	free(p);
@@ -52,12 +55,38 @@ static struct prepared *prepared_hold(struct prepared *p)
 
 struct bytesview prepared_client_id(const struct prepared *p)
 {
+	if (unlikely(p->own_id.len > 0))
+		return id_view(&p->own_id);
 	return id_view(p->id[CLUSTER_ORIGIN].len > 0 ? &p->id[CLUSTER_ORIGIN] : &p->id[CLUSTER_TARGET]);
+}
+
+bool prepared_id_digest(struct strview first, struct strview second, struct prepared_id *out)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	unsigned len = 0;
+
+	if (!md || !EVP_DigestInit_ex(md, EVP_md5(), NULL) || !EVP_DigestUpdate(md, first.p, first.len) ||
+	    !EVP_DigestUpdate(md, second.p, second.len) || !EVP_DigestFinal_ex(md, out->bytes, &len))
+		len = 0;
+	EVP_MD_CTX_free(md);
+	out->len = (uint8_t)len;
+	return len > 0;
+}
+
+/* The id by which an entry stands in one of the indexes; len 0: it does not. */
+static struct bytesview id_in(const struct prepared *p, unsigned index)
+{
+	return index == PREPARED_CLIENT ? prepared_client_id(p) : id_view(&p->id[index]);
+}
+
+static bool ids_equal(struct bytesview a, struct bytesview b)
+{
+	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
 static uint64_t memory_of(const struct prepared *p)
 {
-	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0);
+	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0) + generated_size(p->generated);
 }
 
 /* ---- the table ---- */
@@ -81,38 +110,38 @@ void prepared_table_init(struct prepared_table *t, uint32_t max_count, uint64_t 
 	t->bucket_mask = buckets - 1;
 	t->max_count = max_count;
 	t->max_memory = max_memory;
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+	for (unsigned i = 0; i < PREPARED_INDEXES; i++)
 		t->buckets[i] = xcalloc(buckets, sizeof(struct prepared *));
 }
 
-static struct prepared **bucket_of(struct prepared_table *t, unsigned cluster, struct bytesview id)
+static struct prepared **bucket_of(struct prepared_table *t, unsigned index, struct bytesview id)
 {
-	return &t->buckets[cluster][hash_id(id) & t->bucket_mask];
+	return &t->buckets[index][hash_id(id) & t->bucket_mask];
 }
 
-static struct prepared *find_locked(struct prepared_table *t, unsigned cluster, struct bytesview id)
+static struct prepared *find_locked(struct prepared_table *t, unsigned index, struct bytesview id)
 {
-	struct prepared *p = *bucket_of(t, cluster, id);
+	struct prepared *p = *bucket_of(t, index, id);
 
-	while (p && !prepared_id_equal(&p->id[cluster], id))
-		p = p->chain[cluster];
+	while (p && !ids_equal(id_in(p, index), id))
+		p = p->chain[index];
 	return p;
 }
 
-static void unchain(struct prepared_table *t, struct prepared *p, unsigned cluster)
+static void unchain(struct prepared_table *t, struct prepared *p, unsigned index)
 {
-	struct prepared **at = bucket_of(t, cluster, id_view(&p->id[cluster]));
+	struct prepared **at = bucket_of(t, index, id_in(p, index));
 
-	if (p->id[cluster].len == 0)
+	if (id_in(p, index).len == 0)
 		return;
 	while (*at != p)
-		at = &(*at)->chain[cluster];
-	*at = p->chain[cluster];
+		at = &(*at)->chain[index];
+	*at = p->chain[index];
 }
 
 static void remove_locked(struct prepared_table *t, struct prepared *p)
 {
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+	for (unsigned i = 0; i < PREPARED_INDEXES; i++)
 		unchain(t, p, i);
 	list_remove(&p->lru);
 	t->memory -= memory_of(p);
@@ -143,26 +172,26 @@ static void evict_locked(struct prepared_table *t, uint64_t incoming)
 }
 
 /*
- * Only the client's id replaces an entry. Two entries may share an id of the
- * other cluster: a qualified text prepared in two keyspaces has one id on a
- * Cassandra 5.0 and two on an early 4.0 (CASSANDRA-15252, CASSANDRA-17248).
+ * Only the client's id replaces an entry. Two entries may share an id of a
+ * cluster: a qualified text prepared in two keyspaces has one id on a
+ * Cassandra 5.0 and two on an early 4.0 (CASSANDRA-15252, CASSANDRA-17248);
+ * and a text that we have rewritten may be one that a client has written.
  */
 static void insert_locked(struct prepared_table *t, struct prepared *p)
 {
-	const unsigned key = p->id[CLUSTER_ORIGIN].len > 0 ? CLUSTER_ORIGIN : CLUSTER_TARGET;
-	struct prepared *old = find_locked(t, key, id_view(&p->id[key]));
+	struct prepared *old = find_locked(t, PREPARED_CLIENT, prepared_client_id(p));
 
 	if (old)
 		remove_locked(t, old);
 	evict_locked(t, memory_of(p));
 	p->queued = atomic_fetch_add_explicit(&t->sequence, 1, memory_order_relaxed) + 1;
 	atomic_store_explicit(&p->last_used, p->queued, memory_order_relaxed);
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+	for (unsigned i = 0; i < PREPARED_INDEXES; i++) {
 		struct prepared **bucket;
 
-		if (p->id[i].len == 0)
+		if (id_in(p, i).len == 0)
 			continue;
-		bucket = bucket_of(t, i, id_view(&p->id[i]));
+		bucket = bucket_of(t, i, id_in(p, i));
 		p->chain[i] = *bucket;
 		*bucket = p;
 	}
@@ -187,13 +216,15 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	memcpy(copy->id, p->id, sizeof(copy->id));
 	memcpy(copy->id[cluster].bytes, id.p, id.len);
 	copy->id[cluster].len = (uint8_t)id.len;
+	copy->own_id = p->own_id;
+	copy->generated = generated_copy(p->generated);
 	copy->is_qualified = p->is_qualified;
 	copy->verdict = p->verdict;
 	copy->allows = p->allows;
 	prepared_insert(t, copy);
 }
 
-struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id)
+struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id)
 {
 	struct prepared *p;
 
@@ -211,7 +242,7 @@ void prepared_table_fini(struct prepared_table *t)
 {
 	while (!list_is_empty(&t->lru))
 		remove_locked(t, list_entry(t->lru.next, struct prepared, lru));
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+	for (unsigned i = 0; i < PREPARED_INDEXES; i++)
 		free(t->buckets[i]);
 	pthread_mutex_destroy(&t->lock);
 }
@@ -245,18 +276,35 @@ static bool ref_serves(const struct prepared_ref *ref, struct bytesview id)
 {
 	const struct prepared *p = ref->entry;
 
-	return (prepared_id_equal(&p->id[CLUSTER_ORIGIN], id) || prepared_id_equal(&p->id[CLUSTER_TARGET], id)) &&
+	return (ids_equal(prepared_client_id(p), id) ||
+		(p->own_id.len == 0 && prepared_id_equal(&p->id[CLUSTER_TARGET], id))) &&
 	       !atomic_load_explicit(&p->is_stale, memory_order_acquire);
+}
+
+static struct prepared *find_for_client(struct prepared_table *t, struct bytesview id)
+{
+	struct prepared *p;
+
+	pthread_mutex_lock(&t->lock);
+	p = find_locked(t, PREPARED_CLIENT, id);
+	if (!p) {
+		/* Of a rewritten statement only we know what the client's values mean. */
+		p = *bucket_of(t, CLUSTER_TARGET, id);
+		while (p && (p->own_id.len > 0 || !prepared_id_equal(&p->id[CLUSTER_TARGET], id)))
+			p = p->chain[CLUSTER_TARGET];
+	}
+	if (p)
+		prepared_hold(p);
+	pthread_mutex_unlock(&t->lock);
+	return p;
 }
 
 /* Asks the table and puts the answer into the slot; the reference is the caller's. */
 static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref **slot, struct bytesview id)
 {
 	struct prepared_ref *ref;
-	struct prepared *p = prepared_find_on(f->table, CLUSTER_ORIGIN, id);
+	struct prepared *p = find_for_client(f->table, id);
 
-	if (!p)
-		p = prepared_find_on(f->table, CLUSTER_TARGET, id);
 	if (!p)
 		return NULL;
 	if (*slot)

@@ -30,6 +30,17 @@ struct prepared_id {
 };
 
 struct virtual_query;
+struct generated;
+
+/*
+ * Three ids belong to an entry: each cluster's, and the client's, which is
+ * origin's - except where the clusters were sent another text than the client
+ * prepared (generated.h). That text may equal a statement that a client has
+ * prepared itself, so the clusters' ids can stand for two entries, and the
+ * client's is one of our own.
+ */
+#define PREPARED_CLIENT CLUSTER_COUNT /* index of the client's id among the tables and chains */
+#define PREPARED_INDEXES (CLUSTER_COUNT + 1)
 
 struct prepared {
 	_Atomic uint32_t refs;
@@ -37,7 +48,8 @@ struct prepared {
 	_Atomic uint32_t last_used; /* the table's sequence when it was last asked for */
 	uint32_t queued; /* the sequence when it was put at the end of the queue; guarded by the table's lock */
 	struct prepared_id id[CLUSTER_COUNT]; /* len 0: not prepared on this cluster */
-	char *text;
+	struct prepared_id own_id;            /* the client's, when it is one of our own; len 0: it is origin's */
+	char *text;                           /* as the clusters have it */
 	uint32_t text_len;
 	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
 	bool is_qualified;
@@ -45,13 +57,14 @@ struct prepared {
 	struct verdict verdict;
 	uint8_t allows;                      /* ALLOWS_* bits of amend.h */
 	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
+	struct generated *generated;         /* markers that the client does not know of; owned; NULL: none */
 	struct list lru;
-	struct prepared *chain[CLUSTER_COUNT]; /* hash chains by id */
+	struct prepared *chain[PREPARED_INDEXES]; /* hash chains by id */
 };
 
 struct prepared_table {
 	pthread_mutex_t lock;
-	struct prepared **buckets[CLUSTER_COUNT]; /* by the id of that cluster */
+	struct prepared **buckets[PREPARED_INDEXES]; /* by the id of that cluster, or the client's */
 	uint32_t bucket_mask;
 	struct list lru;
 	_Atomic uint64_t count;
@@ -84,8 +97,10 @@ void prepared_table_fini(struct prepared_table *t);
 struct prepared *prepared_new(struct strview text, struct strview keyspace);
 void prepared_unref(struct prepared *p);
 
-/* The id that drivers get: origin's, else target's. */
+/* The id that drivers get: our own where there is one, else origin's, else target's. */
 struct bytesview prepared_client_id(const struct prepared *p);
+/* The MD5 of both texts one behind the other, as an id. False when the system has no MD5. */
+MUSTCHECK bool prepared_id_digest(struct strview first, struct strview second, struct prepared_id *out);
 
 /* Puts a filled entry into the table, in place of one with the same id; takes over the caller's reference. */
 void prepared_insert(struct prepared_table *t, struct prepared *p);
@@ -96,10 +111,16 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
 void prepared_front_fini(struct prepared_front *f);
 
-/* The entry for an id of either cluster, held for the caller until prepared_release(); NULL when it is not known. */
+/*
+ * The entry for an id that a client sent: one that it got from us, or target's, which a client may have from a
+ * time before the proxy. Held for the caller until prepared_release(); NULL when it is not known.
+ */
 struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id);
-/* The entry whose id on `cluster` this is; as prepared_find(), always asks the table. */
-struct prepared *prepared_find_on(struct prepared_table *t, enum cluster_id cluster, struct bytesview id);
+/*
+ * An entry whose id on `cluster` (or PREPARED_CLIENT) this is; always asks the table, the caller unrefs it. When two
+ * share an id of a cluster, either may come: their texts there are the same.
+ */
+struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);
 
 static inline bool prepared_id_equal(const struct prepared_id *a, struct bytesview b)

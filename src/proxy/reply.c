@@ -162,26 +162,62 @@ void reply_note_keyspace(struct client *c, unsigned cluster, const struct frame 
 	plain_close(&p);
 }
 
-/* An UNPREPARED that could not be repaired: the client must see the id it knows, or it will not prepare again. */
+/* The client's id of the child of a BATCH that this cluster knows by `id`; null when there is none. */
+static struct bytesview child_id(const struct request *rq, enum cluster_id cluster, struct bytesview id)
+{
+	const struct bytesview none = { .is_null = true };
+	struct batch_message m;
+	uint32_t offset = 0;
+	const char *why;
+
+	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
+	    !message_parse_batch(rq->data, rq->len, offset, rq->client->version, &m, &why))
+		return none;
+	offset = m.children_offset;
+	for (unsigned i = 0; i < m.child_count; i++) {
+		struct prepared_ref *ref;
+		struct batch_child child;
+		bool is_it;
+
+		if (!message_batch_child(rq->data, rq->len, &offset, &child))
+			break;
+		ref = child.is_prepared ? prepared_find(&rq->client->worker->prepared, child.id) : NULL;
+		if (!ref)
+			continue;
+		is_it = prepared_id_equal(&ref->entry->id[cluster], id);
+		prepared_release(ref);
+		if (is_it)
+			return child.id;
+	}
+	return none;
+}
+
+/*
+ * An UNPREPARED that could not be repaired: the client must see the id it
+ * knows, or it will not prepare again. Two of the client's statements may have
+ * one id on a cluster, so it is looked for in the request, not in the table.
+ */
 static void send_unprepared(struct request *rq, enum cluster_id cluster, const struct frame *f, const struct plain *p,
 			    uint32_t offset)
 {
-	struct prepared_table *table = &rq->client->worker->proxy->prepared;
+	struct bytesview id = { .is_null = true };
 	struct error_message error;
-	struct prepared *entry = NULL;
 	struct writer w;
 
-	if (message_parse_error(p->data, p->len, offset, &error))
-		entry = prepared_find_on(table, cluster, error.unprepared_id);
-	if (!entry) {
+	if (message_parse_error(p->data, p->len, offset, &error)) {
+		if (rq->has_prepared_children)
+			id = child_id(rq, cluster, error.unprepared_id);
+		else if (rq->prepared && prepared_id_equal(&rq->prepared->entry->id[cluster], error.unprepared_id))
+			id = prepared_client_id(rq->prepared->entry);
+	}
+	if (id.is_null) {
 		send_as_it_is(rq, f);
 		return;
 	}
 	writer_init(&w);
-	error_write_unprepared(&w, prepared_client_id(entry));
+	error_write_unprepared(&w, id);
 	client_send(rq->client, rq->stream, OP_ERROR, 0, w.data, w.len);
 	writer_free(&w);
-	prepared_unref(entry);
 }
 
 /* The client could not read it either. */

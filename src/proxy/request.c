@@ -26,6 +26,7 @@
 #include "proxy/bulk.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
+#include "proxy/prepare.h"
 #include "proxy/repair.h"
 #include "proxy/use.h"
 
@@ -143,6 +144,20 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
 	return rq;
 }
 
+void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, uint32_t len)
+{
+	rq->client->kept_bytes = rq->client->kept_bytes - rq->len - rq->packed_len + len;
+	if (rq->body)
+		chunk_unref(rq->body);
+	if (rq->packed)
+		chunk_unref(rq->packed);
+	rq->packed = NULL;
+	rq->packed_len = 0;
+	rq->body = body;
+	rq->data = data;
+	rq->len = len;
+}
+
 /* Frees it; legs that are still out become orphans. */
 static void release(struct request *rq)
 {
@@ -162,6 +177,8 @@ static void release(struct request *rq)
 		chunk_unref(rq->packed);
 	if (rq->prepared)
 		prepared_release(rq->prepared);
+	if (unlikely(rq->rewriting))
+		prepare_forget(rq);
 	if (rq->type != REQUEST_UNTRACKED && rq->verdict.to)
 		metric_sub(&worker->metrics.inflight[rq->type], 1);
 	slab_put(&worker->requests, rq);

@@ -33,6 +33,7 @@ enum leg_role {
 
 struct request;
 struct repair;
+struct rewriting;
 
 struct request_leg {
 	struct leg leg;
@@ -88,6 +89,7 @@ struct request {
 	bool consistency_of_read;
 	struct request_id_place request_id;
 	struct prepared_ref *prepared; /* EXECUTE */
+	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
 	bool has_prepared_children;    /* BATCH */
 	uint8_t events;                /* REGISTER: enum event_kind bits */
 	struct kept_answer kept;
@@ -100,6 +102,9 @@ struct request {
  * then.
  */
 struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain);
+
+/* Another body in place of the first one, for a request that is sent once more: takes over the reference to `body`. */
+void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, uint32_t len);
 
 /*
  * Sends the legs that the verdict names, or answers an error when one of them

@@ -154,6 +154,7 @@ struct settings {
 	bool forward_client_credentials_to_origin;
 	enum read_mode read_mode;
 	enum timestamps_mode timestamps;
+	bool replace_cql_functions;
 
 	/* control connections */
 	uint32_t heartbeat_interval_ms;

@@ -94,6 +94,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
 				   handshake_connect_timed_out);
 	prepared_front_init(&w->prepared, &proxy->prepared);
+	functions_init(&w->functions, index);
 	return make_tls(w, error, error_size);
 }
 

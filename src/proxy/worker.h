@@ -7,6 +7,7 @@
 #define PROXY_WORKER_H
 
 #include "base/loop.h"
+#include "proxy/functions.h"
 #include "proxy/proxy.h"
 
 struct worker {
@@ -27,6 +28,7 @@ struct worker {
 	struct timeout_queue handshake_timeouts;
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;
+	struct function_source functions;
 	struct list repairs; /* PREPAREs under way for statements that a node has lost */
 	struct metrics metrics;
 	struct tls_context *cluster_tls[CLUSTER_COUNT];           /* NULL: plain */

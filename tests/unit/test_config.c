@@ -365,8 +365,8 @@ static const struct {
 	  "t.ini:5: [origin] credentials: there is no user to log in as; ..." },
 	{ "[target]\ncontact_points = b\n[origin]\ncontact_points = a\nlocal_datacenter = d\nenable_host_assignment = no\n",
 	  "t.ini:5: [origin] local_datacenter: has no meaning without host assignment; ..." },
-	{ BASE "[routing]\nreplace_cql_functions = true\n",
-	  "t.ini:7: [routing] replace_cql_functions: unknown key; ..." },
+	{ BASE "[routing]\nreplace_cql_functions = now\n",
+	  "t.ini:7: [routing] replace_cql_functions: \"now\" is not a boolean; allowed: true, false" },
 	{ BASE ";" FORTY FORTY FORTY FORTY TEN TEN TEN "1234567\n",
 	  "t.ini:6: a line of 198 bytes; allowed: 197 (lists go on in indented lines)" },
 };

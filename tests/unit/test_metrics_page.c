@@ -98,6 +98,11 @@ START_TEST(series_from_the_start)
 	static const char *const lines[] = {
 		"# TYPE zdm_client_connections_total gauge",
 		"zdm_client_connections_total 0",
+		"# TYPE zdm_cqlferry_functions_kept_total counter",
+		"zdm_cqlferry_functions_kept_total{reason=\"not_replaceable\"} 0",
+		"zdm_cqlferry_functions_kept_total{reason=\"refused\"} 0",
+		"# TYPE zdm_cqlferry_functions_replaced_total counter",
+		"zdm_cqlferry_functions_replaced_total 0",
 		"# TYPE zdm_proxy_failed_connections_total counter",
 		"zdm_proxy_failed_connections_total{cluster=\"origin\"} 0",
 		"zdm_proxy_failed_connections_total{cluster=\"target\"} 0",
@@ -160,7 +165,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(12);
+	check_shape(14);
 }
 END_TEST
 
@@ -176,6 +181,9 @@ START_TEST(sums)
 	workers[0].prepared_misses = 9;
 	workers[0].prepared_repaired[CLUSTER_TARGET] = 10;
 	workers[0].bind_mismatches = 11;
+	workers[0].functions_replaced = 5;
+	workers[1].functions_replaced = 4;
+	workers[1].functions_kept[FUNCTIONS_REFUSED] = 3;
 	workers[1].timeouts[CLUSTER_ORIGIN] = 12;
 	workers[1].server_connections[CLUSTER_TARGET] = 13;
 	write_page();
@@ -189,6 +197,9 @@ START_TEST(sums)
 	expect_line("zdm_pscache_miss_total 9");
 	expect_line("zdm_cqlferry_prepared_repaired_total{cluster=\"target\"} 10");
 	expect_line("zdm_cqlferry_bind_mismatches_total 11");
+	expect_line("zdm_cqlferry_functions_replaced_total 9");
+	expect_line("zdm_cqlferry_functions_kept_total{reason=\"refused\"} 3");
+	expect_line("zdm_cqlferry_functions_kept_total{reason=\"not_replaceable\"} 0");
 	expect_line("zdm_cqlferry_timeouts_total{cluster=\"origin\"} 12");
 	expect_line("zdm_cqlferry_server_connections{cluster=\"target\"} 13");
 }

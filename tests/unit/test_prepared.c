@@ -132,6 +132,73 @@ START_TEST(the_clients_id)
 }
 END_TEST
 
+static void put_own(const char *own, const char *origin, const char *target, const char *text)
+{
+	struct prepared *p = entry(origin, target, text);
+
+	memcpy(p->own_id.bytes, own, strlen(own));
+	p->own_id.len = (uint8_t)strlen(own);
+	prepared_insert(&table, p);
+}
+
+/* A rewritten statement and a client's own one have the same ids on the clusters. */
+START_TEST(an_id_of_our_own)
+{
+	struct prepared *p;
+
+	for (unsigned order = 0; order < 2; order++) {
+		start(100, 1 << 20);
+		if (order == 0)
+			put_own("ours", "origin", "target", "rewritten");
+		/* what the clusters call it is nobody's id */
+		ck_assert_str_eq(found("origin"), "");
+		ck_assert_str_eq(found("target"), "");
+		put("origin", "target", "written");
+		if (order == 1)
+			put_own("ours", "origin", "target", "rewritten");
+		for (unsigned i = 0; i < 2; i++) {
+			ck_assert_str_eq(found("ours"), "rewritten");
+			ck_assert_str_eq(found("origin"), "written");
+			ck_assert_str_eq(found("target"), "written");
+		}
+		ck_assert_uint_eq(table.count, 2);
+		put_own("ours", "origin", "target", "rewritten again");
+		ck_assert_str_eq(found("ours"), "rewritten again");
+		ck_assert_uint_eq(table.count, 2);
+		/* a node gives the rewritten one another id */
+		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("ours"));
+		prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"));
+		prepared_unref(p);
+		ck_assert_str_eq(found("ours"), "rewritten again");
+		ck_assert_str_eq(found("target-2"), "");
+		ck_assert_str_eq(found("target"), "written");
+		ck_assert_str_eq(found_on(CLUSTER_TARGET, "target-2"), "rewritten again");
+		/* the clusters could not prepare the rewritten text any more: the client's own has the id that ours had */
+		put("ours", "target-3", "unchanged");
+		ck_assert_str_eq(found("ours"), "unchanged");
+		ck_assert_str_eq(found_on(CLUSTER_TARGET, "target-2"), "");
+		ck_assert_uint_eq(table.count, 2);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(digests)
+{
+	struct prepared_id a, b;
+
+	ck_assert(prepared_id_digest(SV("ks"), SV("text"), &a));
+	ck_assert(prepared_id_digest(SV(""), SV("kstext"), &b));
+	ck_assert_uint_eq(a.len, 16);
+	ck_assert_mem_eq(a.bytes, b.bytes, 16);
+	ck_assert(prepared_id_digest(SV("text"), SV("ks"), &b));
+	ck_assert_mem_ne(a.bytes, b.bytes, 16);
+	/* RFC 1321, A.5 */
+	ck_assert(prepared_id_digest(SV("a"), SV("bc"), &a));
+	ck_assert_mem_eq(a.bytes, "\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72", 16);
+}
+END_TEST
+
 START_TEST(prepared_again)
 {
 	struct prepared_ref *held;
@@ -419,6 +486,8 @@ int main(void)
 	tcase_add_test(tcase, either_id_is_good);
 	tcase_add_test(tcase, ids_that_are_no_ids);
 	tcase_add_test(tcase, the_clients_id);
+	tcase_add_test(tcase, an_id_of_our_own);
+	tcase_add_test(tcase, digests);
 	tcase_add_test(tcase, prepared_again);
 	tcase_add_test(tcase, an_id_of_target_that_two_share);
 	tcase_add_test(tcase, a_repair_changes_an_id);

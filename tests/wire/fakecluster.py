@@ -48,6 +48,7 @@ class Received:
     request: requests.Request
     keyspace: str  # the connection's when it arrived
     statement: str = None  # the text of QUERY and PREPARE, the prepared text of EXECUTE
+    bound: list = None  # the values of EXECUTE in the order of the variables
 
     def __getattr__(self, name):
         # version, flags, stream, opcode, body of the frame; text, prepared_id, params ... of the request
@@ -117,6 +118,15 @@ def markers_of(text):
     """The bind markers outside strings: "?" or the name."""
     plain = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "''", strip_comments(text))
     return [m if m == "?" else m[1:] for m in re.findall(r"\?|(?<![\w:]):[A-Za-z]\w*", plain)]
+
+
+def bound_values(params, bind):
+    """The values of an EXECUTE as Cassandra orders them; one with a name that was not sent is missing."""
+    values = params.values or []
+    if params.names is None:
+        return values
+    given = dict(reversed(list(zip(params.names, values))))
+    return [given[column.name] for column in bind if column.name in given]
 
 
 LOCAL_COLUMNS = [
@@ -614,9 +624,9 @@ class Connection(asyncio.Protocol):
             return self._unprepared(got.request.prepared_id)
         text, keyspace = known
         bind, _, result = self.cluster.describe(text, keyspace)
-        given = got.request.params.values or []
-        if len(given) != len(bind):
-            return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(given)} for {len(bind)}")
+        got.bound = bound_values(got.request.params, bind)
+        if len(got.bound) != len(bind):
+            return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(got.bound)} for {len(bind)}")
         new_id = None
         if has_keyspace(got.version):
             current = responses.metadata_id(result, *self._spec(text, keyspace))
@@ -628,6 +638,9 @@ class Connection(asyncio.Protocol):
             if isinstance(statement, bytes) and statement not in self.node.prepared:
                 return self._unprepared(statement)
         texts = [s if isinstance(s, str) else self.node.prepared[s][0] for s, _ in got.request.children]
+        for text, (_, values) in zip(texts, got.request.children):
+            if len(values) != len(markers_of(text)):
+                return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(values)} for {text}")
         for text in texts:
             problem = self._check_names(text, got.request.keyspace or self.keyspace)
             if problem:
