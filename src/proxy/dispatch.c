@@ -42,6 +42,12 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 
 /* ---- one function per opcode ---- */
 
+/* What unqualified names mean; a view into the body or the client. */
+static struct strview query_keyspace(const struct client *c, const struct query_message *m)
+{
+	return m->params.keyspace.len > 0 ? m->params.keyspace : client_keyspace(c);
+}
+
 static void dispatch_query(struct arrival *a)
 {
 	struct client *c = a->c;
@@ -58,15 +64,18 @@ static void dispatch_query(struct arrival *a)
 		return;
 	}
 	statement_scan(m.text, &facts);
-	keyspace = m.params.keyspace.len > 0 ? m.params.keyspace : client_keyspace(c);
+	keyspace = query_keyspace(c, &m);
 	verdict = route_statement(settings, &facts, keyspace);
 	if (unlikely(verdict.to == 0)) {
 		local_query(a, &verdict, m.text, &m.params);
 		return;
 	}
 	/* In this order: amend.c notes places in the body. */
-	if (unlikely(settings->replace_cql_functions) && !replace_in_query(a, &m))
-		return;
+	if (unlikely(settings->replace_cql_functions)) {
+		if (!replace_in_query(a, &m))
+			return;
+		keyspace = query_keyspace(c, &m);
+	}
 	if (unlikely(a->amends) &&
 	    !amend_query(a, &m, amend_allows(m.text, &facts, keyspace, BOUND_UNKNOWN, a->amends)))
 		return;

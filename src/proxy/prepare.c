@@ -38,7 +38,7 @@ void prepare_dispatch(struct arrival *a)
 		return;
 	/* Behind it: the body as it is now is what the clusters get if one refuses the changed text. */
 	if (unlikely(c->worker->settings->replace_cql_functions) &&
-	    !replace_in_prepare(a, &m, keyspace, facts.is_qualified, &rewriting))
+	    !replace_in_prepare(a, &m, facts.is_qualified, &rewriting))
 		return;
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq) {

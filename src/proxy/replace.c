@@ -334,8 +334,18 @@ static bool put_markers(struct arrival *a, const struct prepare_message *m, cons
 	return ok;
 }
 
-bool replace_in_prepare(struct arrival *a, struct prepare_message *m, struct strview keyspace, bool is_qualified,
-			struct rewriting **out)
+/* MD5 of the keyspace, where the text depends on it, and the text. */
+static bool make_id(const struct arrival *a, const struct prepare_message *m, bool is_qualified,
+		    struct prepared_id *out)
+{
+	struct strview keyspace = SV("");
+
+	if (!is_qualified)
+		keyspace = m->keyspace.len > 0 ? m->keyspace : client_keyspace(a->c);
+	return prepared_id_digest(keyspace, m->text, out);
+}
+
+bool replace_in_prepare(struct arrival *a, struct prepare_message *m, bool is_qualified, struct rewriting **out)
 {
 	struct rewrite_facts facts;
 	const enum rewrite_finding found = rewrite_scan(m->text, &facts);
@@ -347,7 +357,7 @@ bool replace_in_prepare(struct arrival *a, struct prepare_message *m, struct str
 	if (found == REWRITE_NONE)
 		return true;
 	if (found == REWRITE_TOO_MUCH || facts.calls > GENERATED_MAX || facts.has_our_names ||
-	    !prepared_id_digest(is_qualified ? SV("") : keyspace, m->text, &id)) {
+	    !make_id(a, m, is_qualified, &id)) {
 		note_kept(a->c->worker, m->text);
 		return true;
 	}

@@ -29,8 +29,8 @@ MUSTCHECK bool replace_in_batch(struct arrival *a, struct batch_message *m);
  * to be known about it until both clusters have answered, malloc'd, or NULL
  * when nothing was changed.
  */
-MUSTCHECK bool replace_in_prepare(struct arrival *a, struct prepare_message *m, struct strview keyspace,
-				  bool is_qualified, struct rewriting **out);
+MUSTCHECK bool replace_in_prepare(struct arrival *a, struct prepare_message *m, bool is_qualified,
+				  struct rewriting **out);
 void replace_free_rewriting(struct rewriting *r);
 
 #endif
