@@ -256,6 +256,14 @@ static void check_written(const struct session *s, struct bytesview key, struct 
 		die("%s got a write whose value is not its key's", s->node->name);
 }
 
+static void take_write(struct session *s, const struct frame *f)
+{
+	s->node->writes++;
+	if (s->node->on_write)
+		s->node->on_write(s->node, f);
+	send_void(s, f);
+}
+
 static void on_execute(struct session *s, const struct frame *f)
 {
 	struct reader r = reader_over(f->body, f->length);
@@ -276,8 +284,7 @@ static void on_execute(struct session *s, const struct frame *f)
 	if (!reader_ok(&r) || key.len != KEY_LEN)
 		die("%s got an EXECUTE that cannot be read", s->node->name);
 	if (is_write) {
-		s->node->writes++;
-		send_void(s, f);
+		take_write(s, f);
 	} else {
 		s->node->reads++;
 		send_value(s, f, key.p);
@@ -317,8 +324,7 @@ static void on_statement(struct session *s, const struct frame *f, struct strvie
 		s->node->reads++;
 		send_value(s, f, key);
 	} else {
-		s->node->writes++;
-		send_void(s, f);
+		take_write(s, f);
 	}
 }
 

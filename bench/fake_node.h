@@ -1,5 +1,5 @@
 /*
- * fake_node.h - the two clusters of cqlload: one node each, which answers
+ * fake_node.h - the two clusters of cqlload and cqlorder: one node each, which answers
  * what a driver and the proxy need to come up and to work. Each cluster has
  * prepared ids of its own, so the proxy has to translate them; a request that
  * arrives with the other cluster's id, or with a value that is not its key's,
@@ -28,6 +28,8 @@ struct fake_node {
 	/* Requests for ks.t that have arrived. */
 	uint64_t reads;
 	uint64_t writes;
+	/* Looks at a write (QUERY or EXECUTE) that has come, before it is answered; NULL: nobody does. */
+	void (*on_write)(struct fake_node *node, const struct frame *f);
 };
 
 /* Listens on address:port; `mark`, `name`, `set`, `max_version` and `value_len` are filled in already. */

@@ -1,5 +1,10 @@
 """timestamps = add: writes that carry no timestamp get one, the same on both clusters."""
+import asyncio
+import os
+import re
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +12,7 @@ from behaviour import Hold
 from cqlwire import CL, Column, Kind, Op, Type, UNSET, requests
 from fakecluster import RESULT_COLUMNS
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_error
+from proxy import Proxy, binary
 
 ADD = {"routing": {"timestamps": "add"}}
 INSERT = "INSERT INTO ks.t (k, v) VALUES (1, 2)"
@@ -245,3 +251,83 @@ async def test_a_damaged_body_is_refused_as_ever(make_bench):
     body = requests.query(4, INSERT)
     assert_error(await c.ask(Op.QUERY, body[:-1]), 0x000A, "query flags")
     assert (await c.query(INSERT)).kind == Kind.VOID
+
+
+# ---- a million writes that depend on each other (bench/cqlorder.c) ----
+
+@pytest.fixture(scope="session")
+def order_tools(tmp_path_factory):
+    """cqlorder, made in the folder of the proxy, and a clock that steps back all the time, to be preloaded."""
+    build = Path(binary()).resolve().parent
+    clock = tmp_path_factory.mktemp("clock") / "wild_clock.so"
+    source = Path(__file__).parent / "wild_clock.c"
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    subprocess.run(["make", "-s", "bench/cqlorder"], cwd=build, env=environment, check=True, timeout=300)
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", clock, source], check=True, timeout=60)
+    return build / "bench" / "cqlorder", clock
+
+
+@pytest.fixture
+def order_proxy(loop, tmp_path, free_addresses):
+    """A proxy with two workers whose clusters are cqlorder's."""
+    proxy = Proxy(tmp_path, "order")
+    clusters = [free_addresses.one(), free_addresses.one()]
+    proxy.listen, proxy.http = free_addresses.one(), free_addresses.one()
+
+    async def start(**variables):
+        sections = {"proxy": {"workers": 2}, "listener": dict(zip(("address", "port"), proxy.listen)),
+                    "http": dict(zip(("address", "port"), proxy.http)), "log": {"level": "debug"}, **ADD}
+        for name, where in zip(("origin", "target"), clusters):
+            sections[name] = dict(zip(("contact_points", "port"), where))
+        await proxy.start(sections=sections, variables=variables, wait=False)
+        return [f"--{name}={address}:{port}" for name, (address, port) in
+                zip(("proxy", "origin", "target"), [proxy.listen, *clusters])]
+    yield proxy, start
+    loop.run_until_complete(proxy.kill())
+    proxy.check_log()
+
+
+def is_sanitized():
+    program = Path(binary()).read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
+async def run_order(tool, arguments, writes, seconds):
+    process = await asyncio.create_subprocess_exec(
+        tool, *arguments, f"--writes={writes}", f"--seconds={seconds}", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # its clusters live as long as the process
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, err.decode()
+    found = dict(line.split("=") for line in out.decode().splitlines())
+    assert found["lost"] == "0"
+    if not is_sanitized():  # with sanitizers the time may be over before
+        assert int(found["writes"]) == writes
+    assert int(found["writes"]) > writes / 100
+
+
+def assert_both_workers(proxy):
+    found = re.findall(r"accepted by worker (\d)", proxy.log)
+    assert sorted(found) == ["0"] * 4 + ["1"] * 4, found
+
+
+async def test_a_million_dependent_writes(order_tools, order_proxy):
+    """Each is sent after the answer to the one before, by way of the other worker; none is older on any cluster."""
+    proxy, start = order_proxy
+    arguments = await start()
+    await run_order(order_tools[0], arguments, 1000000, 45)
+    assert_both_workers(proxy)
+    assert "it was set back" not in proxy.log
+
+
+async def test_a_clock_that_steps_back(order_tools, order_proxy):
+    """The order does not rest on the clock."""
+    proxy, start = order_proxy
+    arguments = await start(LD_PRELOAD=str(order_tools[1]),
+                            ASAN_OPTIONS="verify_asan_link_order=0:quarantine_size_mb=8")
+    await run_order(order_tools[0], arguments, 200000, 30)
+    assert_both_workers(proxy)
+    assert 1 <= len(re.findall(r"behind the last write timestamp: it was set back", proxy.log)) <= 100
