@@ -6,22 +6,9 @@
 #include "proxy/amend.h"
 #include "proxy/reply.h"
 
-/* Of an EXECUTE: the length of the id, the id, the level, the flags, the length of the paging state, its mark. */
-#define MAX_EDITS 6
-
-/* What has to change in the body for one cluster. The bytes put in live in here or in the prepared entry. */
-struct leg_edits {
-	struct frame_edit edits[MAX_EDITS];
-	unsigned count;
-	uint8_t id_len[2];
-	uint8_t level[2];
-	uint8_t query_flags;
-	uint8_t paging_len[4];
-};
-
 static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const void *with, uint32_t len)
 {
-	Assert(e->count < MAX_EDITS);
+	Assert(e->count < FORWARD_MAX_EDITS);
 	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
 }
 
@@ -114,32 +101,38 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 	return ok;
 }
 
+void forward_build(const struct request *rq, unsigned cluster, enum cql_compression compression,
+		   struct forward_frame *out)
+{
+	plan_edits(rq, cluster, &out->edits);
+	out->flags = rq->flags;
+	if (likely(out->edits.count == 0)) {
+		const bool packed = rq->packed && compression == rq->client->compression;
+
+		out->pieces[0] = (struct wire_piece){
+			.data = packed ? rq->packed_data : rq->data,
+			.len = packed ? rq->packed_len : rq->len,
+			.chunk = packed ? rq->packed : rq->body,
+		};
+		out->length = out->pieces[0].len;
+		out->count = out->length > 0 ? 1 : 0;
+		out->flags |= packed ? FRAME_COMPRESSED : 0;
+	} else {
+		out->count = wire_edit(rq->data, rq->len, rq->body, out->edits.edits, out->edits.count, out->pieces,
+				       &out->length);
+	}
+}
+
 bool forward_leg(struct request_leg *leg)
 {
 	struct request *rq = leg->request;
 	struct server *s = request_server(rq, leg->cluster);
-	struct leg_edits e;
+	struct forward_frame f;
 
 	if (unlikely(!s || !server_has_room(s)))
 		return false;
 	if (rq->has_prepared_children)
 		return send_batch(leg, s);
-	plan_edits(rq, leg->cluster, &e);
-	if (likely(e.count == 0)) {
-		const bool packed = rq->packed && s->compression == rq->client->compression;
-		const struct wire_piece piece = {
-			.data = packed ? rq->packed_data : rq->data,
-			.len = packed ? rq->packed_len : rq->len,
-			.chunk = packed ? rq->packed : rq->body,
-		};
-
-		return server_send(s, &leg->leg, rq->opcode, rq->flags | (packed ? FRAME_COMPRESSED : 0), &piece,
-				   piece.len > 0 ? 1 : 0, piece.len);
-	} else {
-		struct wire_piece pieces[WIRE_MAX_PIECES];
-		uint32_t length;
-		unsigned n = wire_edit(rq->data, rq->len, rq->body, e.edits, e.count, pieces, &length);
-
-		return server_send(s, &leg->leg, rq->opcode, rq->flags, pieces, n, length);
-	}
+	forward_build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
+	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
 }
