@@ -500,19 +500,21 @@ static bool start_workers(void)
 	return true;
 }
 
-/* Each client needs up to three descriptors; the soft limit of most systems (1024) is for interactive programs. */
+/* Each client needs up to three descriptors, or four when its reads are mirrored; the soft limit of most systems (1024) is for interactive programs. */
 static void raise_file_limit(void)
 {
+	const unsigned each = run.settings->read_mode == READ_PRIMARY_ONLY ? 3 : 4;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 3ull * run.settings->max_client_connections + 64)
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur < (rlim_t)each * run.settings->max_client_connections + 64)
 		log_warn(
-			"the limit of open files (%llu) allows fewer than max_client_connections (%u), which need 3 each",
-			(unsigned long long)limit.rlim_cur, run.settings->max_client_connections);
+			"the limit of open files (%llu) allows fewer than max_client_connections (%u), which need %u each",
+			(unsigned long long)limit.rlim_cur, run.settings->max_client_connections, each);
 }
 
 static bool start(void)

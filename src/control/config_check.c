@@ -199,9 +199,5 @@ bool config_check_rest(struct config *config, unsigned instance)
 		settings->workers = core_count();
 	if (version_set_up_to(VERSION_SET_ALL & ~settings->blocked_versions, settings->max_protocol_version) == 0)
 		config_warn(config, "blocked_protocol_versions: every version is blocked, so no client can connect");
-	if (settings->read_mode == READ_DUAL_ASYNC_ON_SECONDARY)
-		config_warn(
-			config,
-			"read_mode: this build does not mirror reads to the secondary cluster; everything else is served");
 	return true;
 }

@@ -133,7 +133,14 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 		{ "not_replaceable", offsetof(struct metrics, functions_kept[FUNCTIONS_NOT_REPLACEABLE]) },
 		{ "refused", offsetof(struct metrics, functions_kept[FUNCTIONS_REFUSED]) },
 	};
+	static const struct series dropped[] = {
+#define X(name, label) { label, offsetof(struct metrics, mirror_dropped[MIRROR_DROP_##name]) },
+		MIRROR_DROPS(X)
+#undef X
+	};
 
+	write_labelled(p, out, "cqlferry_async_dropped_total", "counter", "Requests that were not mirrored", "reason",
+		       dropped, ARRAY_LEN(dropped));
 	write_plain(p, out, "cqlferry_bind_mismatches_total", "counter",
 		    "Statements whose bind types differ between the clusters",
 		    sum(p, offsetof(struct metrics, bind_mismatches)));

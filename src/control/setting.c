@@ -240,7 +240,12 @@ const struct setting setting_table[] = {
 	  .help = "where both clusters demand a login and credentials = auto: the client's are for origin, not target" },
 	{ SECTION_ROUTING, "read_mode", "READ_MODE", SETTING_WORD, PROXY(read_mode), "primary_only",
 	  .words = read_mode_words, .step = STEP_READ_MODE,
-	  .help = "mirroring of reads; dual_async_on_secondary is accepted with a warning, this build mirrors none" },
+	  .help = "dual_async_on_secondary: reads are also sent to the other cluster, on a connection of their own; "
+		  "what it answers is counted and thrown away" },
+	{ SECTION_ROUTING, "async_handshake_timeout", "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_DURATION,
+	  PROXY(async_handshake_timeout_ms), "4s", .max = DAY_MS, .zero_means = DAY_MS,
+	  .help = "time for that connection to become ready; a client whose connection is not goes on without it. 0 "
+		  "takes the maximum" },
 	{ SECTION_ROUTING, "timestamps", NULL, SETTING_WORD, PROXY(timestamps), "client", .words = timestamps_words,
 	  .help = "whether writes that carry no timestamp get one (add), the same on both clusters" },
 	{ SECTION_ROUTING, "replace_cql_functions", "REPLACE_CQL_FUNCTIONS", SETTING_BOOL, PROXY(replace_cql_functions),
@@ -275,8 +280,6 @@ const struct setting setting_table[] = {
 	  .flags = SETTING_RELOAD, .help = "lines for people (text) or for machines (json, one object a line)" },
 
 	/* ZDM Proxy's own */
-	{ SECTION_ZDM_ONLY, NULL, "ASYNC_HANDSHAKE_TIMEOUT_MS", SETTING_COUNT, NOWHERE, "4000", .max = DAY_MS,
-	  .help = "handshake of the connection for mirrored reads; without effect" },
 	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
 	ZDM_SIZE("REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
 	ZDM_SIZE("REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),

@@ -11,6 +11,7 @@
 #include "proxy/bulk.h"
 #include "proxy/dispatch.h"
 #include "proxy/handshake.h"
+#include "proxy/mirror.h"
 #include "proxy/plain.h"
 #include "proxy/request.h"
 
@@ -102,6 +103,7 @@ static void stop_working(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
 	handshake_abort(c);
+	mirror_close(c);
 	requests_drop(c);
 	bulk_drop(c);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

@@ -45,6 +45,7 @@ enum client_close_reason {
 
 struct bulk;
 struct handshake;
+struct mirror;
 
 struct client {
 	struct wire wire;
@@ -53,6 +54,7 @@ struct client {
 	struct list requests;
 	struct server *server[CLUSTER_COUNT]; /* dedicated mode; NULL before STARTUP and after the loss */
 	struct handshake *handshake;          /* from STARTUP to READY */
+	struct mirror *mirror;                /* the copies of its reads, or NULL */
 	struct server
 		*bulk_server[CLUSTER_COUNT]; /* for large requests (bulk.h), NULL when there is none that is ready */
 	struct bulk *bulk[CLUSTER_COUNT];    /* the same while it is being made, too */

@@ -9,6 +9,7 @@
 #include "proxy/amend.h"
 #include "proxy/arrival.h"
 #include "proxy/local.h"
+#include "proxy/mirror.h"
 #include "proxy/prepare.h"
 #include "proxy/replace.h"
 #include "proxy/reply.h"
@@ -29,6 +30,9 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 {
 	enum cluster_id cluster;
 
+	/* The secondary cannot go on where the primary stopped. */
+	if (!params->paging_state.is_null)
+		rq->verdict.mirror = MIRROR_NONE;
 	/* One without our mark was made before the proxy stood here, by the cluster that reads go to anyway. */
 	if (!paging_mark_read(params->paging_state, &cluster))
 		return;
@@ -272,13 +276,14 @@ static void dispatch_options(struct arrival *a)
 				server_keep_alive(pool_pick(c, (enum cluster_id)i),
 						  (uint64_t)settings->heartbeat_interval_ms * 1000000u);
 		}
+		mirror_keep_alive(c, (uint64_t)settings->heartbeat_interval_ms * 1000000u);
 		supported_send(c, a->f->stream, c->version);
 		return;
 	}
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq)
 		return;
-	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	rq->verdict = route_options(settings);
 	request_start(rq);
 }
 

@@ -70,7 +70,7 @@ bool flight_take_off(struct flights *f, const struct flight_key *key, const stru
 		list_init(&flight->node);
 		list_init(&flight->notes);
 		list_append(&f->list, &flight->node);
-	} else {
+	} else if (watcher) {
 		struct note *n = xcalloc(1, sizeof(*n));
 
 		n->message.run = deliver_note;

@@ -43,7 +43,7 @@ bool flight_key_equal(const struct flight_key *a, const struct flight_key *b);
 
 /*
  * True: the caller sends the PREPARE and calls flight_land() when it is over.
- * False: somebody else does; the watcher is told once.
+ * False: somebody else does; the watcher, if it is not NULL, is told once.
  */
 MUSTCHECK bool flight_take_off(struct flights *f, const struct flight_key *key, const struct flight_watcher *watcher);
 /* `is_prepared`: the node has the statement now; else the others have to try themselves. */

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "cql/compress.h"
+#include "proxy/mirror.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
 #include "proxy/supported.h"
@@ -309,7 +310,10 @@ static struct handshake_leg *other_leg(struct handshake *hs, enum cluster_id id)
 static void complete(struct handshake *hs, uint8_t opcode)
 {
 	struct client *c = hs->client;
+	struct handshake_leg *secondary = other_leg(hs, c->worker->settings->primary);
+	struct writer startup = secondary->options;
 
+	writer_init(&secondary->options);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];
 
@@ -324,6 +328,7 @@ static void complete(struct handshake *hs, uint8_t opcode)
 		client_switch_framing(c);
 	client_ready(c);
 	handshake_abort(c);
+	mirror_open(c, &startup);
 }
 
 /* Both have answered STARTUP. */

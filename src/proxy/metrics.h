@@ -30,6 +30,19 @@ enum functions_kept {
 };
 #define FUNCTIONS_KEPT 2
 
+/* Why a copy of a read was not sent to the secondary: X(name, label), sorted by label. */
+#define MIRROR_DROPS(X)                                                                                                \
+	X(FULL, "full")         /* no stream id, or too much that waits */                                             \
+	X(KEYSPACE, "keyspace") /* USE was refused or not answered */                                                  \
+	X(NO_CONNECTION, "no_connection")
+
+enum mirror_drop {
+#define X(name, label) MIRROR_DROP_##name,
+	MIRROR_DROPS(X)
+#undef X
+};
+#define MIRROR_DROP_COUNT 3
+
 struct histogram {
 	uint64_t counts[SETTINGS_MAX_BUCKETS + 1]; /* the last: above every bound */
 	uint64_t sum_ns;
@@ -48,6 +61,7 @@ struct metrics {
 	uint64_t functions_kept[FUNCTIONS_KEPT];    /* statements whose calls were left as they are */
 	uint64_t timeouts[CLUSTER_COUNT];           /* requests that this cluster had not answered in time */
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
+	uint64_t mirror_dropped[MIRROR_DROP_COUNT]; /* copies of reads */
 	struct histogram latency[REQUEST_TYPES];
 };
 

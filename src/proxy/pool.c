@@ -34,6 +34,12 @@ struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, cons
 	return open_counted(worker, cluster, (enum node_role)cluster, address, version, handler, owner, why);
 }
 
+struct server *pool_open_mirror(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
+				uint8_t version, const struct server_handler *handler, void *owner, const char **why)
+{
+	return open_counted(worker, cluster, NODE_ASYNC, address, version, handler, owner, why);
+}
+
 struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t version,
 			 const struct server_handler *handler, void *owner, const char **why)
 {

@@ -28,6 +28,10 @@ struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t
 struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
 			    uint8_t version, const struct server_handler *handler, void *owner, const char **why);
 
+/* The same for the mirror of a client's reads (mirror.h): counted apart. */
+struct server *pool_open_mirror(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
+				uint8_t version, const struct server_handler *handler, void *owner, const char **why);
+
 /* The connection on which a request of this client goes to the cluster; NULL when there is none. */
 static inline struct server *pool_pick(const struct client *c, enum cluster_id cluster)
 {

@@ -49,6 +49,7 @@ void prepare_dispatch(struct arrival *a)
 	if (unlikely(rewriting))
 		c->kept_bytes += rewriting->len;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	rq->verdict.mirror = verdict.mirror;
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	request_start(rq);

@@ -122,6 +122,12 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
  */
 struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);
+/* One more hold on it. */
+static inline struct prepared_ref *prepared_ref_hold(struct prepared_ref *ref)
+{
+	ref->refs++;
+	return ref;
+}
 
 static inline bool prepared_id_equal(const struct prepared_id *a, struct bytesview b)
 {

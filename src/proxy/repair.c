@@ -97,19 +97,23 @@ static void give_up(struct repair *r, const char *why)
 
 /* ---- the PREPARE ---- */
 
+void repair_write_prepare(struct writer *w, const struct prepared *p, uint8_t version)
+{
+	write_long_string(w, (struct strview){ p->text, p->text_len });
+	if (version_has(version, VERSION_KEYSPACE)) {
+		write_int(w, p->keyspace ? 0x01 : 0); /* native protocol v5, section 4.1.5: with keyspace */
+		if (p->keyspace)
+			write_cstring(w, p->keyspace);
+	}
+}
+
 static void send_prepare(struct repair *r, struct server *s)
 {
-	const struct prepared *p = r->entry;
 	struct writer w;
 	bool sent;
 
 	writer_init(&w);
-	write_long_string(&w, (struct strview){ p->text, p->text_len });
-	if (version_has(r->version, VERSION_KEYSPACE)) {
-		write_int(&w, p->keyspace ? 0x01 : 0); /* native protocol v5, section 4.1.5: with keyspace */
-		if (p->keyspace)
-			write_cstring(&w, p->keyspace);
-	}
+	repair_write_prepare(&w, r->entry, r->version);
 	r->step = STEP_PREPARE;
 	sent = server_send_body(s, &r->leg, OP_PREPARE, 0, w.data, w.len);
 	writer_free(&w);
@@ -117,33 +121,43 @@ static void send_prepare(struct repair *r, struct server *s)
 		give_up(r, "no stream id is left for PREPARE");
 }
 
-/* The node has prepared it. When the id is another one than before, the table learns it. */
-static void prepared_again(struct repair *r, const struct frame *f)
+bool repair_note_prepared(struct worker *worker, const struct prepared *p, enum cluster_id cluster,
+			  enum cql_compression compression, const struct frame *f, bool *changed, const char **why)
 {
-	struct worker *worker = r->worker;
 	struct prepared_message m;
 	uint32_t offset = 0;
-	const char *why;
 	struct plain plain;
+	const char *field;
+
+	if (!plain_open(&plain, &worker->loop, compression, f, UINT32_MAX, why))
+		return false;
+	if (!message_skip_preamble(plain.data, plain.len, plain.flags, true, &offset, &field) ||
+	    !message_parse_prepared(plain.data, plain.len, offset, f->version, &m, &field) || m.id.len == 0 ||
+	    m.id.len > PREPARED_ID_MAX) {
+		plain_close(&plain);
+		*why = "its answer to PREPARE cannot be read";
+		return false;
+	}
+	metric_add(&worker->metrics.prepared_repaired[cluster], 1);
+	*changed = !prepared_id_equal(&p->id[cluster], m.id);
+	if (*changed)
+		prepared_change_id(&worker->proxy->prepared, p, cluster, m.id);
+	plain_close(&plain);
+	return true;
+}
+
+/* The node has prepared it. */
+static void prepared_again(struct repair *r, const struct frame *f)
+{
+	const char *why;
 	bool changed;
 
-	if (!plain_open(&plain, &worker->loop, (enum cql_compression)r->compression, f, UINT32_MAX, &why)) {
+	if (!repair_note_prepared(r->worker, r->entry, r->key.cluster, (enum cql_compression)r->compression, f,
+				  &changed, &why)) {
 		give_up(r, why);
 		return;
 	}
-	if (!message_skip_preamble(plain.data, plain.len, plain.flags, true, &offset, &why) ||
-	    !message_parse_prepared(plain.data, plain.len, offset, f->version, &m, &why) || m.id.len == 0 ||
-	    m.id.len > PREPARED_ID_MAX) {
-		plain_close(&plain);
-		give_up(r, "its answer to PREPARE cannot be read");
-		return;
-	}
 	r->is_prepared = true;
-	metric_add(&worker->metrics.prepared_repaired[r->key.cluster], 1);
-	changed = !prepared_id_equal(&r->entry->id[r->key.cluster], m.id);
-	if (changed)
-		prepared_change_id(&worker->proxy->prepared, r->entry, r->key.cluster, m.id);
-	plain_close(&plain);
 	conclude(r, tell_prepared, &changed);
 }
 

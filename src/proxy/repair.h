@@ -22,6 +22,19 @@
 void repair_start(struct request_leg *leg, struct prepared *entry);
 /* The request ends meanwhile. Harmless for a leg that does not wait. */
 void repair_forget(struct request_leg *leg);
+/* ---- for mirror.c, which prepares lost statements on its own ---- */
+
+/* Writes the body of a PREPARE of this statement; its keyspace is in it from v5 on. */
+void repair_write_prepare(struct writer *w, const struct prepared *p, uint8_t version);
+/*
+ * A node has prepared the statement again, in the keyspace it was first
+ * prepared in: when its id is another one now, the table learns it. False with
+ * the reason when the answer cannot be read.
+ */
+MUSTCHECK bool repair_note_prepared(struct worker *worker, const struct prepared *p, enum cluster_id cluster,
+				    enum cql_compression compression, const struct frame *f, bool *changed,
+				    const char **why);
+
 /* For worker->repair_timeouts: later requests must not join one that a node never answers. */
 void repair_on_timeout(struct timeout_item *item);
 /* The worker ends, its clients have gone: frees what is still under way. */

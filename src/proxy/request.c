@@ -26,6 +26,7 @@
 #include "proxy/bulk.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
+#include "proxy/mirror.h"
 #include "proxy/prepare.h"
 #include "proxy/repair.h"
 #include "proxy/use.h"
@@ -347,6 +348,8 @@ void request_send(struct request *rq)
 			return;
 		}
 	}
+	if (unlikely(rq->verdict.mirror))
+		mirror_request(rq);
 }
 
 /* ---- answers ---- */

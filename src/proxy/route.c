@@ -28,6 +28,27 @@ static struct verdict read_from(enum cluster_id cluster)
 	return (struct verdict){ .to = (uint8_t)(1u << cluster), .answer_from = (uint8_t)cluster, .class = CLASS_READ };
 }
 
+static uint8_t mirror_of(const struct settings *settings, enum mirror_mode mode)
+{
+	return settings->read_mode == READ_DUAL_ASYNC_ON_SECONDARY ? (uint8_t)mode : MIRROR_NONE;
+}
+
+struct verdict route_options(const struct settings *settings)
+{
+	struct verdict v = route_both(settings, CLASS_CONTROL, WRITE_SIMPLE);
+
+	v.mirror = mirror_of(settings, MIRROR_ANYWHERE);
+	return v;
+}
+
+static struct verdict route_use(const struct settings *settings)
+{
+	struct verdict v = route_both(settings, CLASS_CONTROL, WRITE_SIMPLE);
+
+	v.mirror = mirror_of(settings, MIRROR_USE);
+	return v;
+}
+
 static enum write_type write_type_of(const struct statement_facts *facts)
 {
 	if (facts->is_conditional)
@@ -44,8 +65,12 @@ static struct verdict route_select(const struct settings *settings, const struct
 {
 	if (facts->keyspace.len > 0)
 		keyspace = statement_name_view(&facts->keyspace);
-	if (!statement_keyspace_is_system(keyspace))
-		return read_from(settings->primary);
+	if (!statement_keyspace_is_system(keyspace)) {
+		struct verdict v = read_from(settings->primary);
+
+		v.mirror = mirror_of(settings, facts->is_qualified ? MIRROR_ANYWHERE : MIRROR_IN_KEYSPACE);
+		return v;
+	}
 	if (virtual_is_table(keyspace, statement_name_view(&facts->table)))
 		return (struct verdict){ .to = 0, .class = CLASS_READ };
 	return read_from(settings->system_queries);
@@ -61,7 +86,7 @@ struct verdict route_statement(const struct settings *settings, const struct sta
 	case STATEMENT_DESCRIBE:
 		return read_from(settings->system_queries);
 	case STATEMENT_USE:
-		return route_both(settings, CLASS_CONTROL, WRITE_SIMPLE);
+		return route_use(settings);
 	case STATEMENT_CALL:
 		if (facts->is_insights_call)
 			return (struct verdict){ .to = 0, .class = CLASS_CONTROL };

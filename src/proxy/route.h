@@ -35,11 +35,20 @@ enum write_type {
 };
 const char *write_type_name(enum write_type type);
 
+/* Whether the secondary cluster gets a copy whose answer is thrown away (mirror.h). */
+enum mirror_mode {
+	MIRROR_NONE,
+	MIRROR_ANYWHERE,    /* the connection's keyspace does not matter */
+	MIRROR_IN_KEYSPACE, /* in the client's keyspace */
+	MIRROR_USE,         /* it changes the keyspace */
+};
+
 struct verdict {
 	uint8_t to; /* TO_* bits; 0: answered by us: CLASS_READ a system table, CLASS_CONTROL an Insights call */
 	uint8_t answer_from; /* enum cluster_id: whose answer wins when both agree */
 	uint8_t class;       /* enum request_class */
 	uint8_t write_type;  /* enum write_type */
+	uint8_t mirror;      /* enum mirror_mode */
 };
 
 /* `keyspace` is the one that unqualified names mean: the request's (v5) or the connection's; len 0 for none. */
@@ -48,5 +57,7 @@ struct verdict route_statement(const struct settings *settings, const struct sta
 
 /* The verdict for everything that always goes to both: BATCH, PREPARE, REGISTER ... */
 struct verdict route_both(const struct settings *settings, enum request_class class, enum write_type type);
+/* The same for OPTIONS, a heartbeat, which the mirror gets, too. */
+struct verdict route_options(const struct settings *settings);
 
 #endif

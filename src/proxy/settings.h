@@ -155,6 +155,7 @@ struct settings {
 	enum read_mode read_mode;
 	enum timestamps_mode timestamps;
 	bool replace_cql_functions;
+	uint32_t async_handshake_timeout_ms;
 
 	/* control connections */
 	uint32_t heartbeat_interval_ms;

@@ -12,6 +12,7 @@
 #include "proxy/client.h"
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
+#include "proxy/mirror.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
 
@@ -84,11 +85,14 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	}
 	w->loop.owner = w;
 	slab_init(&w->requests, sizeof(struct request), MAX_FREE_REQUESTS);
+	slab_init(&w->mirrored, mirror_object_size(), MAX_FREE_REQUESTS);
 	/* Before those of the requests that wait for such a connection: they are then told why. */
 	timeout_queue_init(&w->loop, &w->extra_timeouts, s->request_timeout_ms, extra_on_timeout);
 	timeout_queue_init(&w->loop, &w->request_timeouts, s->request_timeout_ms, request_on_timeout);
 	timeout_queue_init(&w->loop, &w->repair_timeouts, s->request_timeout_ms, repair_on_timeout);
 	timeout_queue_init(&w->loop, &w->bulk_idle_timeouts, s->heartbeat_interval_ms, bulk_on_idle);
+	timeout_queue_init(&w->loop, &w->mirror_timeouts, s->request_timeout_ms, mirror_on_timeout);
+	timeout_queue_init(&w->loop, &w->mirror_login_timeouts, s->async_handshake_timeout_ms, mirror_on_login_timeout);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
@@ -162,6 +166,7 @@ void worker_free(struct worker *w)
 		tls_context_free(w->listener_tls[i]);
 	prepared_front_fini(&w->prepared);
 	slab_fini(&w->requests);
+	slab_fini(&w->mirrored);
 	loop_fini(&w->loop);
 }
 

@@ -21,11 +21,14 @@ struct worker {
 	struct list clients;
 	_Atomic uint32_t client_count; /* read by the listener to find the least loaded worker */
 	struct slab requests;
+	struct slab mirrored; /* copies of reads, see mirror.h */
 	struct timeout_queue request_timeouts;
 	struct timeout_queue repair_timeouts;
 	struct timeout_queue extra_timeouts;
 	struct timeout_queue bulk_idle_timeouts;
 	struct timeout_queue handshake_timeouts;
+	struct timeout_queue mirror_timeouts;
+	struct timeout_queue mirror_login_timeouts;
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;
 	struct function_source functions;

@@ -298,7 +298,7 @@ static const struct {
 	{ "ZDM_LISTENER_MAX_WORKERS=-2",
 	  "ZDM_LISTENER_MAX_WORKERS: -2 is no number of workers, -1 is taken (without ..." },
 	{ "ZDM_READ_MAX_WORKERS=-1", "" },
-	{ "ZDM_READ_MODE=dual_async_on_secondary", "read_mode: this build does not mirror reads ..." },
+	{ "ZDM_READ_MODE=dual_async_on_secondary", "" },
 	{ "ZDM_BLOCKED_PROTOCOL_VERSIONS=2,3,4,5,DseV1,DseV2",
 	  "blocked_protocol_versions: every version is blocked, so no ..." },
 	{ "ZDM_PROXY_MAX_STREAM_IDS=40000", "ZDM_PROXY_MAX_STREAM_IDS: 40000 is more than possible, 32768 is used\n" },

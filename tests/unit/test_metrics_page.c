@@ -165,7 +165,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(14);
+	check_shape(15);
 }
 END_TEST
 
@@ -186,6 +186,8 @@ START_TEST(sums)
 	workers[1].functions_kept[FUNCTIONS_REFUSED] = 3;
 	workers[1].timeouts[CLUSTER_ORIGIN] = 12;
 	workers[1].server_connections[CLUSTER_TARGET] = 13;
+	workers[0].mirror_dropped[MIRROR_DROP_FULL] = 14;
+	workers[1].mirror_dropped[MIRROR_DROP_KEYSPACE] = 15;
 	write_page();
 	expect_line("zdm_client_connections_total 7");
 	expect_line("zdm_proxy_failed_writes_total{failed_on=\"both\"} 1");
@@ -202,6 +204,9 @@ START_TEST(sums)
 	expect_line("zdm_cqlferry_functions_kept_total{reason=\"not_replaceable\"} 0");
 	expect_line("zdm_cqlferry_timeouts_total{cluster=\"origin\"} 12");
 	expect_line("zdm_cqlferry_server_connections{cluster=\"target\"} 13");
+	expect_line("zdm_cqlferry_async_dropped_total{reason=\"full\"} 14\n"
+		    "zdm_cqlferry_async_dropped_total{reason=\"keyspace\"} 15\n"
+		    "zdm_cqlferry_async_dropped_total{reason=\"no_connection\"} 0");
 }
 END_TEST
 
@@ -348,7 +353,7 @@ START_TEST(node_roles)
 	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
 	stats_of(NODE_TARGET, 0, "10.0.0.2");
 	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
-	check_shape(14 + 5 + 5 + 6);
+	check_shape(15 + 5 + 5 + 6);
 	write_page();
 	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
 	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");

@@ -175,6 +175,21 @@ class Bench:
             await client.use(keyspace)
         return client
 
+    async def mirrored_client(self, **how):
+        """
+        With read_mode = dual_async_on_secondary: a client that is ready, and the connection that its reads are mirrored
+        on, which the secondary sees begin behind the client's own. Not for several clients at a time.
+        """
+        before = set(self.secondary.connections())
+
+        def begun():
+            return sorted(set(self.secondary.connections()) - before, key=lambda conn: conn.number)
+        client = await self.client(**how)
+        await self.secondary.until(lambda: len(begun()) == 2, "connection for mirrored reads")
+        mirror = begun()[1]
+        mirror.is_mirror = True
+        return client, mirror
+
     async def settle(self, client):
         """
         When it returns, everything that was sent for this client before has arrived at the clusters: a write goes to

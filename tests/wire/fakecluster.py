@@ -391,6 +391,7 @@ class Connection(asyncio.Protocol):
         self.codec = framing.Codec(is_server=True, versions=node.cluster.versions)
         self.transport = None
         self.is_control = False
+        self.is_mirror = False  # set by a test that knows it: reads are mirrored on it
         self.is_closed = False
         self.keyspace = None
         self.registered = set()
