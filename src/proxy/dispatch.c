@@ -30,8 +30,8 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 {
 	enum cluster_id cluster;
 
-	/* The secondary cannot go on where the primary stopped. */
-	if (!params->paging_state.is_null)
+	/* The secondary cannot go on where the primary stopped, and pages that come unasked have no place to go to. */
+	if (!params->paging_state.is_null || params->flags & QUERY_CONTINUOUS_PAGING)
 		rq->verdict.mirror = MIRROR_NONE;
 	/* One without our mark was made before the proxy stood here, by the cluster that reads go to anyway. */
 	if (!paging_mark_read(params->paging_state, &cluster))

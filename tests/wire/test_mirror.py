@@ -9,7 +9,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, mute
-from cqlwire import Column, Err, Op, Type, requests, responses
+from cqlwire import CL, DSE1, DSE2, Column, Err, Op, Type, requests, responses
 from fakecluster import DSE_AUTHENTICATOR, Auth
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
 
@@ -153,6 +153,28 @@ async def test_execute_has_the_secondarys_id(make_bench, primary, version, compr
     assert on_main(bench, Op.EXECUTE) == []
 
 
+@pytest.mark.checklist(224, 228)
+@pytest.mark.parametrize("version", [2, DSE1, DSE2])
+async def test_old_and_foreign_versions(make_bench, version):
+    speak = {"versions": (2, 3, 4, DSE1, DSE2), "compression": ("lz4", "snappy")}
+    bench = await dual(make_bench, origin=speak, target=speak)
+    c, _ = await bench.mirrored_client(version=version)
+    await c.use("one")
+    prepared = await c.prepare("SELECT * FROM t")
+    assert (await c.execute(prepared)).rows[0][0] == "origin"
+    assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["origin", "one"]
+    await c.use("two")
+    await settle_mirror(bench, c)
+    assert [(r.opcode, r.statement, r.keyspace) for r in on_mirror(bench)] == [
+        (Op.QUERY, "USE one", None), (Op.PREPARE, "SELECT * FROM t", "one"), (Op.EXECUTE, "SELECT * FROM t", "one"),
+        (Op.QUERY, "SELECT * FROM t", "one"), (Op.QUERY, "USE two", "one")]
+    bench.target.forget_prepared()
+    await c.execute(prepared)
+    await bench.target.until(lambda: len(on_mirror(bench, Op.PREPARE)) == 2, "PREPARE")
+    await settle_mirror(bench, c)
+    assert bench.target.prepared_id("SELECT * FROM t", "one") in bench.target.nodes[0].prepared
+
+
 @pytest.mark.checklist(227)
 @primaries
 @ways
@@ -282,6 +304,34 @@ async def test_compression_is_that_of_the_secondary(make_bench, origin, target):
     await settle_mirror(bench, c)
     assert mirror.startup_options.get("COMPRESSION") == target
     assert [r.statement for r in on_mirror(bench)] == [READ, "USE ks", "SELECT * FROM ks.bad"]
+
+
+@primaries
+@ways
+async def test_the_secondarys_consistency(make_bench, primary, version, compression):
+    """A copy is changed as a request to the secondary is."""
+    levels = {"origin": "TWO", "target": "THREE"}
+    bench = await dual(make_bench, primary, sections={name: {"read_consistency": level}
+                                                      for name, level in levels.items()})
+    c, _ = await bench.mirrored_client(version=version, compression=compression)
+    prepared = await c.prepare("SELECT * FROM ks.t WHERE k = ?")
+    await c.query(READ, consistency=CL.ONE)
+    await c.execute(prepared, values=[b"k"], consistency=CL.ONE, skip_metadata=True)
+    await settle_mirror(bench, c)
+    copies = on_mirror(bench, Op.QUERY, Op.EXECUTE)
+    assert [r.params.consistency for r in copies] == [CL[levels[bench.secondary.name]]] * 2
+    assert copies[1].prepared_id == bench.secondary.prepared_id("SELECT * FROM ks.t WHERE k = ?", None)
+    assert copies[1].params.values == [b"k"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_the_same_request_id(make_bench, version):
+    bench = await dual(make_bench, sections={"proxy": {"tracing_enabled": "true"}})
+    c, _ = await bench.mirrored_client(version=version)
+    await c.answer(c.send_query(READ, payload={"mine": b"1"}))
+    await settle_mirror(bench, c)
+    copy, original = on_mirror(bench)[0], bench.primary.requests(Op.QUERY)[0]
+    assert copy.payload == original.payload and set(copy.payload) == {"mine", "request-id"}
 
 
 @pytest.mark.checklist(45)
@@ -890,7 +940,7 @@ async def test_the_client_goes(make_bench, how):
     bench = await dual(make_bench)
     c, mirror = await bench.mirrored_client()
     hold = Hold()
-    bench.target.on(lambda got: got.conn.is_mirror, hold)
+    bench.target.on(in_mirror(Op.QUERY), hold)
     for _ in range(5):
         await c.query(READ)
     await c.use("ks")
