@@ -277,9 +277,9 @@ START_TEST(no_nodes)
 {
 	use_nodes();
 	write_page();
-	ck_assert_ptr_null(strstr(text, "origin_"));
-	ck_assert_ptr_null(strstr(text, "target_"));
-	ck_assert_ptr_null(strstr(text, "async_"));
+	ck_assert_ptr_null(strstr(text, "zdm_origin_"));
+	ck_assert_ptr_null(strstr(text, "zdm_target_"));
+	ck_assert_ptr_null(strstr(text, "zdm_async_"));
 	node_table_fini(&nodes);
 }
 END_TEST
@@ -307,8 +307,8 @@ START_TEST(node_series_begin_at_zero)
 	expect_line("# TYPE zdm_origin_used_stream_ids_total gauge");
 	expect_line("zdm_origin_used_stream_ids_total{node=\"10.0.0.1:9042\"} 0");
 	ck_assert_ptr_null(strstr(text, "inflight_requests_total{node"));
-	ck_assert_ptr_null(strstr(text, "target_"));
-	ck_assert_ptr_null(strstr(text, "async_"));
+	ck_assert_ptr_null(strstr(text, "zdm_target_"));
+	ck_assert_ptr_null(strstr(text, "zdm_async_"));
 	node_table_fini(&nodes);
 }
 END_TEST
