@@ -4,6 +4,7 @@
  * parser accepts must lie in the body, and its parts must agree.
  */
 #include "cql/message.h"
+#include "cql/payload.h"
 #include "fuzz.h"
 
 struct input {
@@ -27,6 +28,8 @@ static void check_params(const struct input *in, const struct query_params *q)
 
 	CHECK(q->flags_offset + q->flags_size <= in->len);
 	CHECK(get_u16(in->body + q->consistency_offset) == q->consistency);
+	CHECK(q->timestamp_offset <= in->len);
+	CHECK(!q->has_timestamp || get_u64(in->body + q->timestamp_offset) == q->timestamp);
 	check_bytes(q->paging_state, in->body, in->len);
 	if (q->flags & QUERY_PAGING_STATE)
 		CHECK(q->paging_state.is_null || get_u32(in->body + q->paging_state_offset) == q->paging_state.len);
@@ -93,7 +96,9 @@ static void try_batch(const struct input *in)
 		CHECK(!child.is_prepared || in->body + child.id_offset == child.id.p);
 		CHECK(child.values_offset <= offset);
 	}
-	CHECK(get_u16(in->body + offset) == m.consistency);
+	CHECK(get_u16(in->body + offset) == m.consistency && m.consistency_offset == offset);
+	CHECK(m.timestamp_offset <= in->len);
+	CHECK(!m.has_timestamp || get_u64(in->body + m.timestamp_offset) == m.timestamp);
 	CHECK(m.flags_offset == (version_has(in->version, VERSION_BATCH_FLAGS) ? offset + 2 : 0));
 }
 
@@ -122,6 +127,7 @@ static void try_prepared(const struct input *in)
 	CHECK(m.bind_spec.p + m.bind_spec.len == m.result_spec.p);
 	CHECK(m.bind_spec.len >= 8 && m.result_spec.len >= 8);
 	CHECK(m.bind_count <= m.bind_spec.len && m.pk_count <= m.bind_spec.len);
+	CHECK(m.bind_count > 0 || !message_prepared_binds(&m, in->version, TYPE_COUNTER));
 }
 
 static bool see_pair(void *arg, struct strview key, struct strview value)
@@ -169,6 +175,23 @@ static void try_rest(struct input *in)
 	}
 }
 
+/* Without the entries of a key there is none, and as many of the others as before. */
+static void try_payload(const struct input *in)
+{
+	const struct strview key = SV("k");
+	struct payload_entry e, rest;
+	struct writer w;
+
+	CHECK(payload_find(in->body, in->offset, key, &e));
+	check_bytes(e.value, in->body, in->offset);
+	CHECK(e.found <= e.count && (e.value.is_null || in->body + e.value_offset == e.value.p));
+	writer_init(&w);
+	payload_write_without(in->body, in->offset, key, &w);
+	CHECK(w.len <= in->offset && (e.found > 0 || memcmp(w.data, in->body, in->offset) == 0));
+	CHECK(payload_find(w.data, w.len, key, &rest) && rest.found == 0 && rest.count == e.count - e.found);
+	writer_free(&w);
+}
+
 static void try_body(const struct frame *f, struct input *in)
 {
 	const char *why = NULL;
@@ -180,6 +203,8 @@ static void try_body(const struct frame *f, struct input *in)
 		try_answers(in);
 		return;
 	}
+	if (f->flags & FRAME_CUSTOM_PAYLOAD)
+		try_payload(in);
 	switch (f->opcode) {
 	case OP_QUERY:
 		try_query(in);

@@ -1,9 +1,10 @@
 /*
- * fuzz_statement.c - CQL texts: tokens, classification, the parser of system
- * table reads. Besides staying inside the text, a scan must not depend on
+ * fuzz_statement.c - CQL texts: tokens, classification, what writes say of
+ * timestamps and counters, the parser of system table reads. Besides staying inside the text, a scan must not depend on
  * comments and white space in front.
  */
 #include "cql/select.h"
+#include "cql/write_facts.h"
 #include "fuzz.h"
 
 static void try_tokens(struct strview text)
@@ -41,9 +42,15 @@ static void try_scan(struct strview text)
 	static const char front[] = "\t/* SELECT a FROM ks.t */-- x\r\n";
 	struct statement_facts a;
 	struct statement_facts b;
+	struct write_facts writes_a;
+	struct write_facts writes_b;
 	char *longer;
 
 	statement_scan(text, &a);
+	write_facts_scan(text, &a, &writes_a);
+	CHECK(writes_a.writes_rows == (a.kind == STATEMENT_INSERT || a.kind == STATEMENT_UPDATE ||
+				       a.kind == STATEMENT_DELETE || a.kind == STATEMENT_BATCH));
+	CHECK(writes_a.writes_rows || !writes_a.has_timestamp);
 	CHECK(a.from_offset < text.len || a.from_offset == 0);
 	CHECK(a.from_offset == 0 || a.kind == STATEMENT_SELECT);
 	CHECK(!a.is_conditional || a.kind == STATEMENT_INSERT || a.kind == STATEMENT_UPDATE ||
@@ -53,6 +60,8 @@ static void try_scan(struct strview text)
 	if (text.len > 0)
 		memcpy(longer + sizeof(front) - 1, text.p, text.len);
 	statement_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b);
+	write_facts_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b, &writes_b);
+	CHECK(writes_a.has_timestamp == writes_b.has_timestamp && writes_a.counter == writes_b.counter);
 	CHECK(a.kind == b.kind && same_name(&a.keyspace, &b.keyspace) && same_name(&a.table, &b.table));
 	CHECK(a.is_conditional == b.is_conditional && a.is_qualified == b.is_qualified);
 	CHECK(a.is_insights_call == b.is_insights_call && (!a.is_insights_call || a.kind == STATEMENT_CALL));
