@@ -217,7 +217,7 @@ def check_metrics(pages):
             yield f"{page.name}: {name} is a {source[name]}, not a {rows[name]}"
     for other in pages:
         for code, line in other.code:
-            for name in re.findall(rf"\b{PREFIX}[a-z_]+[a-z]\b(?!_?\.\.\.)", code):
+            for name in re.findall(rf"(?<!:)\b{PREFIX}[a-z_]+[a-z]\b(?!_?\.\.\.)", code):  # :zdm__now is a marker
                 if name not in source:
                     yield other.at(line, f"there is no metric {name}")
 

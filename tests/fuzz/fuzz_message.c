@@ -113,6 +113,24 @@ static void try_revise(const struct input *in)
 	CHECK(m.kind == REVISE_MORE_PAGES || m.next_pages == 0);
 }
 
+/* The variables, one behind the other, fill the bind metadata to its end. */
+static void try_bind_columns(const struct input *in, const struct prepared_message *m)
+{
+	uint32_t offset = m->columns_offset;
+
+	CHECK(in->body + m->bind_offset == m->bind_spec.p);
+	CHECK(m->spec_offset >= m->bind_offset + 8 && m->columns_offset >= m->spec_offset);
+	CHECK(m->pk_offset == 0 || m->pk_offset + 4 + 2 * m->pk_count == m->spec_offset);
+	for (uint32_t i = 0; i < m->bind_count; i++) {
+		struct bind_column column;
+
+		CHECK(message_bind_column(in->body, in->len, m, &offset, &column));
+		check_text(column.name, in->body, in->len);
+		CHECK(column.offset < column.end && column.end == offset);
+	}
+	CHECK(in->body + offset == m->bind_spec.p + m->bind_spec.len);
+}
+
 static void try_prepared(const struct input *in)
 {
 	struct prepared_message m;
@@ -128,6 +146,7 @@ static void try_prepared(const struct input *in)
 	CHECK(m.bind_spec.len >= 8 && m.result_spec.len >= 8);
 	CHECK(m.bind_count <= m.bind_spec.len && m.pk_count <= m.bind_spec.len);
 	CHECK(m.bind_count > 0 || !message_prepared_binds(&m, in->version, TYPE_COUNTER));
+	try_bind_columns(in, &m);
 }
 
 static bool see_pair(void *arg, struct strview key, struct strview value)

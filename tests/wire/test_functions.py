@@ -8,8 +8,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, normally
-from cqlwire import Err, Kind, Op
-from cqlwire.const import RowsFlag, Type
+from cqlwire import DSE1, DSE2, Err, Kind, Op, Type
 from cqlwire.primitives import UNSET
 from cqlwire.responses import Column
 from fakecluster import markers_of
@@ -83,6 +82,34 @@ async def test_off(bench, version, compression):
         assert bound(cluster) == [b"1"]
         children = cluster.requests(Op.BATCH)[0].children
         assert children == [("DELETE FROM ks.t WHERE a = now()", []), (cluster.prepared_id(text, None), [b"2"])]
+
+
+@pytest.mark.checklist(203, 210, 211, 212)
+@pytest.mark.parametrize("compression", [None, "lz4"])
+@pytest.mark.parametrize("version", [2, DSE1, DSE2])
+async def test_other_versions(make_bench, version, compression):
+    """v2 and DSE's two, which put flags and counts elsewhere."""
+    versions = (2, 3) if version == 2 else (3, 4, DSE1, DSE2)
+    bench = await make_bench(origin={"versions": versions}, target={"versions": versions}, **ON)
+    c = await bench.client(version, compression)
+    assert (await c.query("INSERT INTO ks.t (a, b) VALUES (now(), ?)", values=[b"1"])).kind == Kind.VOID
+    assert pattern(texts(bench)[0]) == "INSERT INTO ks.t (a, b) VALUES (UUID, ?)"
+    prepared = await c.prepare("INSERT INTO ks.t (a, b) VALUES (now(), ?)")
+    only = await c.prepare("INSERT INTO ks.t (a) VALUES (uuid())")
+    assert len(prepared.bind) == 1 and not only.bind and prepared.pk == []
+    assert (await c.execute(prepared, values=[b"1"])).kind == Kind.VOID
+    values = both_bound(bench)
+    assert as_timeuuid(values[0]) and values[1:] == [b"1"]
+    assert (await c.execute(only, values=None)).kind == Kind.VOID
+    assert len(both_bound(bench)) == 1
+    assert (await c.batch([(prepared.prepared_id, [b"2"]), ("DELETE FROM ks.t WHERE a = now()", []),
+                           (only.prepared_id, [])])).kind == Kind.VOID
+    origin, target = (cluster.requests(Op.BATCH)[0].children for cluster in bench.clusters)
+    assert [values for _, values in origin] == [values for _, values in target]
+    assert [len(values) for _, values in origin] == [2, 0, 1] and origin[1] == target[1]
+    bench.target.forget_prepared()
+    assert (await c.execute(prepared, values=[b"3"])).kind == Kind.VOID
+    assert both_bound(bench)[1] == b"3"
 
 
 async def test_the_variable_of_zdm(make_bench):
