@@ -44,6 +44,20 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 	}
 }
 
+/* A trace is read from the cluster that made its id. `text` is empty for EXECUTE. */
+static void follow_trace(const struct arrival *a, struct request *rq, struct strview text,
+			 const struct query_params *params)
+{
+	struct proxy *proxy = a->c->worker->proxy;
+	enum cluster_id other;
+
+	if (!traces_asked_for(&proxy->traces, text, a->plain.data, a->plain.len, params))
+		return;
+	other = proxy->settings->system_queries == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	rq->verdict.to = (uint8_t)(1u << other);
+	rq->verdict.answer_from = (uint8_t)other;
+}
+
 /* ---- one function per opcode ---- */
 
 /* What unqualified names mean; a view into the body or the client. */
@@ -88,6 +102,8 @@ static void dispatch_query(struct arrival *a)
 		return;
 	rq->verdict = verdict;
 	rq->consistency = m.params.consistency;
+	if (unlikely(verdict.is_of_traces))
+		follow_trace(a, rq, m.text, &m.params);
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
@@ -148,6 +164,8 @@ static void dispatch_execute(struct arrival *a)
 	rq->id_offset = m.id_offset;
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset;
+	if (unlikely(rq->verdict.is_of_traces))
+		follow_trace(a, rq, SV(""), &m.params);
 	follow_paging_state(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))

@@ -14,6 +14,7 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	prepared_table_init(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
 	flights_init(&proxy->repairs);
 	node_table_init(&proxy->nodes, settings);
+	traces_init(&proxy->traces);
 	proxy->amends = amends_of(settings);
 	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
@@ -29,4 +30,5 @@ void proxy_fini(struct proxy *proxy)
 	prepared_table_fini(&proxy->prepared);
 	flights_fini(&proxy->repairs);
 	node_table_fini(&proxy->nodes);
+	traces_fini(&proxy->traces);
 }

@@ -12,6 +12,7 @@
 #include "proxy/prepared.h"
 #include "proxy/request_id.h"
 #include "proxy/timestamps.h"
+#include "proxy/traces.h"
 
 struct proxy {
 	const struct settings *settings;
@@ -22,6 +23,7 @@ struct proxy {
 	struct node_table nodes;
 	uint8_t amends; /* AMEND_* bits: what the settings change in requests */
 	struct request_ids request_ids;
+	struct traces traces;          /* made by the cluster that system queries do not go to */
 	_Atomic uint32_t client_count; /* accepted and not yet closed */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
 	uint8_t apart[64];             /* written per request with timestamps = add: not in a line with the above */

@@ -299,10 +299,26 @@ static void send_transcoded(struct request *rq, enum cluster_id cluster, const s
 	plain_close(&p);
 }
 
+/* The tracing id is the first that an answer has (native protocol v5, section 2.2). */
+static void note_trace(const struct client *c, enum cluster_id cluster, const struct frame *f)
+{
+	struct plain p;
+	const char *why;
+
+	if (cluster == c->worker->settings->system_queries ||
+	    !plain_open(&p, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
+		return;
+	if (p.len >= TRACE_ID_LEN)
+		traces_note(&c->worker->proxy->traces, p.data);
+	plain_close(&p);
+}
+
 void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	const struct client *c = rq->client;
 
+	if (unlikely(f->flags & FRAME_TRACING))
+		note_trace(c, cluster, f);
 	if (unlikely((f->flags & FRAME_COMPRESSED) &&
 		     (client_leg_compression(c, cluster) != c->compression || c->compression == COMPRESSION_NONE)))
 		send_transcoded(rq, cluster, f);

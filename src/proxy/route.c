@@ -63,6 +63,8 @@ static enum write_type write_type_of(const struct statement_facts *facts)
 static struct verdict route_select(const struct settings *settings, const struct statement_facts *facts,
 				   struct strview keyspace)
 {
+	struct verdict verdict;
+
 	if (facts->keyspace.len > 0)
 		keyspace = statement_name_view(&facts->keyspace);
 	if (!statement_keyspace_is_system(keyspace)) {
@@ -73,7 +75,9 @@ static struct verdict route_select(const struct settings *settings, const struct
 	}
 	if (virtual_is_table(keyspace, statement_name_view(&facts->table)))
 		return (struct verdict){ .to = 0, .class = CLASS_READ };
-	return read_from(settings->system_queries);
+	verdict = read_from(settings->system_queries);
+	verdict.is_of_traces = sv_equal(keyspace, SV("system_traces"));
+	return verdict;
 }
 
 struct verdict route_statement(const struct settings *settings, const struct statement_facts *facts,

@@ -49,6 +49,7 @@ struct verdict {
 	uint8_t class;       /* enum request_class */
 	uint8_t write_type;  /* enum write_type */
 	uint8_t mirror;      /* enum mirror_mode */
+	bool is_of_traces;   /* a read of system_traces: its cluster depends on the trace (traces.h) */
 };
 
 /* `keyspace` is the one that unqualified names mean: the request's (v5) or the connection's; len 0 for none. */

@@ -1,0 +1,87 @@
+/* traces.c - see traces.h */
+#include "proxy/traces.h"
+
+#include <string.h>
+
+#include "cql/scanner.h"
+
+void traces_init(struct traces *t)
+{
+	pthread_mutex_init(&t->lock, NULL);
+	atomic_init(&t->count, 0);
+}
+
+void traces_fini(struct traces *t)
+{
+	pthread_mutex_destroy(&t->lock);
+}
+
+void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN])
+{
+	pthread_mutex_lock(&t->lock);
+	memcpy(t->ids[t->count % TRACES_MAX], id, TRACE_ID_LEN);
+	t->count++;
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool traces_has(struct traces *t, const uint8_t id[TRACE_ID_LEN])
+{
+	bool found = false;
+
+	pthread_mutex_lock(&t->lock);
+	for (unsigned i = 0; i < MIN(t->count, (uint32_t)TRACES_MAX) && !found; i++)
+		found = memcmp(t->ids[i], id, TRACE_ID_LEN) == 0;
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A token that is a uuid, 8-4-4-4-12 hexadecimal digits. */
+static bool read_uuid(const struct token *token, uint8_t id[TRACE_ID_LEN])
+{
+	unsigned n = 0;
+
+	if (token->kind != TOKEN_NUMBER || token->text.len != 36 || token->text.p[8] != '-')
+		return false;
+	for (unsigned i = 0; i < 36; i++) {
+		int digit = hex_digit(token->text.p[i]);
+
+		if (digit < 0)
+			continue; /* a dash: the scanner has seen to the form */
+		id[n / 2] = (uint8_t)(n % 2 == 0 ? digit << 4 : id[n / 2] | digit);
+		n++;
+	}
+	return n == 2 * TRACE_ID_LEN;
+}
+
+bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
+		      const struct query_params *params)
+{
+	uint8_t id[TRACE_ID_LEN];
+	struct bytesview value;
+	struct strview name;
+	struct scanner s;
+	struct token token;
+
+	if (t->count == 0)
+		return false;
+	for (unsigned i = 0; i < params->value_count; i++) {
+		if (message_value(body, len, params, i, &name, &value) && !value.is_null && value.len == TRACE_ID_LEN &&
+		    traces_has(t, value.p))
+			return true;
+	}
+	scanner_init(&s, text);
+	do {
+		token = scanner_next(&s);
+		if (read_uuid(&token, id) && traces_has(t, id))
+			return true;
+	} while (token.kind != TOKEN_END);
+	return false;
+}

@@ -1,0 +1,46 @@
+/*
+ * traces.h - where a trace can be read. The session of a traced request stands
+ * in system_traces of the cluster that made its id: the one whose answer the
+ * driver got. Reads of system keyspaces go to one cluster by configuration, so
+ * the ids that the other one made are remembered here, and a read that names
+ * one goes there.
+ *
+ * A ring of the latest ids for the whole process: drivers read a trace soon,
+ * and on any of their connections. Tracing is rare and never cheap, so a lock
+ * will do.
+ */
+#ifndef PROXY_TRACES_H
+#define PROXY_TRACES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cql/message.h"
+#include "proxy/settings.h"
+
+/* More than drivers wait for at a time; 16 KiB. */
+#define TRACES_MAX 1024
+#define TRACE_ID_LEN 16
+
+struct traces {
+	pthread_mutex_t lock;
+	_Atomic uint32_t count; /* ids noted so far, also those that have been overwritten */
+	uint8_t ids[TRACES_MAX][TRACE_ID_LEN];
+};
+
+void traces_init(struct traces *t);
+void traces_fini(struct traces *t);
+
+/* Remembers an id that the cluster which system queries do not go to has made. Any thread. */
+void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN]);
+/* True when the id is one of the latest TRACES_MAX noted. Any thread. */
+bool traces_has(struct traces *t, const uint8_t id[TRACE_ID_LEN]);
+
+/*
+ * True when a read of system_traces asks for a noted id: as a uuid in the text
+ * (len 0: none) or as a bound value. `params` are those of the body.
+ */
+bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
+		      const struct query_params *params);
+
+#endif
