@@ -16,8 +16,8 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster parity demo build-asan unit-asan wire-asan build-clang dist"
-LONG_STAGES="cluster-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
+STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster pairs parity demo build-asan unit-asan wire-asan build-clang dist"
+LONG_STAGES="cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 # Whether a line of the checklist that nothing shows fails the stage parity.
 PARITY_MUST_BE_WHOLE=false
 PASSED=0
@@ -164,11 +164,11 @@ stage_fuzz() {
 	[ -z "$notes" ] && [ "$passed" -gt 0 ]
 }
 
-# cluster_tests BUILD STAGE
+# cluster_tests BUILD STAGE FOLDER LINE... runs tests on nodes of these lines of Cassandra.
 cluster_tests() {
 	local status=0 skipped
-	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch 4.1 5.0 || return 1
-	python_tests "$1" "$2" cluster || status=$?
+	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch "${@:4}" || return 1
+	python_tests "$1" "$2" "$3" || status=$?
 	read -r _ _ skipped <"$REPORTS/$2.count"
 	if [ "${CI-}" = true ] && [ "$skipped" -ne 0 ]; then
 		echo "with CI=true no test on real clusters may be skipped"
@@ -194,11 +194,11 @@ stage_guards() {
 }
 
 stage_cluster() {
-	cluster_tests gcc cluster
+	cluster_tests gcc cluster cluster 4.1 5.0
 }
 
 stage_cluster_asan() {
-	cluster_tests asan cluster-asan
+	cluster_tests asan cluster-asan cluster 4.1 5.0
 }
 
 # Which lines of the checklist the stages before have shown. Alone it has nothing to count: name them with it.
@@ -214,6 +214,17 @@ parity_files() {
 	for stage in wire wire-zdm cluster pairs; do
 		[ -z "${STATUS[$stage]-}" ] || echo "$REPORTS/$stage.xml"
 	done
+}
+
+# One suite for each pair of Cassandra versions, in every protocol version that both speak.
+stage_pairs() {
+	setup_java11 || return 1
+	cluster_tests gcc pairs pairs 3.11 4.1 5.0
+}
+
+stage_pairs_asan() {
+	setup_java11 || return 1
+	cluster_tests asan pairs-asan pairs 3.11 4.1 5.0
 }
 
 # The tutorial, and that the README shows what it really prints.
@@ -258,7 +269,7 @@ needs() {
 # No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
 limit() {
 	case $1 in
-	cluster* | wire* | distcheck) echo 1200 ;;
+	cluster* | pairs* | wire* | distcheck) echo 1200 ;;
 	*) echo 600 ;;
 	esac
 }

@@ -39,13 +39,13 @@ def connected(address, port, login=None, context=None, **options):
         cluster.shutdown()
 
 
-def direct(node, login=None):
+def direct(node, login=None, protocol_version=5):
     """A Cluster on a node itself, past the proxy, as its superuser unless told otherwise."""
     context = tls_context(node.tls.ca, node.tls.client_cert, node.tls.client_key) if node.tls else None
     if login is None and node.auth:
         login = (node.username, node.password)
-    return new_cluster(node.address, node.port, login, context, protocol_version=5, schema_metadata_enabled=False,
-                       token_metadata_enabled=False)
+    return new_cluster(node.address, node.port, login, context, protocol_version=protocol_version,
+                       schema_metadata_enabled=False, token_metadata_enabled=False)
 
 
 def connect_error(*arguments, **options):

@@ -48,12 +48,16 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 %s  </dependencies>
 </project>
 """
-_DEPENDENCY = "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n"
+_DEPENDENCY = "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>%s</dependency>\n"
+# Functions of users need the driver's classes. Its own dependencies are all there, in versions that Cassandra wants.
+_SHADED = ("<classifier>shaded</classifier><exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId>"
+           "</exclusion></exclusions>")
 
 # What a node needs besides the jars that cassandra-all names.
-_MORE_JARS = {"3.11": [("org.apache.cassandra", "cassandra-thrift", "3.11.19"), ("com.github.jbellis", "jamm", "0.3.3"),
-                       ("net.java.dev.jna", "jna", "5.6.0"),
-                       ("com.googlecode.concurrent-trees", "concurrent-trees", "2.6.1")]}
+_MORE_JARS = {"3.11": [("org.apache.cassandra", "cassandra-thrift", "3.11.19", ""),
+                       ("com.github.jbellis", "jamm", "0.3.3", ""), ("net.java.dev.jna", "jna", "5.6.0", ""),
+                       ("com.googlecode.concurrent-trees", "concurrent-trees", "2.6.1", ""),
+                       ("com.datastax.cassandra", "cassandra-driver-core", "3.0.1", _SHADED)]}
 
 _LOGBACK = """<configuration>
   <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
@@ -121,6 +125,10 @@ def find_java(line=None):
     raise NodeError("no Java found: install openjdk-17-jre-headless or set CQLFERRY_JAVA")
 
 
+def _is_whole(library, line):
+    return library.is_dir() and all(list(library.glob(jar[1] + "-*.jar")) for jar in _MORE_JARS.get(line, []))
+
+
 def fetch(line):
     """The folder with the jars of a version line, downloaded by Maven at most once."""
     if line not in VERSIONS:
@@ -128,16 +136,16 @@ def fetch(line):
     version = VERSIONS[line]
     base = cache_dir() / "cassandra"
     library = base / version
-    if library.is_dir():
+    if _is_whole(library, line):
         return library
     base.mkdir(parents=True, exist_ok=True)
     with open(base / (version + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if library.is_dir():
+        if _is_whole(library, line):
             return library
         with tempfile.TemporaryDirectory(dir=base) as work:
             pom = pathlib.Path(work) / "get.pom"
-            jars = [("org.apache.cassandra", "cassandra-all", version)] + _MORE_JARS.get(line, [])
+            jars = [("org.apache.cassandra", "cassandra-all", version, "")] + _MORE_JARS.get(line, [])
             pom.write_text(_POM % "".join(_DEPENDENCY % jar for jar in jars))
             partial = pathlib.Path(work) / "lib"
             done = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), "-DincludeScope=runtime",
@@ -145,7 +153,8 @@ def fetch(line):
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode != 0 or not list(partial.glob("cassandra-all-*.jar")):
                 raise NodeError("Maven could not fetch Cassandra %s:\n%s" % (version, done.stdout[-2000:]))
-            # Renamed only when whole: a folder of that name is a complete one.
+            # Renamed only when whole: a folder of that name is a complete one, unless the list of jars has grown.
+            shutil.rmtree(library, ignore_errors=True)
             partial.rename(library)
     return library
 
@@ -233,10 +242,11 @@ class NodeTls:
 
 
 class Node:
-    """A one-node cluster in a folder. stop() and start() keep address and data; auth and tls may change between."""
+    """A one-node cluster in a folder. stop() and start() keep address and data; auth and tls may change between.
+    `options` are further ones of the JVM."""
 
     def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True,
-                 detached=False):
+                 detached=False, options=()):
         self.directory = pathlib.Path(directory).resolve()
         self.line = line
         self.cluster = cluster
@@ -249,6 +259,7 @@ class Node:
         self.starts = 0
         self._fallback = fallback
         self._detached = detached
+        self._options = list(options)
         self.address = address
         self._fixed = False
 
@@ -330,7 +341,8 @@ class Node:
                 "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.superuser_setup_delay_ms=0",
                 "-Dcassandra.ring_delay_ms=5000", "-Dcassandra.auth_bcrypt_gensalt_log2_rounds=4",
                 "-Dcassandra.unsafesystem=true", "-Dcassandra.test.flush_local_schema_changes=false",
-                "-Dcassandra.shutdown_announce_in_ms=0", "org.apache.cassandra.service.CassandraDaemon"]
+                "-Dcassandra.shutdown_announce_in_ms=0", *self._options,
+                "org.apache.cassandra.service.CassandraDaemon"]
 
     # -- life ----------------------------------------------------------------
 
