@@ -77,12 +77,64 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 			  worker->index);
 }
 
+/* ---- frames before their turn ---- */
+
+struct early_frame {
+	struct frame frame;
+	struct chunk *chunk;
+};
+
+static void early_free(struct early_frame *e)
+{
+	explicit_bzero(e->chunk->data, e->frame.length); /* it may be a password */
+	chunk_unref(e->chunk);
+	free(e);
+}
+
+void client_hold(struct client *c, const struct frame *f)
+{
+	struct chunk *chunk = chunk_try_new(&c->worker->loop.chunks, f->length);
+
+	Assert(!c->early);
+	if (!chunk) {
+		client_refuse(c, f->stream, CLOSE_HANDSHAKE, CQL_ERR_OVERLOADED, "no memory for a frame of %u bytes",
+			      f->length);
+		return;
+	}
+	if (f->length > 0)
+		memcpy(chunk->data, f->body, f->length);
+	c->early = xcalloc(1, sizeof(*c->early));
+	c->early->chunk = chunk;
+	c->early->frame = *f;
+	c->early->frame.body = chunk->data;
+	c->early->frame.chunk = chunk;
+	sbuf_pause(&c->wire.sb);
+}
+
+static void adjust_reading(struct client *c);
+static void on_frame(struct wire *w, struct frame *f);
+
+void client_go_on(struct client *c)
+{
+	struct early_frame *e = c->early;
+
+	if (likely(!e) || c->state >= CLIENT_FINISHING)
+		return;
+	c->early = NULL;
+	on_frame(&c->wire, &e->frame);
+	early_free(e);
+	if (!c->early && c->state < CLIENT_FINISHING)
+		adjust_reading(c);
+}
+
 /* ---- death ---- */
 
 static void release(struct loop_deferred *d)
 {
 	struct client *c = container_of(d, struct client, deferred);
 
+	if (c->early)
+		early_free(c->early);
 	free(c->streams);
 	free(c->keyspace);
 	free(c);
@@ -269,8 +321,6 @@ void client_ready(struct client *c)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 }
 
-static void adjust_reading(struct client *c);
-
 void client_request_done(struct client *c, int16_t stream)
 {
 	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
@@ -303,7 +353,7 @@ static void adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
-	bool blocked = throttled || c->kept_bytes > c->worker->settings->max_frame_size;
+	bool blocked = throttled || c->early || c->kept_bytes > c->worker->settings->max_frame_size;
 
 	c->is_throttled = throttled;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

@@ -55,6 +55,7 @@ struct client {
 	struct server *server[CLUSTER_COUNT]; /* dedicated mode; NULL before STARTUP and after the loss */
 	struct handshake *handshake;          /* from STARTUP to READY */
 	struct mirror *mirror;                /* the copies of its reads, or NULL */
+	struct early_frame *early;            /* a frame that came before its turn; NULL: none */
 	struct server
 		*bulk_server[CLUSTER_COUNT]; /* for large requests (bulk.h), NULL when there is none that is ready */
 	struct bulk *bulk[CLUSTER_COUNT];    /* the same while it is being made, too */
@@ -107,6 +108,14 @@ void client_refuse(struct client *c, int16_t stream, enum client_close_reason re
 /* The same, but in the zdm profile without a frame: so ZDM Proxy ends a connection whose bytes or clusters fail it. */
 void client_break_off(struct client *c, int16_t stream, enum client_close_reason reason, enum cql_error_code code,
 		      const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/*
+ * Keeps a frame that came before the one ahead of it was answered, and reads no
+ * more. For the dialogue before READY only, which is taken step by step.
+ */
+void client_hold(struct client *c, const struct frame *f);
+/* The frame ahead has its answer: what was kept has its turn. May close the client. */
+void client_go_on(struct client *c);
 
 /* The handshake is over: requests are served from now on. */
 void client_ready(struct client *c);

@@ -329,6 +329,7 @@ static void complete(struct handshake *hs, uint8_t opcode)
 	client_ready(c);
 	handshake_abort(c);
 	mirror_open(c, &startup);
+	client_go_on(c);
 }
 
 /* Both have answered STARTUP. */
@@ -351,6 +352,7 @@ static void both_started(struct handshake *hs)
 	client_switch_framing(c);
 	client_set_state(c, CLIENT_AUTH);
 	hs->stream = -1;
+	client_go_on(c);
 }
 
 static void leg_started(struct handshake_leg *leg)
@@ -517,6 +519,7 @@ static void leg_on_challenge(struct login *login, struct frame *f)
 	}
 	client_send(hs->client, hs->stream, OP_AUTH_CHALLENGE, 0, f->body, f->length);
 	hs->stream = -1;
+	client_go_on(hs->client);
 }
 
 static void leg_on_ready(struct login *login, struct frame *f)
@@ -553,6 +556,7 @@ static void deciding_refused(struct handshake_leg *leg, struct frame *f, const s
 		client_send_error(c, hs->stream, (enum cql_error_code)error->code, "%.*s (%s, %s)", SV_ARG(error->text),
 				  cluster_id_name(leg->id), leg->server->name);
 	hs->stream = -1;
+	client_go_on(c);
 }
 
 static void leg_on_refused(struct login *login, struct frame *f, const struct error_message *error)
@@ -625,6 +629,10 @@ void handshake_on_frame(struct client *c, struct frame *f)
 		c->version = f->version;
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR, "negative stream id: %d",
 			      f->stream);
+		return;
+	}
+	if (c->handshake && c->handshake->stream >= 0) {
+		client_hold(c, f);
 		return;
 	}
 	if (f->opcode != OP_OPTIONS)

@@ -283,6 +283,74 @@ async def test_requests_of_the_handshake_in_one_piece(bench, version):
     await assert_alive(c, bench)
 
 
+@pytest.mark.checklist(64)
+@pytest.mark.parametrize("version", [3, 4])
+async def test_requests_behind_startup_wait_for_ready(bench, version):
+    """One after the other, in their order, whatever arrives in one piece."""
+    hold = Hold()
+    bench.target.on(Op.STARTUP, hold)
+    c = await bench.open(version)
+    write = "INSERT INTO ks.t (k) VALUES (1) IF NOT EXISTS"
+    c.write(c.frame(Op.STARTUP, requests.startup(), stream=1) + c.frame(Op.OPTIONS, stream=2) +
+            c.frame(Op.QUERY, requests.query(version, write), stream=3) +
+            c.frame(Op.QUERY, requests.query(version, "SELECT * FROM ks.t"), stream=4))
+    await hold.arrived()
+    bystander = await bench.open(version)
+    assert (await bystander.options()).opcode == Op.SUPPORTED
+    assert not c.received and not bench.origin.requests(Op.QUERY)
+    hold.release()
+    first = await c.next_answer()
+    assert (first.stream, first.opcode) == (1, Op.READY)
+    assert (await c.answer(2)).opcode == Op.SUPPORTED
+    assert (await c.answer(3)).rows == [[True, "origin"]]
+    assert (await c.answer(4)).rows[0][0] == "origin"
+    await assert_alive(c, bench)
+
+
+@pytest.mark.checklist(64)
+@pytest.mark.parametrize("version", [3, 4])
+async def test_a_whole_login_in_one_piece(make_bench, version):
+    bench = await make_bench(**BOTH)
+    c = await bench.open(version)
+    token = requests.auth_response(requests.plain_token(*TARGET_USER))
+    c.write(c.frame(Op.STARTUP, requests.startup(), stream=1) + c.frame(Op.AUTH_RESPONSE, token, stream=2) +
+            c.frame(Op.QUERY, requests.query(version, "SELECT * FROM ks.t"), stream=3))
+    answers = [await c.next_answer() for _ in range(3)]
+    assert [(a.stream, a.opcode) for a in answers] == [(1, Op.AUTHENTICATE), (2, Op.AUTH_SUCCESS), (3, Op.RESULT)]
+    assert users(bench) == (PROXY[0], TARGET_USER[0])
+    await assert_alive(c, bench)
+
+
+async def test_a_frame_before_its_turn_that_is_none(make_bench):
+    """It is judged when its turn has come: a second STARTUP, a QUERY where credentials are due."""
+    bench = await make_bench(**BOTH)
+    for opcode, body in ((Op.STARTUP, requests.startup()), (Op.QUERY, requests.query(4, "SELECT * FROM ks.t"))):
+        c = await bench.open()
+        c.write(c.frame(Op.STARTUP, requests.startup(), stream=1) + c.frame(opcode, body, stream=2))
+        assert (await c.answer(1)).opcode == Op.AUTHENTICATE
+        assert_error(await c.answer(2), Err.PROTOCOL_ERROR)
+        assert await c.closed() == []
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_frame_before_its_turn_that_never_comes(make_bench, leaves):
+    """A cluster is mute: what waits goes with the client, or with the time-out."""
+    bench = await make_bench(sections={"proxy": {"handshake_timeout": "500ms"}})
+    bench.target.on(Op.STARTUP, behaviour.mute(), times=1)
+    c = await bench.open()
+    c.write(c.frame(Op.STARTUP, requests.startup(), stream=1) +
+            c.frame(Op.QUERY, requests.query(4, "INSERT INTO ks.t (k) VALUES (1)"), stream=2))
+    await bench.target.until_received(1, Op.STARTUP)
+    if leaves:
+        c.abort()
+    else:
+        answers = await c.closed()
+        assert [a.stream for a in answers] == [1]
+        assert_error(answers[0], Err.SERVER_ERROR, "target")
+    await bench.until_backends_gone()
+    assert not bench.origin.requests(Op.QUERY)
+
+
 async def test_a_handshake_that_arrives_byte_by_byte(bench):
     c = await bench.open()
     for byte in c.frame(Op.STARTUP, requests.startup({"COMPRESSION": "lz4"}), stream=3):
