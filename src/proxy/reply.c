@@ -204,12 +204,11 @@ static void send_unprepared(struct request *rq, enum cluster_id cluster, const s
 	struct error_message error;
 	struct writer w;
 
-	if (message_parse_error(p->data, p->len, offset, &error)) {
-		if (rq->has_prepared_children)
-			id = child_id(rq, cluster, error.unprepared_id);
-		else if (rq->prepared && prepared_id_equal(&rq->prepared->entry->id[cluster], error.unprepared_id))
-			id = prepared_client_id(rq->prepared->entry);
-	}
+	/* An EXECUTE names one statement, whatever id the node has put into its error. */
+	if (rq->prepared)
+		id = prepared_client_id(rq->prepared->entry);
+	else if (rq->has_prepared_children && message_parse_error(p->data, p->len, offset, &error))
+		id = child_id(rq, cluster, error.unprepared_id);
 	if (id.is_null) {
 		send_as_it_is(rq, f);
 		return;
