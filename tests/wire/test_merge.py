@@ -164,6 +164,7 @@ RETRIABLE = [Err.OVERLOADED, Err.IS_BOOTSTRAPPING, Err.UNAVAILABLE, Err.SERVER_E
 COUNT = "UPDATE ks.counters SET c = c + 1 WHERE k = 1"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("failing", PRIMARIES)
 @pytest.mark.parametrize("code", RETRIABLE)
@@ -195,6 +196,7 @@ async def test_a_write_that_nobody_did_may_be_tried_again(make_bench, primary, c
     assert_error(await c.query(COUNT), code, f"not by {primary}")
 
 
+@pytest.mark.native
 async def test_a_write_that_may_have_been_done_is_no_reason_to_try_again(bench):
     bench.origin.on(COUNT, error(Err.OVERLOADED, "not me"))
     bench.target.on(COUNT, error(Err.WRITE_TIMEOUT, "perhaps", write_type="COUNTER"))

@@ -1,6 +1,8 @@
 """Which node a driver's connection goes to when the cluster has nodes that are down."""
 import collections
 
+import pytest
+
 from helpers import assert_alive
 
 
@@ -19,6 +21,7 @@ async def test_a_node_that_refuses_is_left_alone_for_a_while(make_bench):
     assert bench.proxy.log.count("trying another node") == 1
 
 
+@pytest.mark.native
 async def test_a_node_that_the_cluster_calls_down_is_not_tried(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3})
     node = bench.origin.nodes[1]

@@ -322,6 +322,7 @@ async def test_native_transport_columns_show_the_proxy(make_bench):
         assert row == [row[0], row[0], port]
 
 
+@pytest.mark.native
 async def test_schema_versions_are_fresh(make_bench):
     """Drivers wait after DDL until all schema versions agree; an old one would keep them waiting."""
     bench = await make_bench(fresh=True, sections=three())
