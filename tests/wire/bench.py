@@ -51,11 +51,11 @@ class Addresses:
 class Bench:
     """
     origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile
-    "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty. With
-    CQLFERRY_PROFILE=zdm in the environment the INI files of all benches choose that profile (marker `native`).
+    "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
+    "native": an INI file that says so; None: one that leaves it to CQLFERRY_PROFILE of the environment.
     """
 
-    def __init__(self, folder, name, addresses, primary="origin", profile="native", origin=None, target=None,
+    def __init__(self, folder, name, addresses, primary="origin", profile=None, origin=None, target=None,
                  sections=None, variables=None):
         self.name = name
         self.proxy = Proxy(folder, name)
@@ -95,7 +95,7 @@ class Bench:
 
     def ini(self):
         sections = {
-            "proxy": {"workers": 2, "profile": os.environ.get("CQLFERRY_PROFILE")},
+            "proxy": {"workers": 2, "profile": self.profile or os.environ.get("CQLFERRY_PROFILE")},
             "listener": {"address": self.proxy.listen[0], "port": self.proxy.listen[1]},
             "origin": self._cluster_section(self.origin),
             "target": self._cluster_section(self.target),

@@ -106,6 +106,7 @@ async def test_a_node_that_never_answers_costs_the_connection(make_bench, ids):
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("compression", [None, "lz4"])
 async def test_a_flood_of_tiny_frames_leaves_others_their_turn(bench, compression):
     """Some hundred thousand frames in a few segments: they are handled in portions."""

@@ -108,6 +108,7 @@ async def test_off_in_the_zdm_profile(make_bench, version, compression):
         assert cluster.requests(Op.QUERY)[-1].payload == {"a": b"2"}
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("version,compression", WITH_PAYLOADS, ids=IDS)
 async def test_off_in_the_native_profile(bench, version, compression):
     """Payloads are the application's."""

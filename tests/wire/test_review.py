@@ -56,8 +56,11 @@ async def test_a_challenge_in_place_of_ready(bench):
     """It was passed on to the driver as an answer to STARTUP, and the handshake waited for its time-out."""
     bench.target.on(Op.STARTUP, behaviour.answer(Op.AUTH_CHALLENGE, b"\x00\x00\x00\x00"))
     c = await bench.open()
-    assert_error(await c.startup(), Err.SERVER_ERROR, "target", "AUTH_CHALLENGE")
-    await c.closed()
+    c.send(Op.STARTUP, requests.startup())
+    answers = await c.closed()
+    assert len(answers) == (0 if bench.is_zdm else 1)
+    for answer in answers:
+        assert_error(answer, Err.SERVER_ERROR, "target", "AUTH_CHALLENGE")
 
 
 async def test_every_edit_of_an_execute_at_once(make_bench):
