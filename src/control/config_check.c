@@ -178,6 +178,15 @@ static bool check_limits(struct config *config)
 	return true;
 }
 
+/* It is sent as a [string], whose length has two bytes. */
+static bool check_request_id_key(struct config *config)
+{
+	if (strlen(config->settings.tracing_request_id_key) <= UINT16_MAX)
+		return true;
+	return config_fail_key(config, SECTION_PROXY, "tracing_request_id_key", 0,
+			       "is too long; allowed: text of at most 65535 bytes");
+}
+
 /* The cores that this process may run on, which in a container or under taskset are fewer than there are. */
 static uint32_t core_count(void)
 {
@@ -193,7 +202,7 @@ bool config_check_rest(struct config *config, unsigned instance)
 
 	(void)instance;
 	if (!check_listeners(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
-	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config))
+	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config) || !check_request_id_key(config))
 		return false;
 	if (settings->workers == 0)
 		settings->workers = core_count();

@@ -101,6 +101,7 @@ static bool wants_timestamp(const struct arrival *a, uint8_t allows)
 	       version_has(a->c->version, VERSION_TIMESTAMP);
 }
 
+/* False when the frame has been answered; p->count says whether the body is another one now. */
 static bool plan_make(struct plan *p, struct arrival *a)
 {
 	bool ok = true;
@@ -123,17 +124,18 @@ static void note_level(struct arrival *a, uint32_t offset, uint8_t allows)
 	a->amended.is_read = allows & ALLOWS_READ_LEVEL;
 }
 
-static bool make_for_params(struct arrival *a, const struct query_params *params, uint8_t allows)
+static bool make_for_params(struct arrival *a, const struct query_params *params, uint8_t allows, bool *changed)
 {
 	struct plan p;
 
 	plan_init(&p, a);
 	if (wants_timestamp(a, allows) && !params->has_timestamp)
 		plan_timestamp(&p, a, params->flags_offset, params->flags_size, params->timestamp_offset);
+	*changed = p.count > 0;
 	return plan_make(&p, a);
 }
 
-/* What was read before is read again, from the changed body; should that fail, we have broken it. */
+/* What was read before has been read again, from the changed body; had that failed, we would have broken it. */
 static bool read_again(struct arrival *a, bool is_read, const char *why)
 {
 	if (!is_read)
@@ -144,8 +146,11 @@ static bool read_again(struct arrival *a, bool is_read, const char *why)
 bool amend_query(struct arrival *a, struct query_message *m, uint8_t allows)
 {
 	const char *why = NULL;
+	bool changed;
 
-	if (!make_for_params(a, &m->params, allows) ||
+	if (!make_for_params(a, &m->params, allows, &changed))
+		return false;
+	if (changed &&
 	    !read_again(a, message_parse_query(a->plain.data, a->plain.len, a->offset, a->c->version, m, &why), why))
 		return false;
 	note_level(a, m->params.consistency_offset, allows);
@@ -155,8 +160,11 @@ bool amend_query(struct arrival *a, struct query_message *m, uint8_t allows)
 bool amend_execute(struct arrival *a, struct execute_message *m, uint8_t allows)
 {
 	const char *why = NULL;
+	bool changed;
 
-	if (!make_for_params(a, &m->params, allows) ||
+	if (!make_for_params(a, &m->params, allows, &changed))
+		return false;
+	if (changed &&
 	    !read_again(a, message_parse_execute(a->plain.data, a->plain.len, a->offset, a->c->version, m, &why), why))
 		return false;
 	note_level(a, m->params.consistency_offset, allows);
@@ -170,8 +178,9 @@ bool amend_prepare(struct arrival *a, struct prepare_message *m)
 
 	plan_init(&p, a);
 	return plan_make(&p, a) &&
-	       read_again(a, message_parse_prepare(a->plain.data, a->plain.len, a->offset, a->c->version, m, &why),
-			  why);
+	       (p.count == 0 ||
+		read_again(a, message_parse_prepare(a->plain.data, a->plain.len, a->offset, a->c->version, m, &why),
+			   why));
 }
 
 bool amend_batch(struct arrival *a, struct batch_message *m, uint8_t allows)
@@ -182,7 +191,9 @@ bool amend_batch(struct arrival *a, struct batch_message *m, uint8_t allows)
 	plan_init(&p, a);
 	if (wants_timestamp(a, allows) && !m->has_timestamp && m->type != BATCH_COUNTER)
 		plan_timestamp(&p, a, m->flags_offset, m->flags_size, m->timestamp_offset);
-	if (!plan_make(&p, a) ||
+	if (!plan_make(&p, a))
+		return false;
+	if (p.count > 0 &&
 	    !read_again(a, message_parse_batch(a->plain.data, a->plain.len, a->offset, a->c->version, m, &why), why))
 		return false;
 	note_level(a, m->consistency_offset, ALLOWS_WRITE_LEVEL);

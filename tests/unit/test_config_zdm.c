@@ -341,6 +341,19 @@ START_TEST(request_ids)
 }
 END_TEST
 
+START_TEST(a_request_id_key_fits_into_a_payload)
+{
+	static char variable[27 + 65536 + 1] = "ZDM_TRACING_REQUEST_ID_KEY=";
+
+	memset(variable + 27, 'k', 65535);
+	ck_assert(load_env(variable, NULL, NULL, NULL));
+	variable[27 + 65535] = 'k';
+	ck_assert(!load_env(variable, NULL, NULL, NULL));
+	ck_assert_msg(strstr(error, "ZDM_TRACING_REQUEST_ID_KEY: is too long; allowed: text of at most 65535 bytes"),
+		      "%s", error);
+}
+END_TEST
+
 START_TEST(secrets_are_literal_and_stay_hidden)
 {
 	ck_assert(load_env("ZDM_ORIGIN_PASSWORD=file:/etc/s3cret", "ZDM_TARGET_PASSWORD=\"s3 ;#\"", NULL, NULL));
@@ -529,6 +542,7 @@ int main(void)
 	tcase_add_loop_test(tc, the_first_mistake_is_reported, 0, (int)ARRAY_LEN(ordered_mistakes) - 1);
 	tcase_add_loop_test(tc, accepted_with_a_warning, 0, (int)ARRAY_LEN(warned));
 	tcase_add_test(tc, request_ids);
+	tcase_add_test(tc, a_request_id_key_fits_into_a_payload);
 	tcase_add_test(tc, secrets_are_literal_and_stay_hidden);
 	tcase_add_test(tc, overrides_win_over_variables);
 	tcase_add_test(tc, yaml_with_only_what_is_mandatory);
