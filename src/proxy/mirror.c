@@ -124,7 +124,7 @@ static void copy_free(struct mirrored *r)
 		chunk_unref(r->body);
 	}
 	if (r->flight) {
-		flight_land(&worker->proxy->repairs, r->flight, r->is_prepared);
+		flight_land(&worker->proxy->mirror_repairs, r->flight, r->is_prepared);
 		free(r->flight);
 	}
 	if (r->prepared)
@@ -369,7 +369,7 @@ static void prepare_again(struct mirror *m, struct prepared_ref *prepared)
 	struct mirrored *r;
 	struct writer w;
 
-	if (!flight_take_off(&worker->proxy->repairs, &key, NULL))
+	if (!flight_take_off(&worker->proxy->mirror_repairs, &key, NULL))
 		return; /* somebody is at it */
 	r = copy_new(m, MIRRORED_OWN_PREPARE, OP_PREPARE);
 	r->prepared = prepared_ref_hold(prepared);

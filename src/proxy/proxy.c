@@ -13,6 +13,7 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 		cluster_init(&proxy->clusters[i], (enum cluster_id)i, &settings->cluster[i]);
 	prepared_table_init(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
 	flights_init(&proxy->repairs);
+	flights_init(&proxy->mirror_repairs);
 	node_table_init(&proxy->nodes, settings);
 	traces_init(&proxy->traces);
 	proxy->amends = amends_of(settings);
@@ -29,6 +30,7 @@ void proxy_fini(struct proxy *proxy)
 		cluster_fini(&proxy->clusters[i]);
 	prepared_table_fini(&proxy->prepared);
 	flights_fini(&proxy->repairs);
+	flights_fini(&proxy->mirror_repairs);
 	node_table_fini(&proxy->nodes);
 	traces_fini(&proxy->traces);
 }

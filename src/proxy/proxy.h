@@ -18,7 +18,8 @@ struct proxy {
 	const struct settings *settings;
 	struct cluster clusters[CLUSTER_COUNT];
 	struct prepared_table prepared;
-	struct flights repairs; /* PREPAREs under way for statements that a node has lost */
+	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */
+	struct flights mirror_repairs; /* the same on mirrors: apart, since a client's repair must not wait for those */
 	struct histogram_bounds bounds[REQUEST_TYPES];
 	struct node_table nodes;
 	uint8_t amends; /* AMEND_* bits: what the settings change in requests */

@@ -127,6 +127,41 @@ START_TEST(always_to_both)
 }
 END_TEST
 
+static const struct {
+	const char *text, *keyspace;
+	enum mirror_mode mode;
+} mirrored[] = {
+	{ "SELECT * FROM ks.t", "", MIRROR_ANYWHERE },
+	{ "SELECT * FROM t", "ks", MIRROR_IN_KEYSPACE },
+	{ "SELECT * FROM t", "", MIRROR_IN_KEYSPACE },
+	{ "USE ks", "", MIRROR_USE },
+	{ "SELECT * FROM system.local", "", MIRROR_NONE },
+	{ "SELECT * FROM system.size_estimates", "", MIRROR_NONE },
+	{ "SELECT * FROM tables", "system_schema", MIRROR_NONE },
+	{ "LIST ROLES", "", MIRROR_NONE },
+	{ "DESCRIBE TABLES", "ks", MIRROR_NONE },
+	{ "INSERT INTO ks.t (k) VALUES (1)", "", MIRROR_NONE },
+	{ "BEGIN BATCH INSERT INTO t (k) VALUES (1) APPLY BATCH", "ks", MIRROR_NONE },
+	{ "CREATE TABLE t (k int PRIMARY KEY)", "ks", MIRROR_NONE },
+	{ "FROBNICATE ks.t", "", MIRROR_NONE },
+	{ "", "", MIRROR_NONE },
+};
+
+/* Reads of user tables and USE have a copy, with the option on; the system-queries cluster does not matter. */
+START_TEST(mirror)
+{
+	for (unsigned primary = 0; primary < CLUSTER_COUNT; primary++) {
+		settings = (struct settings){ .primary = primary, .system_queries = primary };
+		ck_assert_int_eq(route(mirrored[_i].text, mirrored[_i].keyspace).mirror, MIRROR_NONE);
+		ck_assert_int_eq(route_options(&settings).mirror, MIRROR_NONE);
+		settings.read_mode = READ_DUAL_ASYNC_ON_SECONDARY;
+		ck_assert_int_eq(route(mirrored[_i].text, mirrored[_i].keyspace).mirror, mirrored[_i].mode);
+		ck_assert_int_eq(route_options(&settings).mirror, MIRROR_ANYWHERE);
+		ck_assert_int_eq(route_both(&settings, CLASS_CONTROL, WRITE_SIMPLE).mirror, MIRROR_NONE);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("route");
@@ -134,5 +169,6 @@ int main(void)
 	tcase_add_loop_test(tcase, statements, 0, ARRAY_LEN(rows));
 	tcase_add_test(tcase, write_type_names);
 	tcase_add_test(tcase, always_to_both);
+	tcase_add_loop_test(tcase, mirror, 0, ARRAY_LEN(mirrored));
 	return run_tcase("route", tcase);
 }

@@ -220,7 +220,7 @@ async def test_what_is_not_mirrored(make_bench, primary, version, compression):
     assert on_mirror(bench) == []
 
 
-@pytest.mark.checklist(225)
+@pytest.mark.checklist(90, 225)
 @primaries
 @ways
 async def test_use(make_bench, primary, version, compression):
@@ -242,7 +242,7 @@ async def test_use(make_bench, primary, version, compression):
                                                                           ("SELECT * FROM t", "two")]
 
 
-@pytest.mark.checklist(225)
+@pytest.mark.checklist(69, 225)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_options_in_the_zdm_profile(make_bench, version):
     bench = await make_bench(profile="zdm", variables={"ZDM_READ_MODE": "DUAL_ASYNC_ON_SECONDARY"})
@@ -767,6 +767,27 @@ async def test_one_prepare_for_many(make_bench):
     await settle_mirror(bench, c)
     assert await metrics.failed() == {"unprepared": 10}
     assert len(on_mirror(bench, Op.PREPARE)) == 2
+
+
+@pytest.mark.checklist(231)
+async def test_a_stuck_mirror_does_not_hold_up_a_repair(make_bench):
+    """The mirror prepares a lost statement and gets no answer; the client's own connection needs the same one."""
+    bench = await dual(make_bench)
+    c, _ = await bench.mirrored_client()
+    text = "SELECT * FROM ks.t WHERE k = 1"
+    prepared = await c.prepare(text)
+    await settle_mirror(bench, c)
+    bench.target.forget_prepared()
+    hold = Hold()
+    bench.target.on(in_mirror(Op.PREPARE), hold)
+    await c.execute(prepared)
+    await hold.arrived()
+    # a batch goes to both clusters, whatever is in it
+    started = time.monotonic()
+    answer = await c.batch([(prepared.prepared_id, [])])
+    assert not answer.is_error() and time.monotonic() - started < 3
+    hold.release()
+    await settle_mirror(bench, c)
 
 
 @pytest.mark.checklist(231)
