@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy/failure.h"
+#include "proxy/paging.h"
 #include "proxy/prepare.h"
 #include "proxy/repair.h"
 #include "proxy/reply.h"
@@ -180,6 +181,8 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 		answer_merged(rq, leg, f);
 		return;
 	}
+	if (unlikely(rq->opcode == OP_REVISE))
+		paging_revised(rq, (enum cluster_id)leg->cluster, f);
 	reply_send(rq, (enum cluster_id)leg->cluster, f);
 	request_end(rq);
 }
@@ -237,6 +240,10 @@ void answer_on_leg(struct leg *l, struct frame *f)
 	struct request *rq = leg->request;
 
 	Assert(leg->outcome == OUTCOME_PENDING);
+	if (unlikely(leg_is_out(l))) {
+		paging_on_page(leg, f);
+		return;
+	}
 	if (unlikely(f->opcode == OP_ERROR)) {
 		answer_error(leg, f);
 		return;

@@ -10,6 +10,7 @@
 #include "proxy/arrival.h"
 #include "proxy/local.h"
 #include "proxy/mirror.h"
+#include "proxy/paging.h"
 #include "proxy/prepare.h"
 #include "proxy/replace.h"
 #include "proxy/reply.h"
@@ -105,6 +106,8 @@ static void dispatch_query(struct arrival *a)
 	if (unlikely(verdict.is_of_traces))
 		follow_trace(a, rq, m.text, &m.params);
 	follow_paging_state(rq, &m.params);
+	if (unlikely(m.params.flags & QUERY_CONTINUOUS_PAGING))
+		paging_begin(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
@@ -163,10 +166,12 @@ static void dispatch_execute(struct arrival *a)
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
-		rq->flags_offset = m.params.flags_offset;
+		rq->flags_offset = m.params.flags_offset + m.params.flags_size - 1u;
 	if (unlikely(rq->verdict.is_of_traces))
 		follow_trace(a, rq, SV(""), &m.params);
 	follow_paging_state(rq, &m.params);
+	if (unlikely(m.params.flags & QUERY_CONTINUOUS_PAGING))
+		paging_begin(rq, &m.params);
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
@@ -325,6 +330,9 @@ static void dispatch_by_opcode(struct arrival *a)
 		return;
 	case OP_OPTIONS:
 		dispatch_options(a);
+		return;
+	case OP_REVISE:
+		paging_revise(a);
 		return;
 	default: /* STARTUP, AUTH_RESPONSE */
 		client_refuse(a->c, a->f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,

@@ -17,7 +17,11 @@ struct server;
 struct leg;
 
 struct leg_ops {
-	/* The answer, of any opcode but EVENT. The stream id is free again. */
+	/*
+	 * The answer, of any opcode but EVENT. The stream id is free again; but while
+	 * the leg is still out, which only happens to one that takes pages, this was
+	 * a page behind which more will come.
+	 */
 	void (*on_answer)(struct leg *leg, struct frame *f);
 	/* The connection ended before an answer came. */
 	void (*on_lost)(struct leg *leg, const char *why);
@@ -27,6 +31,7 @@ struct leg {
 	const struct leg_ops *ops;
 	struct server *server;
 	uint16_t stream;
+	bool takes_pages; /* DSE's continuous paging: many answers, see pages.h */
 };
 
 static inline void leg_init(struct leg *leg, const struct leg_ops *ops)
@@ -45,5 +50,7 @@ static inline bool leg_is_out(const struct leg *leg)
  * be taken for another request's. Harmless when the leg is not out.
  */
 void leg_abandon(struct leg *leg);
+/* The node has said that nothing more will come for a leg that is out: its stream id is free at once. */
+void leg_release(struct leg *leg);
 
 #endif

@@ -27,6 +27,7 @@
 #include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/mirror.h"
+#include "proxy/paging.h"
 #include "proxy/prepare.h"
 #include "proxy/repair.h"
 #include "proxy/use.h"
@@ -180,6 +181,8 @@ static void release(struct request *rq)
 		prepared_release(rq->prepared);
 	if (unlikely(rq->rewriting))
 		prepare_forget(rq);
+	if (unlikely(rq->paging))
+		paging_end(rq);
 	if (rq->type != REQUEST_UNTRACKED && rq->verdict.to)
 		metric_sub(&worker->metrics.inflight[rq->type], 1);
 	slab_put(&worker->requests, rq);
@@ -240,7 +243,7 @@ void request_on_timeout(struct timeout_item *item)
 	const struct server *crowded = NULL;
 	bool is_use;
 
-	if (use_end_undo(rq))
+	if (use_end_undo(rq) || (unlikely(rq->paging) && paging_may_wait(rq)))
 		return;
 	if (unlikely(bulk_is_waiting(rq))) {
 		bulk_timed_out(rq);

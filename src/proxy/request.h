@@ -33,6 +33,7 @@ enum leg_role {
 
 struct request;
 struct repair;
+struct paging;
 struct rewriting;
 
 struct request_leg {
@@ -89,6 +90,7 @@ struct request {
 	bool consistency_of_read;
 	struct request_id_place request_id;
 	struct prepared_ref *prepared; /* EXECUTE */
+	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
 	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
 	bool has_prepared_children;    /* BATCH */
 	uint8_t events;                /* REGISTER: enum event_kind bits */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/pages.h"
 
 /* SUPPORTED, AUTHENTICATE and their like are short; a node that is none must not make us wait for 256 MiB. */
 #define LOGIN_MAX_FRAME (128 * 1024)
@@ -158,10 +159,33 @@ void leg_abandon(struct leg *leg)
 	if (!s)
 		return;
 	Assert(s->legs[leg->stream] == leg);
+	if (unlikely(leg->takes_pages)) {
+		pages_stray(s, leg);
+		return;
+	}
 	s->legs[leg->stream] = LEG_ORPHAN;
 	s->orphans++;
 	if (unlikely(!s->crowded_ns && s->orphans > s->max_streams / SERVER_ORPHAN_SHARE))
 		s->crowded_ns = loop_now(s->wire.sb.loop);
+	leg->server = NULL;
+}
+
+void leg_release(struct leg *leg)
+{
+	struct server *s = leg->server;
+
+	Assert(s->legs[leg->stream] == leg);
+	give_id(s, leg->stream);
+	leg->server = NULL;
+}
+
+void server_replace_leg(struct server *s, struct leg *leg, struct leg *next)
+{
+	Assert(s->legs[leg->stream] == leg && !leg_is_out(next));
+	s->legs[leg->stream] = next;
+	next->server = s;
+	next->stream = leg->stream;
+	next->takes_pages = leg->takes_pages;
 	leg->server = NULL;
 }
 
@@ -305,6 +329,10 @@ static void on_frame(struct wire *w, struct frame *f)
 		return;
 	}
 	leg = s->legs[f->stream];
+	if (unlikely(leg != LEG_ORPHAN && leg->takes_pages) && page_goes_on(s, f)) {
+		leg->ops->on_answer(leg, f);
+		return;
+	}
 	give_id(s, (uint32_t)f->stream);
 	if (unlikely(leg == LEG_ORPHAN)) {
 		if (--s->orphans <= s->max_streams / SERVER_ORPHAN_SHARE)

@@ -117,6 +117,9 @@ MUSTCHECK bool server_send(struct server *s, struct leg *leg, uint8_t opcode, ui
 MUSTCHECK bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
 				uint32_t length);
 
+/* `next`, which is not out, is from now on in the place of `leg`, which is: what comes for the one comes for the other. */
+void server_replace_leg(struct server *s, struct leg *leg, struct leg *next);
+
 /*
  * Sends OPTIONS when nothing was sent for `interval_ns`, so that what lies
  * between us and the node does not take the connection for dead. The answer is
