@@ -39,6 +39,7 @@ static void head_matches(const struct vector *v, void *arg)
 START_TEST(heads_of_vectors)
 {
 	ck_assert_uint_gt(vectors_each("requests.hex", head_matches, "requests.hex"), 50);
+	ck_assert_uint_gt(vectors_each("versions.hex", head_matches, "versions.hex"), 20);
 	ck_assert_uint_gt(vectors_each("answers.hex", head_matches, "answers.hex"), 20);
 }
 END_TEST

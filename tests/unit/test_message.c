@@ -1,5 +1,5 @@
 /*
- * test_message.c - requests and answers in all three versions: fields, offsets,
+ * test_message.c - requests and answers in all versions: fields, offsets,
  * and every way to be cut short. Over 700 lines, since every parser is shown
  * with the same builders.
  */
@@ -23,7 +23,7 @@ static bool parsed_init(struct parsed *p, const struct vector *v, size_t body_le
 {
 	frame_head_read(&p->f, v->data);
 	p->len = (uint32_t)body_len;
-	p->body = exact_copy(v->data + FRAME_HEAD_LEN, body_len);
+	p->body = exact_copy(v->data + frame_head_len(v->data[0]), body_len);
 	p->offset = 0;
 	return message_skip_preamble(p->body, p->len, p->f.flags, p->f.is_response, &p->offset, why);
 }
@@ -41,7 +41,7 @@ static struct parsed parsed_get(const char *file, unsigned version, const char *
 	else
 		snprintf(full, sizeof(full), "%s", name);
 	v = vector_get(file, full);
-	ck_assert(parsed_init(&p, &v, v.len - FRAME_HEAD_LEN, &why));
+	ck_assert(parsed_init(&p, &v, v.len - frame_head_len(v.data[0]), &why));
 	vector_free(&v);
 	return p;
 }
@@ -77,6 +77,7 @@ static bool parse_request(const struct parsed *p, const char **why)
 		struct prepare_message prepare;
 		struct execute_message execute;
 		struct batch_message batch;
+		struct revise_message revise;
 		struct sasl_plain sasl;
 		unsigned count;
 	} m;
@@ -91,6 +92,8 @@ static bool parse_request(const struct parsed *p, const char **why)
 		return message_parse_execute(p->body, p->len, p->offset, p->f.version, &m.execute, why);
 	case OP_BATCH:
 		return message_parse_batch(p->body, p->len, p->offset, p->f.version, &m.batch, why);
+	case OP_REVISE:
+		return message_parse_revise(p->body, p->len, p->offset, &m.revise, why);
 	case OP_REGISTER:
 		return message_parse_register(p->body, p->len, &m.count, why);
 	case OP_STARTUP:
@@ -115,8 +118,8 @@ static void request_whole_and_cut(const struct vector *v, void *arg)
 	struct parsed p;
 
 	(void)arg;
-	for (size_t n = 0; n <= v->len - FRAME_HEAD_LEN; n++) {
-		bool is_whole = n == v->len - FRAME_HEAD_LEN;
+	for (size_t n = 0; n <= v->len - frame_head_len(v->data[0]); n++) {
+		bool is_whole = n == v->len - frame_head_len(v->data[0]);
 		const char *why = NULL;
 		bool ok = parsed_init(&p, v, n, &why) && parse_request(&p, &why);
 
@@ -130,6 +133,7 @@ static void request_whole_and_cut(const struct vector *v, void *arg)
 START_TEST(requests_whole_and_cut)
 {
 	ck_assert_uint_gt(vectors_each("requests.hex", request_whole_and_cut, NULL), 50);
+	ck_assert_uint_gt(vectors_each("versions.hex", request_whole_and_cut, NULL), 25);
 }
 END_TEST
 
@@ -183,7 +187,7 @@ static bool parse_answer(const struct parsed *p, uint32_t *used, const char **wh
 static void answer_whole_and_cut(const struct vector *v, void *arg)
 {
 	bool is_bad = strncmp(v->name, "bad_prepared", 12) == 0;
-	uint32_t whole = (uint32_t)v->len - FRAME_HEAD_LEN;
+	uint32_t whole = (uint32_t)v->len - frame_head_len(v->data[0]);
 	uint32_t needed = whole;
 	uint32_t used;
 	struct parsed p;

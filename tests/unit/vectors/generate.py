@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes requests.hex, answers.hex and segments.hex: frames and segments as other people's software makes them.
+"""Writes requests.hex, versions.hex, answers.hex and segments.hex: frames and segments as other people's software makes them.
 
 Requests and segments are encoded by the Python driver (pip install cassandra-driver lz4); what it cannot send (names
 for values, "now in seconds") and all answers are put together here from the protocol's specification, and the answers
@@ -14,6 +14,7 @@ import sys
 import lz4.block
 from cassandra import ConsistencyLevel as CL
 from cassandra import protocol as p
+from cassandra.cluster import ContinuousPagingOptions
 from cassandra.query import BatchType
 from cassandra.segment import SegmentCodec
 
@@ -111,6 +112,50 @@ def requests(out):
     dump(out, "v4_bad_query_long_text", frame(4, 0x07, integer(0x7FFFFFFF) + b"SELECT"))
     dump(out, "v4_bad_query_many_values", frame(4, 0x07, long_string("x") + short(1) + b"\1" + short(65535) + data(b"")))
     dump(out, "v4_bad_register", frame(4, 0x0B, short(2) + string("STATUS_CHANGE") + string("STATUS")))
+
+
+def versions(out):
+    """v2 and DSE's two: what sets them apart from the others."""
+    everything = dict(serial_consistency_level=CL.LOCAL_SERIAL, fetch_size=5000, paging_state=b"page-7")
+    m = p.QueryMessage(TEXT, CL.LOCAL_QUORUM, **everything)
+    m.query_params = [b"\0\0\0\1", None, b""]
+    dump(out, "v2_startup", encode(p.StartupMessage(cqlversion="3.0.0", options={"COMPRESSION": "lz4"}), 2))
+    dump(out, "v2_options", encode(p.OptionsMessage(), 2))
+    dump(out, "v2_register", encode(p.RegisterMessage(["TOPOLOGY_CHANGE", "STATUS_CHANGE", "SCHEMA_CHANGE"]), 2))
+    dump(out, "v2_query_everything", encode(m, 2), "3 values (1, null, empty) and every option of v2")
+    dump(out, "v2_prepare", encode(p.PrepareMessage(TEXT), 2))
+    m = p.ExecuteMessage(ID, [b"\0\0\0\1", None], CL.QUORUM, skip_meta=True, **everything)
+    dump(out, "v2_execute_everything", encode(m, 2))
+    children = [(False, TEXT, [b"\0\0\0\1", None]), (True, ID, [b"x"]), (True, METADATA_ID, [])]
+    dump(out, "v2_batch", encode(p.BatchMessage(BatchType.UNLOGGED, children, CL.EACH_QUORUM), 2), "ends with consistency")
+    everything["timestamp"] = 1234567890123456
+    for v in (0x41, 0x42):
+        second = v == 0x42
+        paging = ContinuousPagingOptions(max_pages=7, max_pages_per_second=3, max_queue_size=4)
+        dump(out, f"v{v}_startup", encode(p.StartupMessage(cqlversion="3.4.5", options={}), v))
+        m = p.QueryMessage(TEXT, CL.LOCAL_QUORUM, keyspace="shop" if second else None, continuous_paging_options=paging,
+                           **everything)
+        m.query_params = [b"\0\0\0\1", None, b""]
+        dump(out, f"v{v}_query_everything", encode(m, v), "continuous paging behind all the rest")
+        dump(out, f"v{v}_query_plain", encode(p.QueryMessage("SELECT * FROM t", CL.ONE), v))
+        body = long_string(TEXT) + short(CL.ONE) + struct.pack(">I", 0x40000084 if second else 0x40000004)
+        body += integer(65536) + (string("shop") if second else b"")
+        dump(out, f"v{v}_query_bytes", frame(v, 0x07, body), "the page size counts bytes")
+        dump(out, f"v{v}_prepare", encode(p.PrepareMessage(TEXT, keyspace="shop" if second else None), v))
+        m = p.ExecuteMessage(ID, [b"\0\0\0\1", None], CL.TWO, result_metadata_id=METADATA_ID,
+                             continuous_paging_options=paging, **everything)
+        dump(out, f"v{v}_execute_everything", encode(m, v))
+        m = p.BatchMessage(BatchType.LOGGED, children, CL.ONE, CL.SERIAL, 99, keyspace="shop" if second else None)
+        dump(out, f"v{v}_batch", encode(m, v))
+        dump(out, f"v{v}_revise_cancel", encode(p.ReviseRequestMessage(1, 77), v))
+    dump(out, "v66_revise_more", encode(p.ReviseRequestMessage(2, 77, next_pages=5), 0x42))
+    dump(out, "v66_bad_revise_kind", frame(0x42, 0xFF, integer(3) + integer(77)))
+    body = long_string(TEXT) + short(CL.ONE) + b"\x80"
+    dump(out, "v4_query_keyspace_flag", frame(4, 0x07, body), "a flag that v4 does not have: nothing stands there for it")
+    body = long_string(TEXT) + short(CL.ONE) + integer(0x80)
+    dump(out, "v65_query_keyspace_flag", frame(0x41, 0x07, body), "nor does DSE v1")
+    body = long_string(TEXT) + short(CL.ONE) + b"\x21" + short(1) + data(b"x")
+    dump(out, "v2_query_timestamp_flag", struct.pack(">BBbBi", 2, 0, 7, 0x07, len(body)) + body, "v2 has no timestamps")
 
 
 def read_back(raw):
@@ -228,7 +273,7 @@ def segments(out):
 
 
 def main():
-    for name, write in (("requests", requests), ("answers", answers), ("segments", segments)):
+    for name, write in (("requests", requests), ("versions", versions), ("answers", answers), ("segments", segments)):
         with open(f"{name}.hex", "w") as out:
             out.write(f"# {name}.hex - written by generate.py; the format is explained in ../vectors.h\n")
             write(out)
