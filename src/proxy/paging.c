@@ -140,6 +140,7 @@ static void pass_on(struct arrival *a, struct request_leg *leg, uint32_t stream_
 		return;
 	p->refs++;
 	rq->paging = p;
+	rq->is_bulk = leg->request->is_bulk; /* the connection that the pages come from */
 	rq->verdict = (struct verdict){ .to = (uint8_t)(1u << cluster),
 					.answer_from = (uint8_t)cluster,
 					.class = CLASS_CONTROL };

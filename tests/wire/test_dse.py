@@ -289,7 +289,7 @@ async def test_late_pages_are_swallowed(make_bench):
     def is_used_again():
         return request.stream in [r.stream for r in bench.origin.requests(Op.QUERY)[1:]]
     for _ in range(100):
-        for answer in [c.send_query("SELECT * FROM ks.t") for _ in range(4)]:
+        for answer in [c.send_query("SELECT * FROM ks.t") for _ in range(8)]:
             assert (await c.answer(answer)).rows
         if is_used_again():
             break
@@ -420,6 +420,22 @@ async def test_the_state_of_a_page_leads_back_to_its_cluster(make_bench, version
     await take_pages(c, 51, 2)
     assert bench.target.requests(Op.QUERY)[1].params.paging_state == b"target:1"
     assert not bench.origin.requests(Op.QUERY)
+
+
+@both_versions
+async def test_pages_for_a_large_request(make_bench, version):
+    """It is on a connection of its own, and so is what is said about it."""
+    bench = await make_bench(sections={"proxy": {"large_frame_size": "64KiB"}}, **DSE)
+    gate = asyncio.Event()
+    bench.origin.on("ks.t", behaviour.pages(5, gate=lambda number: gate.wait() if number > 2 else gate_open()))
+    c = await bench.client(version)
+    stream = ask_for_pages(c, values=[b"x" * 100_000])
+    await take_pages(c, stream, 2)
+    assert (await c.revise(Revision.CANCEL, stream)).rows == [[True]]
+    gate.set()
+    query, revise = bench.origin.requests(Op.QUERY, Op.REVISE)
+    assert query.conn is revise.conn and revise.revision == (Revision.CANCEL, query.stream, None)
+    await assert_alive(c, bench)
 
 
 @both_versions
