@@ -42,6 +42,7 @@ void paging_begin(struct request *rq, const struct query_params *params)
 	p->is_limited = params->next_pages > 0 && params->next_pages <= INT32_MAX;
 	p->owed = params->next_pages;
 	rq->paging = p;
+	rq->verdict.mirror = MIRROR_NONE; /* one answer is all that a copy may have */
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		rq->legs[i].leg.takes_pages = true;
 }

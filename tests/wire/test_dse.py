@@ -439,6 +439,18 @@ async def test_pages_for_a_large_request(make_bench, version):
 
 
 @both_versions
+async def test_continuous_reads_are_not_mirrored(make_bench, version):
+    """Asynchronous dual reads copy what has one answer."""
+    bench = await make_bench(sections={"routing": {"read_mode": "DUAL_ASYNC_ON_SECONDARY"}}, **DSE)
+    bench.origin.on("ks.t", behaviour.pages(3))
+    c = await bench.client(version)
+    await take_pages(c, ask_for_pages(c), 3)
+    assert (await c.query("SELECT * FROM ks.plain")).rows
+    await bench.target.until(lambda: "SELECT * FROM ks.plain" in bench.target.statements(), "the copy")
+    assert TEXT not in bench.target.statements()
+
+
+@both_versions
 async def test_all_stream_ids_are_taken(make_bench, version):
     """REVISE needs one, too: it is refused as any request is, and the pages go on."""
     bench = await make_bench(sections={"proxy": {"max_stream_ids": "2"}}, **DSE)
