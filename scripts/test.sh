@@ -179,9 +179,10 @@ cluster_tests() {
 
 # Our view of CQL texts against that of Cassandra's own parsers.
 stage_classify() {
-	make -C "$CQLFERRY_BUILD/gcc" -j"$(nproc)" tests/classify/classify || return 1
+	make -C "$CQLFERRY_BUILD/gcc" -j"$(nproc)" tests/classify/classify tests/classify/rewritten || return 1
 	/usr/bin/python3 "$ROOT/tests/cluster/nodes.py" fetch 3.11 4.1 5.0 || return 1
-	CLASSIFY=$CQLFERRY_BUILD/gcc/tests/classify/classify python_tests gcc classify classify
+	CLASSIFY=$CQLFERRY_BUILD/gcc/tests/classify/classify REWRITTEN=$CQLFERRY_BUILD/gcc/tests/classify/rewritten \
+		python_tests gcc classify classify
 }
 
 # Instructions, system calls and mallocs per request, in a build of its own with the flags of bench/figures.txt.

@@ -2,13 +2,14 @@
  * CassandraParser.java - what Cassandra's own parser makes of CQL texts.
  *
  * Standard input: for each text its length in bytes as a decimal number, a line feed, then the text.
- * Standard output: for each text one line of five columns,
+ * Standard output: for each text one line of six columns,
  *
- *     class keyspace table conditional more
+ *     class keyspace table conditional more variables
  *
  * the parser's class for the statement without its package ("refused" when it is no statement), names as
  * hexadecimal UTF-8 ("-" for none, "." for the empty one), 1 for a conditional write else 0, and for a batch its kind
- * and its number of statements, for what is refused the class of the exception ("-" otherwise).
+ * and its number of statements, for what is refused the class of the exception ("-" otherwise), and the bind variables
+ * in order, separated by commas: "?" or the name in hexadecimal ("-" for none).
  *
  * All by reflection: the same class file runs with the jars of 3.11, 4.1 and 5.0, whose classes differ.
  */
@@ -105,7 +106,21 @@ public class CassandraParser {
 		} else if (name.contains("$Parsed")) {
 			conditional = isConditional(statement);
 		}
-		return name + " " + names + " " + (conditional ? 1 : 0) + " " + batch;
+		return name + " " + names + " " + (conditional ? 1 : 0) + " " + batch + " " + variables(statement);
+	}
+
+	private static String variables(Object statement) throws ReflectiveOperationException {
+		Object specifications = get(statement, "bindVariables");
+		StringBuilder out = new StringBuilder();
+
+		if (specifications == null)
+			specifications = get(statement, "variables"); /* 3.11 */
+		List<?> names = specifications == null ? null : (List<?>) get(specifications, "variableNames");
+		if (names == null || names.isEmpty())
+			return "-";
+		for (Object name : names)
+			out.append(out.length() > 0 ? "," : "").append(name == null ? "?" : hex(name.toString()));
+		return out.toString();
 	}
 
 	private String classify(String text) throws ReflectiveOperationException {
@@ -117,9 +132,9 @@ public class CassandraParser {
 			/* Bad text gives exceptions of many kinds. What says that the parser itself does not work must not pass. */
 			if (e.getCause() instanceof LinkageError)
 				throw e;
-			return "refused - - 0 " + e.getCause().getClass().getSimpleName();
+			return "refused - - 0 " + e.getCause().getClass().getSimpleName() + " -";
 		}
-		return statement == null ? "refused - - 0 -" : describe(statement);
+		return statement == null ? "refused - - 0 - -" : describe(statement);
 	}
 
 	/* The number on the next line, or -1 at the end. */

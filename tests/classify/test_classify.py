@@ -27,7 +27,7 @@ GROUPS = sorted({group for group, _ in TEXTS})
 TIMEOUT = 120
 
 Ours = collections.namedtuple("Ours", "kind keyspace table flags from_offset")
-Theirs = collections.namedtuple("Theirs", "name keyspace table conditional more")
+Theirs = collections.namedtuple("Theirs", "name keyspace table conditional more variables")
 
 # Class of Cassandra's -> our kind.
 _KINDS = [
@@ -94,19 +94,19 @@ def difference(text, ours, theirs):
     return None
 
 
-def _run(command):
-    records = b"".join(b"%d\n%s" % (len(raw), raw) for raw in (text.encode() for _, text in TEXTS))
+def run(command, texts):
+    records = b"".join(b"%d\n%s" % (len(raw), raw) for raw in (text.encode() for text in texts))
     done = subprocess.run(command, input=records, capture_output=True, timeout=TIMEOUT)
     assert done.returncode == 0, "%s: exit status %d\n%s" % (command[0], done.returncode, done.stderr.decode()[-4000:])
     lines = done.stdout.decode().splitlines()
-    assert len(lines) == len(TEXTS)
+    assert len(lines) == len(texts)
     return [line.split(" ") for line in lines]
 
 
 @pytest.fixture(scope="session")
 def ours():
     program = os.environ.get("CLASSIFY") or ROOT / "tests" / "classify" / "classify"
-    return [Ours(*columns) for columns in _run([str(program)])]
+    return [Ours(*columns) for columns in run([str(program)], [text for _, text in TEXTS])]
 
 
 @pytest.fixture(scope="session")
@@ -120,11 +120,18 @@ def classes(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def parser(classes):
+    """The command that starts the parser of a version."""
+    def command(line):
+        return [nodes.find_java(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
+                "%s:%s/*" % (classes, nodes.fetch(line)), "CassandraParser"]
+    return command
+
+
 @pytest.fixture(scope="session", params=LINES)
-def theirs(request, classes):
-    path = "%s:%s/*" % (classes, nodes.fetch(request.param))
-    return [Theirs(*columns) for columns in _run([nodes.find_java(), "-Xmx256m", "-XX:+UseSerialGC",
-                                                  "-XX:TieredStopAtLevel=1", "-cp", path, "CassandraParser"])]
+def theirs(request, parser):
+    return [Theirs(*columns) for columns in run(parser(request.param), [text for _, text in TEXTS])]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -150,7 +157,7 @@ def test_the_corpus_says_something(theirs):
 ])
 def test_the_comparison_sees_a_difference(wrong):
     text = "SELECT a FROM ks.t"
-    theirs = Theirs("SelectStatement$RawStatement", "6b73", "74", "0", "-")
+    theirs = Theirs("SelectStatement$RawStatement", "6b73", "74", "0", "-", "-")
     right = Ours("select", "6b73", "74", "q", "14")
     assert difference(text, right, theirs) is None
     assert difference(text, right._replace(**wrong), theirs) is not None
