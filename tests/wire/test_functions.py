@@ -8,7 +8,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, normally
-from cqlwire import DSE1, DSE2, Err, Kind, Op, Type
+from cqlwire import CL, DSE1, DSE2, Err, Kind, Op, Type
 from cqlwire.primitives import UNSET
 from cqlwire.responses import Column
 from fakecluster import markers_of
@@ -898,3 +898,65 @@ async def test_many_at_once(make_bench):
     made = {value[1] for value in everything[0] if value[0] == b"n"}
     assert len(made) == 320 and all(as_timeuuid(value) for value in made)
     assert sum(value[0] == b"o" for value in everything[0]) == 320
+
+
+# ---- with the other settings that change requests ----
+
+@ways
+@pytest.mark.parametrize("refused", [False, True])
+async def test_together_with_everything_else(make_bench, version, compression, refused):
+    """Request ids in front of the body, timestamps behind it, other levels, the keyspace of v5 in it."""
+    bench = await make_bench(sections={"routing": {"replace_cql_functions": "true", "timestamps": "add"},
+                                       "proxy": {"tracing_enabled": "true", "tracing_rate_limit": 100000},
+                                       "target": {"write_consistency": "LOCAL_QUORUM"}})
+    c = await bench.client(version, compression, keyspace="one")
+    keyspace = {"keyspace": "two"} if version >= 5 else {}
+    if refused:
+        bench.target.on(lambda got: got.opcode == Op.PREPARE and "?, ?" in got.statement, error(Err.INVALID))
+    assert (await c.query("INSERT INTO t (a, b) VALUES (now(), ?)", values=[b"1"], **keyspace)).kind == Kind.VOID
+    prepared = await c.prepare("INSERT INTO t (a, b) VALUES (?, now())", **keyspace)
+    assert len(prepared.bind) == 1
+    assert (await c.execute(prepared, values=[b"1"])).kind == Kind.VOID
+    assert (await c.batch([("INSERT INTO t (a) VALUES (now())", []), (prepared.prepared_id, [b"2"])],
+                          **keyspace)).kind == Kind.VOID
+    origin, target = ([r for r in cluster.requests(Op.QUERY, Op.PREPARE, Op.EXECUTE, Op.BATCH)
+                       if not (r.statement or "").startswith("USE")] for cluster in bench.clusters)
+    assert len(origin) == len(target) == (5 if refused else 4)
+    for mine, theirs in zip(origin, target):
+        assert mine.opcode == theirs.opcode and mine.statement == theirs.statement
+        if version >= 4:
+            assert mine.request.payload == theirs.request.payload and len(mine.request.payload["request-id"]) == 16
+        if mine.opcode in (Op.QUERY, Op.EXECUTE, Op.BATCH):
+            assert mine.params.timestamp == theirs.params.timestamp is not None
+            assert (mine.params.consistency, theirs.params.consistency) == (CL.LOCAL_ONE, CL.LOCAL_QUORUM)
+        if version >= 5 and mine.opcode in (Op.QUERY, Op.PREPARE, Op.BATCH):
+            assert mine.request.keyspace == theirs.request.keyspace == "two"
+    assert pattern(origin[0].statement) == "INSERT INTO t (a, b) VALUES (UUID, ?)"
+    assert [r.statement for r in origin if r.opcode == Op.PREPARE] == \
+        ["INSERT INTO t (a, b) VALUES (?, ?)"] + (["INSERT INTO t (a, b) VALUES (?, now())"] if refused else [])
+    assert len(both_bound(bench)) == (1 if refused else 2)
+    assert [v for _, v in origin[-1].children] == [v for _, v in target[-1].children]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
+async def test_large_ones(make_bench, version, compression, refused):
+    """Bodies that have a connection of their own."""
+    bench = await make_bench(sections={"routing": {"replace_cql_functions": "true"},
+                                       "proxy": {"large_frame_size": "64KiB"}})
+    c = await bench.client(version, compression)
+    filler = "'" + "é" * 50_000 + "'"
+    if refused:
+        bench.origin.on(lambda got: got.opcode == Op.PREPARE and got.statement.endswith("(?)"), error(Err.INVALID))
+    await c.query(f"INSERT INTO ks.t (a, b) VALUES ({filler}, now())")
+    prepared = await c.prepare(f"INSERT INTO ks.t /* {filler} */ (a) VALUES (now())")
+    await c.execute(prepared)
+    small = await c.prepare("INSERT INTO ks.t (a, b, c) VALUES (?, now(), ?)")
+    big = b"x" * 200_000
+    assert (await c.execute(small, values=[big, big])).kind == Kind.VOID
+    values = both_bound(bench)
+    assert values[0] == values[2] == big and as_timeuuid(values[1])
+    assert (await c.batch([(small.prepared_id, [big, b"1"])] * 3)).kind == Kind.VOID
+    assert [len(v) for _, v in bench.target.requests(Op.BATCH)[0].children] == [3] * 3
+    assert len(uuids_in(texts(bench, Op.QUERY)[0])) == 1 and texts(bench, Op.PREPARE)
+    assert len(both_bound(bench, 0)) == (0 if refused else 1)
