@@ -6,7 +6,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, mute, unprepared
-from cqlwire import CL, Err, FrameFlag, Kind, Op, frame_bytes, requests
+from cqlwire import CL, Column, Err, FrameFlag, Kind, Op, Type, frame_bytes, requests
 from fakecluster import Auth
 from helpers import PRIMARIES, assert_alive, assert_error
 
@@ -214,6 +214,63 @@ async def test_unprepared_of_a_batch_with_an_id_that_nobody_knows(bench, where):
     cluster.on(Op.BATCH, unprepared(b"z" * 16))
     c.send_batch([(prepared.prepared_id, [])], stream=STREAM)
     assert_error(await only_answer(c, bench), Err.WRITE_TIMEOUT, where, "UNPREPARED")
+
+
+# ---- replaced functions, request ids ----
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("values", [[], [b"1"], [b"1", b"2", b"3"], [b""] * 1000])
+async def test_a_wrong_number_of_values_beside_a_replaced_function(make_bench, values, batch):
+    """The clusters count them, as they would without the proxy."""
+    bench = await make_bench(sections={"routing": {"replace_cql_functions": "true"}})
+    c = await bench.client()
+    prepared = await c.prepare("INSERT INTO ks.t (a, b, c) VALUES (?, now(), ?)")
+    if batch:
+        c.send_batch([(prepared.prepared_id, values)], stream=STREAM)
+    else:
+        c.send_execute(prepared, values=values, stream=STREAM)
+    assert_error(await only_answer(c, bench), Err.INVALID, "bind variables")
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "nobody"], ["a", "c", "d"]])
+async def test_wrong_names_beside_a_replaced_function(make_bench, names):
+    """A name too few is an unset value, which the clusters judge; none of it is kept without an answer."""
+    bench = await make_bench(sections={"routing": {"replace_cql_functions": "true"}})
+    c = await bench.client()
+    prepared = await c.prepare("INSERT INTO ks.t (a, b, c) VALUES (:a, now(), :c)")
+    c.send_execute(prepared, values=[b"v"] * len(names), names=names, stream=STREAM)
+    answer = await only_answer(c, bench)
+    assert answer.kind == Kind.VOID or answer.code == Err.INVALID, answer
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_generated_value_of_a_type_that_cannot_hold_it(make_bench, where):
+    """A column that is no timeuuid on one cluster: the cluster's refusal, or ours, but no silence."""
+    bench = await make_bench(fresh=True, sections={"routing": {"replace_cql_functions": "true"}})
+    cluster = getattr(bench, where)
+    describe = cluster.describe
+
+    def with_int(text, keyspace):
+        bind, pk, result = describe(text, keyspace)
+        return [Column(column.name, Type.INT) for column in bind], pk, result
+    cluster.describe = with_int
+    c = await bench.client()
+    c.send_prepare("INSERT INTO ks.t (a, b) VALUES (?, now())", stream=STREAM)
+    prepared = await only_answer(c, bench)
+    assert prepared.kind == Kind.PREPARED
+    c.send_execute(prepared, values=[b"\0\0\0\1"], stream=STREAM)
+    assert (await only_answer(c, bench)).opcode in (Op.RESULT, Op.ERROR)
+
+
+@pytest.mark.checklist(252)
+@pytest.mark.parametrize("send", [
+    lambda c: c.send_query(WRITE, stream=STREAM), lambda c: c.send_query(READ, stream=STREAM),
+    lambda c: c.send_prepare(READ, stream=STREAM), lambda c: c.send_batch([(WRITE, [])], stream=STREAM)])
+async def test_request_ids_and_a_client_without_payloads(make_bench, send):
+    bench = await make_bench(sections={"proxy": {"tracing_enabled": "true"}})
+    c = await bench.client(3)
+    send(c)
+    assert (await only_answer(c, bench)).opcode == Op.RESULT
 
 
 # ---- the handshake ----

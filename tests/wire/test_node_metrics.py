@@ -278,9 +278,6 @@ async def test_connections_that_fail(make_bench, name):
     c.send(Op.STARTUP, requests.startup())
     answers = await c.closed()
     assert [a.code for a in answers] == ([] if bench.is_zdm else [Err.SERVER_ERROR])
-    assert len(answers) == (0 if bench.is_zdm else 1)
-    for answer in answers:
-        assert_error(answer, Err.SERVER_ERROR, name)
     nodes = await Nodes.begin(bench)
     await nodes.scrape()
     assert nodes.gauge(cluster, "failed_connections_total") >= 1
