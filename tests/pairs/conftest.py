@@ -26,16 +26,20 @@ import schema  # noqa: E402
 from checklist import checklist  # noqa: E402,F401
 
 # In this order few nodes are started: each pair keeps one of the pair before it.
-PAIRS = ["3.11-5.0", "4.1-5.0", "5.0-4.1"]
-ADDRESSES = {"3.11": "127.0.0.21", "4.1": "127.0.0.22", "5.0": "127.0.0.23"}
+PAIRS = ["3.11-5.0", "4.1-5.0", "5.0-4.1", "5.0-5.0"]
+# Of these only what a module asks for by a PAIRS of its own: they are for what no other pair can do.
+SPECIAL = ["5.0-5.0"]
+ADDRESSES = {"3.11": "127.0.0.21", "4.1": "127.0.0.22", "5.0": "127.0.0.23", "second 5.0": "127.0.0.24"}
 # The highest version of the native protocol.
-SPEAKS = {"3.11": 4, "4.1": 5, "5.0": 5}
+SPEAKS = {"3.11": 4, "4.1": 5, "5.0": 5, "second 5.0": 5}
 # Answers carry the custom payload of their request.
 MIRROR = "-Dcassandra.custom_query_handler_class=org.apache.cassandra.cql3.CustomPayloadMirroringQueryHandler"
 
 
 def lines_of(pair):
-    return pair.split("-")
+    """Names of the two sides: keys of ADDRESSES."""
+    origin, target = pair.split("-")
+    return origin, target if target != origin else "second " + target
 
 
 def chosen_pairs():
@@ -46,9 +50,16 @@ def chosen_pairs():
     return [pair for pair in PAIRS if pair in wanted]
 
 
-def combinations():
-    return [(pair, version) for pair in chosen_pairs()
+def combinations(wanted):
+    return [(pair, version) for pair in chosen_pairs() if pair in wanted
             for version in range(3, min(SPEAKS[line] for line in lines_of(pair)) + 1)]
+
+
+def pytest_generate_tests(metafunc):
+    if "combination" in metafunc.fixturenames:
+        wanted = getattr(metafunc.module, "PAIRS", [pair for pair in PAIRS if pair not in SPECIAL])
+        found = combinations(wanted)
+        metafunc.parametrize("combination", found, ids=["%s-v%d" % c for c in found], indirect=True, scope="session")
 
 
 def pytest_configure(config):
@@ -62,7 +73,9 @@ class Side:
 
     def __init__(self, line, directory):
         self.line = line
-        self.node = nodes.Node(directory / line, line, ADDRESSES[line], cluster="cassandra-" + line, options=[MIRROR])
+        name = line.replace(" ", "-")
+        self.node = nodes.Node(directory / name, line.split()[-1], ADDRESSES[line], cluster="cassandra-" + name,
+                               options=[MIRROR])
         self.session = None
 
     def ready(self):
@@ -192,7 +205,11 @@ class Link:
 
     def new_session(self, primary="origin", keyspace=None, **options):
         """One that ends with the test."""
-        proxy = self.proxy(primary)
+        return self.new_session_of(self.proxy(primary), keyspace, **options)
+
+    def new_session_of(self, proxy, keyspace=None, **options):
+        """The same of a proxy that is the test's own."""
+        shown.note_profile(self._item, proxy.profile)
         options.setdefault("protocol_version", self.version)
         cluster = clients.new_cluster(proxy.address, proxy.port, **options)
         self._more.append(cluster)
@@ -228,8 +245,8 @@ class Link:
             side.execute(text.replace("{ks}", self.keyspace))
 
     def close(self):
-        for cluster in self._more:
-            cluster.shutdown()
+        while self._more:
+            self._more.pop().shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -241,7 +258,7 @@ def stand(tmp_path_factory):
         stand.close()
 
 
-@pytest.fixture(scope="session", params=combinations(), ids=lambda c: "%s-v%d" % c)
+@pytest.fixture(scope="session")
 def combination(request, stand):
     pair, version = request.param
     stand.become(pair)
