@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "proxy/amend.h"
 #include "vectors.h"
 
 static struct prepared_table table;
@@ -246,6 +247,7 @@ START_TEST(a_repair_changes_an_id)
 	p = entry("origin-1", "target-1", "one");
 	p->verdict = (struct verdict){ .to = TO_TARGET, .answer_from = CLUSTER_TARGET, .class = CLASS_READ };
 	p->is_qualified = true;
+	p->allows = ALLOWS_WRITE_LEVEL | ALLOWS_TIMESTAMP;
 	prepared_insert(&table, p);
 	p = prepared_find_on(&table, CLUSTER_ORIGIN, id_of("origin-1"));
 	prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"));
@@ -258,6 +260,7 @@ START_TEST(a_repair_changes_an_id)
 	p = prepared_find_on(&table, CLUSTER_TARGET, id_of("target-2"));
 	ck_assert_uint_eq(p->verdict.to, TO_TARGET);
 	ck_assert(p->is_qualified);
+	ck_assert_uint_eq(p->allows, ALLOWS_WRITE_LEVEL | ALLOWS_TIMESTAMP);
 	ck_assert_str_eq(p->keyspace, "ks");
 	prepared_unref(p);
 	end();

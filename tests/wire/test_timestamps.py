@@ -318,7 +318,7 @@ async def test_a_million_dependent_writes(order_tools, order_proxy):
     """Each is sent after the answer to the one before, by way of the other worker; none is older on any cluster."""
     proxy, start = order_proxy
     arguments = await start()
-    await run_order(order_tools[0], arguments, 1000000, 45)
+    await run_order(order_tools[0], arguments, 1000000, 40)
     assert_both_workers(proxy)
     assert "it was set back" not in proxy.log
 
