@@ -80,7 +80,7 @@ static void read_values(struct reader *r, struct query_params *q)
 static bool read_paging(struct reader *r, struct query_params *q, const char **why)
 {
 	if (q->flags & QUERY_PAGE_SIZE)
-		read_int(r);
+		q->page_size = read_int(r);
 	if (!reader_ok(r))
 		return fail(why, "page size");
 	if (q->flags & QUERY_PAGING_STATE) {

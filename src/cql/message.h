@@ -36,6 +36,7 @@ struct query_params {
 	uint32_t values_offset;        /* of the first value (or name), 0 without values */
 	struct bytesview paging_state; /* is_null when there is none */
 	uint32_t paging_state_offset;  /* of its 4-byte length */
+	uint32_t page_size;            /* as its unsigned bits; 0 when absent */
 	uint16_t serial_consistency;   /* 0 when absent */
 	uint32_t timestamp_offset;     /* where a timestamp stands, or would: behind the serial consistency */
 	bool has_timestamp;

@@ -141,18 +141,34 @@ enum cql_batch_type {
 	BATCH_COUNTER = 2,
 };
 
-/* Type ids of column specifications, section 4.2.5.2. */
+/* Type ids of column specifications, section 4.2.5.2; X(name, value, name in CQL). */
+#define CQL_NATIVE_TYPES(X)                                                                                            \
+	X(ASCII, 0x01, "ascii")                                                                                        \
+	X(BIGINT, 0x02, "bigint")                                                                                      \
+	X(BLOB, 0x03, "blob")                                                                                          \
+	X(BOOLEAN, 0x04, "boolean")                                                                                    \
+	X(COUNTER, 0x05, "counter")                                                                                    \
+	X(DECIMAL, 0x06, "decimal")                                                                                    \
+	X(DOUBLE, 0x07, "double")                                                                                      \
+	X(FLOAT, 0x08, "float")                                                                                        \
+	X(INT, 0x09, "int")                                                                                            \
+	X(TIMESTAMP, 0x0B, "timestamp")                                                                                \
+	X(UUID, 0x0C, "uuid")                                                                                          \
+	X(VARCHAR, 0x0D, "text")                                                                                       \
+	X(VARINT, 0x0E, "varint")                                                                                      \
+	X(TIMEUUID, 0x0F, "timeuuid")                                                                                  \
+	X(INET, 0x10, "inet")                                                                                          \
+	X(DATE, 0x11, "date")                                                                                          \
+	X(TIME, 0x12, "time")                                                                                          \
+	X(SMALLINT, 0x13, "smallint")                                                                                  \
+	X(TINYINT, 0x14, "tinyint")                                                                                    \
+	X(DURATION, 0x15, "duration")
+
 enum cql_type {
 	TYPE_CUSTOM = 0x00,
-	TYPE_ASCII = 0x01,
-	TYPE_BIGINT = 0x02,
-	TYPE_BLOB = 0x03,
-	TYPE_BOOLEAN = 0x04,
-	TYPE_COUNTER = 0x05,
-	TYPE_INT = 0x09,
-	TYPE_UUID = 0x0C,
-	TYPE_VARCHAR = 0x0D,
-	TYPE_INET = 0x10,
+#define X(name, value, word) TYPE_##name = value,
+	CQL_NATIVE_TYPES(X)
+#undef X
 	TYPE_LIST = 0x20,
 	TYPE_MAP = 0x21,
 	TYPE_SET = 0x22,

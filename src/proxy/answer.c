@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy/failure.h"
+#include "proxy/local_trace.h"
 #include "proxy/paging.h"
 #include "proxy/prepare.h"
 #include "proxy/repair.h"
@@ -164,8 +165,11 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 	struct request *rq = leg->request;
 	struct node_stats *stats;
 
-	if (unlikely(leg->role == LEG_BEST_EFFORT)) {
-		use_finish_undo(rq);
+	if (unlikely(leg->role != LEG_REQUIRED)) {
+		if (leg->role == LEG_TRACE)
+			local_trace_answered(rq, f);
+		else
+			use_finish_undo(rq);
 		return;
 	}
 	stats = counted_at(leg);

@@ -20,8 +20,9 @@ struct arrival {
 	struct client *c;
 	struct frame *f;
 	struct plain plain;
-	uint32_t offset; /* of the body proper, behind the custom payload */
-	uint8_t amends;  /* AMEND_* bits that concern this frame (amend.h); 0: `amended` is of no interest */
+	uint32_t offset;           /* of the body proper, behind the custom payload */
+	const uint8_t *tracing_id; /* 16 bytes that an answer of local.c carries; NULL: none */
+	uint8_t amends;            /* AMEND_* bits that concern this frame (amend.h); 0: `amended` is of no interest */
 	struct amended amended;
 };
 

@@ -144,7 +144,7 @@ static void dispatch_execute(struct arrival *a)
 		return;
 	}
 	if (unlikely(ref->entry->verdict.to == 0)) {
-		local_execute(a, ref->entry, &m.params);
+		local_execute(a, ref, &m);
 		prepared_release(ref);
 		return;
 	}

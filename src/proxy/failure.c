@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proxy/local_trace.h"
+
 static void send_own_error(struct request *rq, struct writer *w)
 {
 	client_send(rq->client, rq->stream, OP_ERROR, 0, w->data, w->len);
@@ -16,6 +18,10 @@ void failure_unsent(struct request *rq, enum cql_error_code code, const char *fm
 	struct writer w;
 	va_list args;
 
+	if (unlikely(rq->is_local)) {
+		local_trace_failed(rq);
+		return;
+	}
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -53,6 +59,10 @@ void failure_reply(struct request *rq, struct strview text)
 
 void failure_text(struct request *rq, struct strview text)
 {
+	if (unlikely(rq->is_local)) {
+		local_trace_failed(rq);
+		return;
+	}
 	failure_reply(rq, text);
 	request_end(rq);
 }

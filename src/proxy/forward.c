@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/amend.h"
+#include "proxy/local_trace.h"
 #include "proxy/reply.h"
 
 static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const void *with, uint32_t len)
@@ -131,8 +132,8 @@ bool forward_leg(struct request_leg *leg)
 
 	if (unlikely(!s || !server_has_room(s)))
 		return false;
-	if (rq->has_prepared_children)
-		return send_batch(leg, s);
+	if (unlikely(rq->has_prepared_children | rq->is_local))
+		return rq->is_local ? local_trace_send(leg, s) : send_batch(leg, s);
 	forward_build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
 	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
 }

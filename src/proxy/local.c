@@ -2,32 +2,81 @@
 #include "proxy/local.h"
 
 #include "cql/rows.h"
+#include "cql/version.h"
+#include "proxy/local_trace.h"
 #include "proxy/virtual.h"
 
-/* The most bound values that a read of a system table may come with: it has no more markers than relations and LIMIT. */
-#define MAX_VIRTUAL_VALUES 16
+/* More bound values than a statement of ours can have markers (select.h) are not even looked at. */
+#define MAX_VIRTUAL_VALUES (SELECT_MAX_EXPRS + SELECT_MAX_RELATIONS)
 
 struct virtual_values {
 	struct bytesview value[MAX_VIRTUAL_VALUES];
 	struct strview name[MAX_VIRTUAL_VALUES];
-	bool named;
-	unsigned count;
 };
 
-static bool collect_values(struct arrival *a, const struct query_params *params, struct virtual_values *out)
+/* Where the answers come from: the snapshots of both clusters, held until source_fini(). */
+static void source_init(struct virtual_source *s, const struct arrival *a)
 {
-	out->count = MIN(params->value_count, MAX_VIRTUAL_VALUES);
-	out->named = (params->flags & QUERY_NAMES_FOR_VALUES) != 0;
-	for (unsigned i = 0; i < out->count; i++) {
-		if (!message_value(a->plain.data, a->plain.len, params, i, &out->name[i], &out->value[i]))
+	struct proxy *proxy = a->c->worker->proxy;
+	const enum cluster_id id = proxy->settings->system_queries;
+
+	*s = (struct virtual_source){
+		.settings = proxy->settings,
+		.topology = cluster_topology(&proxy->clusters[id]),
+		.other = cluster_topology(&proxy->clusters[id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN]),
+		.local_address = &a->c->local_address,
+	};
+}
+
+static void source_fini(struct virtual_source *s)
+{
+	topology_unref(s->topology);
+	if (s->other)
+		topology_unref(s->other);
+}
+
+/* A tracing id stands in front of the body (native protocol v5, section 2.2). */
+static void send_answer(const struct arrival *a, uint8_t opcode, const uint8_t *body, uint32_t len)
+{
+	struct writer w;
+
+	if (likely(!a->tracing_id)) {
+		client_send(a->c, a->f->stream, opcode, 0, body, len);
+		return;
+	}
+	writer_init(&w);
+	write_raw(&w, a->tracing_id, TRACING_ID_LEN);
+	write_raw(&w, body, len);
+	client_send(a->c, a->f->stream, opcode, FRAME_TRACING, w.data, w.len);
+	writer_free(&w);
+}
+
+static void send_written(const struct arrival *a, bool ok, const struct writer *w)
+{
+	send_answer(a, ok ? OP_RESULT : OP_ERROR, w->data, w->len);
+}
+
+/* ---- rows ---- */
+
+static bool collect_values(const struct arrival *a, const struct query_params *params, struct virtual_values *v,
+			   struct virtual_request *out)
+{
+	if (params->value_count > MAX_VIRTUAL_VALUES)
+		return false;
+	for (unsigned i = 0; i < params->value_count; i++) {
+		if (!message_value(a->plain.data, a->plain.len, params, i, &v->name[i], &v->value[i]))
 			return false;
 	}
+	out->values = v->value;
+	out->names = params->flags & QUERY_NAMES_FOR_VALUES ? v->name : NULL;
+	out->value_count = params->value_count;
 	return true;
 }
 
-static void send_written(struct arrival *a, bool ok, struct writer *w)
+/* DSE's pages without being asked for are one page here, and so are those that are counted in bytes. */
+static bool has_pages(const struct query_params *params)
 {
-	client_send(a->c, a->f->stream, ok ? OP_RESULT : OP_ERROR, 0, w->data, w->len);
+	return !(params->flags & (QUERY_CONTINUOUS_PAGING | QUERY_PAGE_SIZE_BYTES));
 }
 
 /* Rows as the driver expects them: written in the form of v3 to v5, with one answer to one request. */
@@ -39,30 +88,38 @@ static void adapt_rows(const struct arrival *a, const struct query_params *param
 		rows_make_last_page(w, 0);
 }
 
-static void answer_rows(struct arrival *a, const struct virtual_query *q, const struct query_params *params)
+/* `metadata_id`: of an EXECUTE, else NULL. */
+static void answer_rows(struct arrival *a, const struct virtual_query *q, const struct query_params *params,
+			const struct bytesview *metadata_id)
 {
-	struct proxy *proxy = a->c->worker->proxy;
-	struct virtual_source source = {
-		.settings = proxy->settings,
-		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
-		.local_address = &a->c->local_address,
+	struct virtual_request rq = {
+		.version = a->c->version,
+		.page_size = has_pages(params) ? params->page_size : 0,
+		.paging_state = params->paging_state,
+		.is_execute = metadata_id != NULL,
+		.result_metadata_id = metadata_id ? *metadata_id : (struct bytesview){ .is_null = true },
+		/* Who changes the form of the rows afterwards has to know their types. */
+		.skips_metadata = (params->flags & QUERY_SKIP_METADATA) &&
+				  !version_has(a->c->version, VERSION_SHORT_COLLECTIONS),
 	};
+	struct virtual_source source;
 	struct virtual_values v;
 	struct writer w;
+	bool ok;
 
-	if (!collect_values(a, params, &v)) {
-		arrival_refuse(a, "values");
-	} else {
-		bool ok;
-
-		writer_init(&w);
-		ok = virtual_write_rows(q, &source, v.value, v.named ? v.name : NULL, v.count, &w);
+	writer_init(&w);
+	source_init(&source, a);
+	if (collect_values(a, params, &v, &rq)) {
+		ok = virtual_write_rows(q, &source, &rq, &w);
 		if (ok)
 			adapt_rows(a, params, &w);
-		send_written(a, ok, &w);
-		writer_free(&w);
+	} else {
+		error_write(&w, CQL_ERR_INVALID, SV("Invalid amount of bind variables"));
+		ok = false;
 	}
-	topology_unref(source.topology);
+	send_written(a, ok, &w);
+	source_fini(&source);
+	writer_free(&w);
 }
 
 static bool is_insights(const struct verdict *verdict)
@@ -70,28 +127,33 @@ static bool is_insights(const struct verdict *verdict)
 	return verdict->class == CLASS_CONTROL;
 }
 
-static void answer_void(struct arrival *a)
+static void answer_void(const struct arrival *a)
 {
 	uint8_t body[4];
 
 	put_u32(body, RESULT_VOID);
-	client_send(a->c, a->f->stream, OP_RESULT, 0, body, sizeof(body));
+	send_answer(a, OP_RESULT, body, sizeof(body));
 }
 
 void local_query(struct arrival *a, const struct verdict *verdict, struct strview text,
 		 const struct query_params *params)
 {
-	struct writer w;
+	struct virtual_source source;
 	struct virtual_query *q;
+	struct writer w;
 
 	if (is_insights(verdict)) {
 		answer_void(a);
 		return;
 	}
+	if (local_trace_begin(a, NULL))
+		return;
 	writer_init(&w);
-	q = virtual_query_new(text, &w);
+	source_init(&source, a);
+	q = virtual_query_new(text, &source, &w);
+	source_fini(&source);
 	if (q)
-		answer_rows(a, q, params);
+		answer_rows(a, q, params, NULL);
 	else
 		send_written(a, false, &w);
 	virtual_query_free(q);
@@ -116,29 +178,29 @@ static void write_prepared_void(struct writer *w, uint8_t version, struct bytesv
 
 static bool write_prepared_rows(struct arrival *a, struct prepared *entry, struct strview text, struct writer *w)
 {
-	struct proxy *proxy = a->c->worker->proxy;
-	struct virtual_source source = {
-		.settings = proxy->settings,
-		.topology = cluster_topology(&proxy->clusters[proxy->settings->system_queries]),
-		.local_address = &a->c->local_address,
-	};
+	struct virtual_source source;
 	bool ok;
 
-	entry->virtual_query = virtual_query_new(text, w);
+	source_init(&source, a);
+	entry->virtual_query = virtual_query_new(text, &source, w);
 	ok = entry->virtual_query &&
 	     virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), w);
-	topology_unref(source.topology);
+	source_fini(&source);
 	return ok;
 }
 
 void local_prepare(struct arrival *a, const struct verdict *verdict, struct strview text, struct strview keyspace)
 {
-	struct prepared *entry = prepared_new(text, keyspace);
+	struct prepared *entry;
 	struct writer w;
-	/* No cluster knows it, so it gets an id as ZDM makes them. */
-	const bool has_id = prepared_id_digest(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
+	bool has_id;
 	bool ok = true;
 
+	if (!is_insights(verdict) && local_trace_begin(a, NULL))
+		return;
+	entry = prepared_new(text, keyspace);
+	/* No cluster knows it, so it gets an id as ZDM makes them. */
+	has_id = prepared_id_digest(text, keyspace, &entry->id[CLUSTER_ORIGIN]);
 	writer_init(&w);
 	entry->verdict = *verdict;
 	if (is_insights(verdict))
@@ -153,10 +215,34 @@ void local_prepare(struct arrival *a, const struct verdict *verdict, struct strv
 	writer_free(&w);
 }
 
-void local_execute(struct arrival *a, const struct prepared *entry, const struct query_params *params)
+void local_execute(struct arrival *a, struct prepared_ref *ref, const struct execute_message *m)
 {
+	const struct prepared *entry = ref->entry;
+
 	if (is_insights(&entry->verdict))
 		answer_void(a);
+	else if (!local_trace_begin(a, ref))
+		answer_rows(a, entry->virtual_query, &m->params, &m->result_metadata_id);
+}
+
+void local_again(struct arrival *a, struct prepared_ref *ref)
+{
+	static const struct verdict read = { .to = 0, .class = CLASS_READ };
+	const uint8_t version = a->c->version;
+	struct prepare_message prepare;
+	struct execute_message execute;
+	struct query_message query;
+	const char *why;
+
+	if (ref && message_parse_execute(a->plain.data, a->plain.len, a->offset, version, &execute, &why))
+		local_execute(a, ref, &execute);
+	else if (a->f->opcode == OP_PREPARE &&
+		 message_parse_prepare(a->plain.data, a->plain.len, a->offset, version, &prepare, &why))
+		local_prepare(a, &read, prepare.text,
+			      prepare.keyspace.len > 0 ? prepare.keyspace : client_keyspace(a->c));
+	else if (a->f->opcode == OP_QUERY &&
+		 message_parse_query(a->plain.data, a->plain.len, a->offset, version, &query, &why))
+		local_query(a, &read, query.text, &query.params);
 	else
-		answer_rows(a, entry->virtual_query, params);
+		arrival_refuse(a, "it was read before"); /* so this cannot be */
 }

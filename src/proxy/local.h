@@ -13,7 +13,10 @@
 void local_query(struct arrival *a, const struct verdict *verdict, struct strview text,
 		 const struct query_params *params);
 void local_prepare(struct arrival *a, const struct verdict *verdict, struct strview text, struct strview keyspace);
-/* `entry` is one that local_prepare() made. */
-void local_execute(struct arrival *a, const struct prepared *entry, const struct query_params *params);
+/* The entry is one that local_prepare() made; the reference stays the caller's. */
+void local_execute(struct arrival *a, struct prepared_ref *ref, const struct execute_message *m);
+
+/* A QUERY, PREPARE or EXECUTE of a system table once more, from its body; `ref` of an EXECUTE (local_trace.h). */
+void local_again(struct arrival *a, struct prepared_ref *ref);
 
 #endif

@@ -28,6 +28,7 @@
 /* What a leg's end means for its request. */
 enum leg_role {
 	LEG_REQUIRED,    /* its answer takes part in the request's, its failure is the request's */
+	LEG_TRACE,       /* only the tracing id of its answer is of interest (local_trace.h) */
 	LEG_BEST_EFFORT, /* the answer is certain already and waits for it; its failure is made good afterwards */
 };
 
@@ -93,6 +94,7 @@ struct request {
 	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
 	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
 	bool has_prepared_children;    /* BATCH */
+	bool is_local;                 /* we answer it, whatever its leg's answer: local_trace.h */
 	uint8_t events;                /* REGISTER: enum event_kind bits */
 	struct kept_answer kept;
 	uint8_t small_body[SMALL_BODY];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy/topology.h"
+#include "proxy/value.h"
 
 /* All instances stand in one rack: nothing is to be learnt from spreading over them. */
 #define RACK "rack0"
@@ -16,6 +17,7 @@
 /* Where a value comes from. Those above FROM_LAST_OWN exist whatever the real cluster has. */
 enum value_source {
 	FROM_ADDRESS,
+	FROM_PORT,
 	FROM_TOKENS,
 	FROM_HOST_ID,
 	FROM_RACK,
@@ -25,8 +27,9 @@ enum value_source {
 	FROM_LAST_OWN = FROM_OWN_HOST,
 	FROM_ADDRESS_IF, /* the address, if the real cluster has the column */
 	FROM_PORT_IF,
-	FROM_HOST,  /* the borrowed host's row */
-	FROM_LOCAL, /* the row of the node that the control connection is with */
+	FROM_PORT_BOTH, /* the port, if both clusters have the column and the profile is native */
+	FROM_HOST,      /* the borrowed host's row */
+	FROM_LOCAL,     /* the row of the node that the control connection is with */
 };
 
 struct virtual_column {
@@ -48,6 +51,7 @@ static const struct virtual_column local_columns[] = {
 	{ "key", TEXT, FROM_LOCAL },
 	{ "bootstrapped", TEXT, FROM_LOCAL },
 	{ "broadcast_address", INET, FROM_ADDRESS },
+	{ "broadcast_port", INT, FROM_PORT_BOTH },
 	{ "cluster_name", TEXT, FROM_LOCAL },
 	{ "cql_version", TEXT, FROM_LOCAL },
 	{ "data_center", TEXT, FROM_OWN_HOST },
@@ -58,6 +62,7 @@ static const struct virtual_column local_columns[] = {
 	{ "jmx_port", INT, FROM_HOST },
 	{ "last_nodesync_checkpoint_time", BIGINT, FROM_LOCAL },
 	{ "listen_address", INET, FROM_ADDRESS },
+	{ "listen_port", INT, FROM_PORT_BOTH },
 	{ "native_protocol_version", TEXT, FROM_LOCAL },
 	{ "native_transport_port", INT, FROM_PORT_IF },
 	{ "native_transport_port_ssl", INT, FROM_PORT_IF },
@@ -66,6 +71,7 @@ static const struct virtual_column local_columns[] = {
 	{ "rack", TEXT, FROM_RACK },
 	{ "release_version", TEXT, FROM_HOST },
 	{ "rpc_address", INET, FROM_ADDRESS },
+	{ "rpc_port", INT, FROM_PORT_BOTH },
 	{ "schema_version", UUID, FROM_OWN_HOST },
 	{ "server_id", TEXT, FROM_HOST },
 	{ "storage_port", INT, FROM_HOST },
@@ -100,13 +106,55 @@ static const struct virtual_column peer_columns[] = {
 	{ "workloads", TEXTS, FROM_HOST },
 };
 
+/* Cassandra's order; all or none of it exists. */
+static const struct virtual_column peer_v2_columns[] = {
+	{ "peer", INET, FROM_ADDRESS },
+	{ "peer_port", INT, FROM_PORT },
+	{ "data_center", TEXT, FROM_OWN_HOST },
+	{ "host_id", UUID, FROM_HOST_ID },
+	{ "native_address", INET, FROM_ADDRESS },
+	{ "native_port", INT, FROM_PORT },
+	{ "preferred_ip", INET, FROM_ADDRESS },
+	{ "preferred_port", INT, FROM_PORT },
+	{ "rack", TEXT, FROM_RACK },
+	{ "release_version", TEXT, FROM_OWN_HOST },
+	{ "schema_version", UUID, FROM_OWN_HOST },
+	{ "tokens", TEXTS, FROM_TOKENS },
+};
+
 /* ---- columns ---- */
+
+static const struct strview table_names[] = {
+	[VIRTUAL_LOCAL] = SV("local"),
+	[VIRTUAL_PEERS] = SV("peers"),
+	[VIRTUAL_PEERS_V2] = SV("peers_v2"),
+};
+
+struct strview virtual_table_name(enum virtual_table table)
+{
+	return table_names[table];
+}
+
+bool virtual_table_find(struct strview name, enum virtual_table *table)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(table_names); i++) {
+		if (sv_equal(name, table_names[i])) {
+			*table = (enum virtual_table)i;
+			return true;
+		}
+	}
+	return false;
+}
 
 static const struct virtual_column *columns_of(enum virtual_table table, unsigned *count)
 {
 	if (table == VIRTUAL_LOCAL) {
 		*count = ARRAY_LEN(local_columns);
 		return local_columns;
+	}
+	if (table == VIRTUAL_PEERS_V2) {
+		*count = ARRAY_LEN(peer_v2_columns);
+		return peer_v2_columns;
 	}
 	*count = ARRAY_LEN(peer_columns);
 	return peer_columns;
@@ -144,10 +192,33 @@ static bool peers_have(const struct topology *t, const char *name)
 	return false;
 }
 
-bool virtual_column_exists(const struct virtual_column *column, enum virtual_table table, const struct topology *t)
+static bool both_have(const struct virtual_source *source, const char *name)
 {
+	return source->settings->profile != PROFILE_ZDM && source->other &&
+	       host_has_column(&source->topology->local, name) && host_has_column(&source->other->local, name);
+}
+
+bool virtual_has_peers_v2(const struct virtual_source *source)
+{
+	return both_have(source, "rpc_port");
+}
+
+enum virtual_key virtual_column_key(const struct virtual_column *column, enum virtual_table table)
+{
+	if (strcmp(column->name, table == VIRTUAL_LOCAL ? "key" : "peer") == 0)
+		return KEY_PARTITION;
+	return strcmp(column->name, "peer_port") == 0 ? KEY_CLUSTERING : KEY_NONE;
+}
+
+bool virtual_column_exists(const struct virtual_column *column, enum virtual_table table,
+			   const struct virtual_source *source)
+{
+	const struct topology *t = source->topology;
+
 	if (column->source <= FROM_LAST_OWN)
 		return true;
+	if (column->source == FROM_PORT_BOTH)
+		return both_have(source, column->name);
 	return table == VIRTUAL_LOCAL ? host_has_column(&t->local, column->name) : peers_have(t, column->name);
 }
 
@@ -230,29 +301,11 @@ void virtual_node_get(const struct virtual_source *source, unsigned index, struc
 /* ---- values ---- */
 
 /* A value of another length than its type has is a column that only shares the name: null. */
-static bool fits(const struct bytesview *type, uint32_t len)
-{
-	switch (get_u16(type->p)) {
-	case TYPE_INT:
-		return len == 4;
-	case TYPE_BIGINT:
-		return len == 8;
-	case TYPE_UUID:
-		return len == 16;
-	case TYPE_INET:
-		return len == 4 || len == 16;
-	case TYPE_BOOLEAN:
-		return len == 1;
-	default:
-		return true;
-	}
-}
-
 static void write_real(const struct virtual_column *column, const struct host *host, struct writer *out)
 {
 	struct bytesview v = host_value(host, column->name);
 
-	if (v.is_null || !fits(column->type, v.len))
+	if (v.is_null || !value_fits(*column->type, v.len))
 		write_bytes(out, NULL, 0);
 	else
 		write_bytes(out, v.p, v.len);
@@ -299,7 +352,9 @@ void virtual_write_value(const struct virtual_column *column, const struct virtu
 	case FROM_PARTITIONER:
 		write_bytes(out, PARTITIONER, sizeof(PARTITIONER) - 1);
 		break;
+	case FROM_PORT:
 	case FROM_PORT_IF:
+	case FROM_PORT_BOTH:
 		put_u32(port, node->port);
 		write_bytes(out, port, sizeof(port));
 		break;

@@ -38,6 +38,13 @@ void virtual_host_id(const uint8_t *address, unsigned len, bool mapped, uint8_t 
 /* Token number t of num_tokens of instance i of count. */
 int64_t virtual_token(unsigned count, unsigned num_tokens, unsigned i, unsigned t);
 
+/* How its table is keyed by it. */
+enum virtual_key {
+	KEY_NONE,
+	KEY_PARTITION,
+	KEY_CLUSTERING,
+};
+
 struct virtual_column;
 
 /* NULL when the table has no column of this name that we know. */
@@ -46,7 +53,19 @@ const struct virtual_column *virtual_column_find(enum virtual_table table, struc
 const struct virtual_column *virtual_column_at(enum virtual_table table, unsigned position);
 /* False when the real cluster has no such column: then neither have we. */
 bool virtual_column_exists(const struct virtual_column *column, enum virtual_table table,
-			   const struct topology *topology);
+			   const struct virtual_source *source);
+/*
+ * Whether there is a system.peers_v2: where both clusters have one, which came
+ * with Cassandra 4.0 and the ports in system.local (CASSANDRA-7544). Never in
+ * the zdm profile.
+ */
+bool virtual_has_peers_v2(const struct virtual_source *source);
+
+/* "local", "peers" or "peers_v2". */
+struct strview virtual_table_name(enum virtual_table table);
+MUSTCHECK bool virtual_table_find(struct strview name, enum virtual_table *table);
+
+enum virtual_key virtual_column_key(const struct virtual_column *column, enum virtual_table table);
 const char *virtual_column_name(const struct virtual_column *column);
 /* The raw [option]. */
 struct bytesview virtual_column_type(const struct virtual_column *column);

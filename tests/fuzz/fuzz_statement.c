@@ -4,6 +4,7 @@
  * comments and white space in front.
  */
 #include "cql/select.h"
+#include "cql/statement.h"
 #include "cql/write_facts.h"
 #include "fuzz.h"
 
@@ -69,23 +70,63 @@ static void try_scan(struct strview text)
 	free(longer);
 }
 
+/* Every index points at an expression, lists end, no expression is reached twice. */
+static unsigned count_exprs(const struct select_query *q, unsigned first, unsigned depth)
+{
+	unsigned n = 0;
+
+	CHECK(depth <= SELECT_MAX_DEPTH + 1);
+	for (unsigned i = first; i; i = q->exprs[i].next) {
+		CHECK(i < q->expr_count && ++n <= q->expr_count);
+		check_inside(q->exprs[i].name.p, q->exprs[i].name.len, (const uint8_t *)q->text, strlen(q->text) + 1);
+		CHECK(q->exprs[i].kind != SELECT_MARKER || q->exprs[i].marker < q->marker_count);
+		n += count_exprs(q, q->exprs[i].first, depth + 1);
+	}
+	return n;
+}
+
+static bool is_same(const struct statement_name *a, struct strview b)
+{
+	/* A name that the scanner cuts is whole here. */
+	return a->is_cut ? sv_starts_with(b, statement_name_view(a)) : sv_equal(statement_name_view(a), b);
+}
+
+static void check_query(const struct select_query *q, size_t length)
+{
+	unsigned reached = 1 + (q->limit != 0) + (q->per_partition_limit != 0);
+
+	CHECK(q->item_count <= SELECT_MAX_ITEMS && q->relation_count <= SELECT_MAX_RELATIONS);
+	CHECK(q->is_star == (q->item_count == 0));
+	CHECK(q->group_count <= SELECT_MAX_NAMES && q->order_count <= SELECT_MAX_NAMES);
+	CHECK(q->limit < q->expr_count && q->per_partition_limit < q->expr_count);
+	if (memchr(q->text, '\0', length)) /* its views are checked by strlen() */
+		return;
+	for (unsigned i = 0; i < q->item_count; i++)
+		reached += count_exprs(q, q->items[i].expr, 0);
+	for (unsigned i = 0; i < q->relation_count; i++)
+		reached += count_exprs(q, q->relations[i].values, 0);
+	CHECK(reached == q->expr_count);
+}
+
 static void try_select(struct strview text)
 {
 	struct select_query q;
 	struct statement_facts facts;
+	enum cql_error_code code;
 	char why[100];
 
-	if (!select_parse(text, &q, why, sizeof(why))) {
+	if (!select_parse(text, &q, &code, why, sizeof(why))) {
 		CHECK(memchr(why, '\0', sizeof(why)) != NULL && why[0] != '\0');
+		CHECK(code == CQL_ERR_SYNTAX_ERROR || code == CQL_ERR_INVALID);
+		CHECK(q.text == NULL && q.exprs == NULL);
 		return;
 	}
-	CHECK(q.item_count <= SELECT_MAX_ITEMS && q.relation_count <= SELECT_MAX_RELATIONS);
-	CHECK(q.is_star == (q.item_count == 0));
-	CHECK(q.marker_count <= q.relation_count + 1);
+	check_query(&q, text.len);
 	/* what the parser understands, the scanner sees in the same way */
 	statement_scan(text, &facts);
 	CHECK(facts.kind == STATEMENT_SELECT);
-	CHECK(same_name(&facts.keyspace, &q.keyspace) && same_name(&facts.table, &q.table));
+	CHECK(is_same(&facts.keyspace, q.keyspace) && is_same(&facts.table, q.table));
+	select_free(&q);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

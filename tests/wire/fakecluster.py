@@ -137,6 +137,8 @@ LOCAL_COLUMNS = [
     Column("rpc_address", Type.INET), Column("rpc_port", Type.INT), Column("schema_version", Type.UUID),
     Column("tokens", (Type.SET, Type.VARCHAR)), Column("truncated_at", (Type.MAP, Type.UUID, Type.BLOB)),
 ]
+#: came with Cassandra 4.0, and system.peers_v2 with them
+PORTS_OF_4 = ("broadcast_port", "listen_port", "rpc_port")
 PEERS_COLUMNS = [
     Column("peer", Type.INET), Column("data_center"), Column("host_id", Type.UUID), Column("preferred_ip", Type.INET),
     Column("rack"), Column("release_version"), Column("rpc_address", Type.INET), Column("schema_version", Type.UUID),
@@ -160,7 +162,8 @@ class Cluster:
         self.partitioner = partitioner
         self.extra_supported = dict(supported or {})
         self.schema_version = uuid.uuid3(uuid.NAMESPACE_DNS, name)
-        self.local_columns = list(LOCAL_COLUMNS)
+        ports = () if release_version < "4" else PORTS_OF_4
+        self.local_columns = [c for c in LOCAL_COLUMNS if c.name in ports or c.name not in PORTS_OF_4]
         self.peers_columns = list(PEERS_COLUMNS)
         #: changes to rows of system.local and system.peers: name to value, or name to function(node)
         self.local_overrides = {}
