@@ -77,9 +77,13 @@ static void tell_hopeless(struct request_leg *leg, void *arg)
 	request_leg_hopeless(leg, arg);
 }
 
+/* Waiters may speak other versions than the one whose connection was used. */
 static void tell_refused(struct request_leg *leg, void *arg)
 {
-	request_leg_refused(leg, arg);
+	struct frame f = *(const struct frame *)arg;
+
+	f.version = leg->request->client->version;
+	request_leg_refused(leg, &f);
 }
 
 static void tell_prepared(struct request_leg *leg, void *arg)
@@ -161,12 +165,31 @@ static void prepared_again(struct repair *r, const struct frame *f)
 	conclude(r, tell_prepared, &changed);
 }
 
+/* The node's error is each waiter's answer: uncompressed, since each has a compression of its own. */
+static void refused(struct repair *r, const struct frame *f)
+{
+	struct frame opened = *f;
+	struct plain plain;
+	const char *why;
+
+	if (!plain_open(&plain, &r->worker->loop, (enum cql_compression)r->compression, f, UINT32_MAX, &why)) {
+		give_up(r, why);
+		return;
+	}
+	opened.flags = plain.flags;
+	opened.body = plain.data;
+	opened.length = plain.len;
+	opened.chunk = plain.chunk;
+	conclude(r, tell_refused, &opened);
+	plain_close(&plain);
+}
+
 static void repair_on_answer(struct leg *leg, struct frame *f)
 {
 	struct repair *r = container_of(leg, struct repair, leg);
 
 	if (f->opcode == OP_ERROR)
-		conclude(r, tell_refused, f);
+		refused(r, f);
 	else
 		prepared_again(r, f);
 }

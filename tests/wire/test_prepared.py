@@ -326,6 +326,29 @@ async def test_a_repair_that_is_refused(bench, where, behave):
     assert (await c.execute(prepared, values=[b"1", b"2"])).kind == Kind.VOID
 
 
+@pytest.mark.parametrize("ways", [[(3, None), (4, None), (5, None)], [(4, "lz4"), (4, "snappy"), (4, None)],
+                                  [(5, "lz4"), (3, "snappy"), (4, "lz4"), (5, None)]])
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_repair_that_is_refused_for_many(bench, ways, turned):
+    """One PREPARE for all who wait: each gets the error in its own version and compression, once."""
+    clients = [await bench.client(*way) for way in (reversed(ways) if turned else ways)]
+    prepared = await clients[0].prepare(READ)
+    hold = Hold(error(Err.UNAUTHORIZED, "no permission " * 20))
+    bench.origin.forget_prepared()
+    bench.origin.on(Op.PREPARE, hold)
+    streams = [c.send_execute(prepared.prepared_id, values=[b"1"]) for c in clients]
+    await hold.arrived()
+    for c in clients:
+        await bench.settle(c)  # every UNPREPARED has been handled
+    hold.release()
+    for c, stream in zip(clients, streams):
+        answer = await c.answer(stream)
+        assert_error(answer, Err.UNAUTHORIZED, "no permission")
+        assert answer.version == c.version
+        await assert_alive(c, bench)
+    assert len(hold.waiting) <= 2  # the other worker makes an attempt of its own when the first one has failed
+
+
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_repair_that_is_not_answered(make_bench, where):
     bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
