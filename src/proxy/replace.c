@@ -36,8 +36,8 @@ static void note_kept(struct worker *w, struct strview text)
 
 /* ---- texts ---- */
 
-/* How many calls of this text will be replaced by literals. */
-static uint32_t count_calls(struct worker *w, struct strview text)
+/* How many calls of this text will be replaced by literals. `notes`: what cannot be is counted. */
+static uint32_t count_calls(struct worker *w, struct strview text, bool notes)
 {
 	struct rewrite_facts facts;
 
@@ -45,7 +45,8 @@ static uint32_t count_calls(struct worker *w, struct strview text)
 	case REWRITE_CALLS:
 		return facts.calls;
 	case REWRITE_TOO_MUCH:
-		note_kept(w, text);
+		if (notes)
+			note_kept(w, text);
 		return 0;
 	case REWRITE_NONE:
 		break;
@@ -79,7 +80,7 @@ static void edit_text(struct worker *w, struct edit_list *l, const uint8_t *body
 bool replace_in_query(struct arrival *a, struct query_message *m)
 {
 	struct worker *w = a->c->worker;
-	const uint32_t calls = count_calls(w, m->text);
+	const uint32_t calls = count_calls(w, m->text, true);
 	struct edit_list l;
 	const char *why;
 	bool ok;
@@ -199,14 +200,14 @@ bool replace_in_execute(struct arrival *a, const struct generated *g, struct exe
 /* ---- BATCH ---- */
 
 /* The edits that a child needs; 0 for none. Prepared ones are held by *ref. */
-static uint32_t count_child(struct worker *w, const struct batch_child *child, struct prepared_ref **ref)
+static uint32_t count_child(struct worker *w, const struct batch_child *child, bool notes, struct prepared_ref **ref)
 {
 	const struct generated *g;
 	uint32_t calls;
 
 	*ref = NULL;
 	if (!child->is_prepared) {
-		calls = count_calls(w, child->text);
+		calls = count_calls(w, child->text, notes);
 		return calls > 0 ? calls + 1 : 0;
 	}
 	*ref = prepared_find(&w->prepared, child->id);
@@ -243,7 +244,7 @@ static uint64_t each_child(struct arrival *a, const struct batch_message *m, str
 
 		if (!message_batch_child(a->plain.data, a->plain.len, &offset, &child))
 			break;
-		edits = count_child(w, &child, &ref);
+		edits = count_child(w, &child, !l, &ref);
 		/* An entry may become another one between the two passes; then the cluster misses values. */
 		if (l && edits > 0 && edits <= l->cap - l->count)
 			edit_child(w, l, &a->plain, &child, ref);

@@ -24,6 +24,8 @@ TEMPLATES = [
     "UPDATE t SET u.f = %c WHERE k = %m AND (c, d) = (%m, %c)", "UPDATE t SET a = %m WHERE (c, d) IN ((%m, %c), (%c, %m))",
     "UPDATE t SET a = %m WHERE k = %m IF a = %c AND m[%c] != %m AND b IN (%m, %c) AND u.f > %c",
     "UPDATE t SET a = %c WHERE k = %m IF EXISTS", "UPDATE t SET a += %c WHERE token(k) > token(%c, %m)",
+    "UPDATE t SET a = %m WHERE k IN (%c) AND (c) = (%c) IF b IN (%c) AND s CONTAINS %c", "UPDATE t SET a = %c + %c WHERE k=%m",
+    "UPDATE t SET a = (%c, %c) WHERE (c, d) IN ((%c, %m)) AND (e) IN ((%c)) IF l[%m] = %c AND m CONTAINS KEY %c",
     "DELETE FROM t WHERE k = %c", "DELETE a, m[%c], l[%m] FROM ks.t USING TIMESTAMP %l WHERE k = %k AND c < %c IF a = %c",
     "DELETE FROM t WHERE k = %m AND c > %c AND c <= %m", "DELETE FROM t WHERE k IN %m AND c = %c",
     "BEGIN BATCH INSERT INTO t (a, b) VALUES (%m, %c); UPDATE t SET a = %c WHERE k = %m; APPLY BATCH",

@@ -59,7 +59,9 @@ static void try_text(struct strview text)
 	CHECK(rewrite_scan((struct strview){ out, len }, &after) == REWRITE_NONE);
 	rewrite_start(&rw, (struct strview){ out, len });
 	CHECK(!rewrite_next(&rw, &call));
-	CHECK(rw.markers == facts.markers + facts.calls);
+	/* A type in front of the deepest call is one bracket more than the walk goes into. */
+	CHECK(rw.is_broken || rw.markers == facts.markers + facts.calls);
+	CHECK(!rw.is_broken || rw.depth == REWRITE_MAX_DEPTH);
 	free(out);
 }
 
