@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from cqlwire import CL, DSE1, DSE2, Kind, Op
+from behaviour import error
+from cqlwire import CL, DSE1, DSE2, Err, Kind, Op
 from cqlwire.const import has_keyspace
 from helpers import assert_error
 from test_sessions import IDS, KINDS, WAYS
@@ -85,6 +86,26 @@ async def test_repairs(make_bench, version):
     for r in target:
         assert r.params.values == origin[0].params.values and r.payload == origin[0].payload
         assert r.params.timestamp == origin[0].params.timestamp and r.params.consistency == CL.ALL
+
+
+@pytest.mark.parametrize("version", [4, 5, DSE2])
+@pytest.mark.parametrize("refusing", ["origin", "target"])
+async def test_a_rewritten_statement_that_is_refused(make_bench, version, refusing):
+    """The original is prepared instead, with the same request id, and is amended as it would have been."""
+    bench = await all_on(make_bench, version)
+    rewritten = "INSERT INTO ks.t (k, v) VALUES (?, ?)"
+    getattr(bench, refusing).on(lambda got: got.opcode == Op.PREPARE and got.statement == rewritten,
+                                error(Err.INVALID, "made by the test"))
+    c = await bench.client(version)
+    write = await c.prepare(INSERT, payload={"a": b"1"})
+    assert write.kind == Kind.PREPARED
+    prepares = [r for cluster in bench.clusters for r in cluster.requests(Op.PREPARE)]
+    assert {r.statement for r in prepares} == {rewritten, INSERT}
+    assert len({r.payload[KEY] for r in prepares}) == 1 and all(r.payload["a"] == b"1" for r in prepares)
+    await c.execute(write, values=[b"k"], consistency=CL.ONE)
+    origin, target = (cluster.requests(Op.EXECUTE)[0] for cluster in bench.clusters)
+    assert origin.params.timestamp == target.params.timestamp is not None
+    assert (origin.params.consistency, target.params.consistency) == (CL.LOCAL_QUORUM, CL.ALL)
 
 
 @pytest.mark.parametrize("size", [70000, 1500000])
