@@ -9,6 +9,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, mute
+from certificates import Authority
 from cqlwire import CL, DSE1, DSE2, Column, Err, Op, Type, requests, responses
 from fakecluster import DSE_AUTHENTICATOR, Auth
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
@@ -380,6 +381,20 @@ async def test_requests_before_it_is_ready_are_kept(make_bench):
         (Op.QUERY, "SELECT * FROM t", "ks")]
 
 
+async def test_options_before_it_is_ready(make_bench):
+    """A frame without a body is kept as others are."""
+    bench = await make_bench(profile="zdm", variables={"ZDM_READ_MODE": "DUAL_ASYNC_ON_SECONDARY"})
+    hold = Hold()
+    bench.target.on(second_startup(), hold)
+    c, _ = await bench.mirrored_client(version=5, compression="lz4")
+    await hold.arrived()
+    await c.options()
+    await c.query(READ)
+    hold.release()
+    await settle_mirror(bench, c)
+    assert [r.opcode for r in on_mirror(bench)] == [Op.OPTIONS, Op.QUERY]
+
+
 async def test_what_is_kept_is_bounded(make_bench):
     """128 copies, and their bytes: client_output_limit."""
     bench = await dual(make_bench, sections={"proxy": {"client_output_limit": "64KiB"}})
@@ -455,6 +470,22 @@ async def test_dse_login(make_bench):
     await c.query(READ)
     await settle_mirror(bench, c)
     assert mirror.user == "app" and len(bench.target.requests(Op.AUTH_RESPONSE)) == 4
+
+
+@pytest.mark.parametrize("mode", ["ca", "full"])
+async def test_tls(make_bench, tmp_path, mode):
+    """As the client's own connection to that cluster."""
+    authority = Authority(tmp_path, "cqlferry test CA")
+
+    def configure(bench):
+        for cluster in bench.clusters:
+            cluster.ssl = authority.server([cluster.nodes[0].address])
+            bench.sections[cluster.name] = {"tls": mode, "tls_ca": authority.ca}
+    bench = await make_bench(fresh=True, configure=configure, sections={"routing": dict(DUAL)})
+    c, mirror = await bench.mirrored_client(version=5)
+    await c.query(READ)
+    await settle_mirror(bench, c)
+    assert mirror.ssl_object is not None and [r.statement for r in on_mirror(bench)] == [READ]
 
 
 # ---- its handshake fails, or takes long ----
