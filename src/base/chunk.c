@@ -1,6 +1,7 @@
 /* chunk.c - see chunk.h */
 #include "base/chunk.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /*
@@ -17,8 +18,15 @@ static const struct {
 	{ 512, 4096 },
 	{ 4096, 512 },
 	{ CHUNK_BUFFER, 64 },
-	{ 65536, 8 },
+	{ CHUNK_LARGE, 8 },
 };
+
+static _Atomic uint64_t large_bytes;
+
+uint64_t chunk_large_bytes(void)
+{
+	return atomic_load_explicit(&large_bytes, memory_order_relaxed);
+}
 
 void chunk_pool_init(struct chunk_pool *p)
 {
@@ -58,6 +66,8 @@ struct chunk *chunk_try_new(struct chunk_pool *p, uint32_t size)
 		c->pool = p;
 		c->cap = cap;
 		c->class_index = i;
+		if (unlikely(i == CHUNK_CLASSES))
+			atomic_fetch_add_explicit(&large_bytes, cap, memory_order_relaxed);
 	}
 	c->refs = 1;
 	p->used++;
@@ -85,5 +95,7 @@ void chunk_release(struct chunk *c)
 		p->free_count[i]++;
 		return;
 	}
+	if (unlikely(i == CHUNK_CLASSES))
+		atomic_fetch_sub_explicit(&large_bytes, c->cap, memory_order_relaxed);
 	free(c);
 }

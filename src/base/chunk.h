@@ -4,6 +4,7 @@
  *
  * Chunks belong to one thread (their pool's); the count is not atomic. Small
  * sizes come from capped free lists, so the steady path does not call malloc.
+ * Larger ones come straight from malloc and are counted for the whole process.
  */
 #ifndef BASE_CHUNK_H
 #define BASE_CHUNK_H
@@ -13,6 +14,8 @@
 /* The largest outgoing buffer: one TLS record, and 64 frames of 256 bytes. */
 #define CHUNK_BUFFER 16384
 #define CHUNK_CLASSES 4
+/* Chunks over this size are counted by chunk_large_bytes(). */
+#define CHUNK_LARGE 65536
 
 struct chunk_pool;
 
@@ -33,6 +36,9 @@ struct chunk_pool {
 
 void chunk_pool_init(struct chunk_pool *p);
 void chunk_pool_fini(struct chunk_pool *p);
+
+/* Bytes in large chunks, of all threads. Any thread may call. */
+uint64_t chunk_large_bytes(void);
 
 /* A chunk with room for `size` bytes and one reference; ends the process when memory is exhausted. */
 struct chunk *chunk_new(struct chunk_pool *p, uint32_t size);

@@ -139,6 +139,15 @@ void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t dur
 	list_append(&loop->queues, &q->node);
 }
 
+static void poll_on_timeout(struct timeout_item *item)
+{
+	struct loop_poll *poll = container_of(item, struct loop_poll, item);
+	struct loop *loop = poll->loop;
+
+	if (poll->run(poll))
+		loop_poll_start(loop, poll);
+}
+
 bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 {
 	struct event_config *config = event_config_new();
@@ -160,6 +169,7 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 4096);
 	event_assign(&loop->tick, loop->base, -1, 0, tick_on_timer, loop);
 	timeout_queue_init(loop, &loop->write_timeouts, write_timeout_ms, sbuf_on_write_timeout);
+	timeout_queue_init(loop, &loop->polls, LOOP_TICK_MS / 2, poll_on_timeout);
 	timeout_queue_init(loop, &loop->linger_timeouts, LINGER_MS, sbuf_on_linger_timeout);
 	return inbox_init(loop);
 }

@@ -61,6 +61,14 @@ struct timeout_item {
 	uint64_t deadline_ns;
 };
 
+/* Something that is looked at with every tick until it is stopped: a wait for what tells nobody that it has come. */
+struct loop_poll {
+	struct timeout_item item;
+	struct loop *loop;
+	/* True: again with the next tick; false: it is over, and the poll may be gone. */
+	bool (*run)(struct loop_poll *);
+};
+
 /* A message from another thread; the sender allocates, `run` frees. */
 struct loop_message {
 	struct list node;
@@ -84,6 +92,7 @@ struct loop {
 	struct slab out_parts;
 	struct timeout_queue write_timeouts; /* sockets whose peer does not take what we write */
 	struct timeout_queue linger_timeouts;
+	struct timeout_queue polls;
 	struct loop_inbox *inbox;
 	void *owner; /* the worker, NULL in the main thread */
 };
@@ -151,6 +160,24 @@ static inline void timeout_start(struct loop *loop, struct timeout_queue *q, str
 static inline void timeout_stop(struct timeout_item *item)
 {
 	list_remove(&item->node);
+}
+
+static inline void loop_poll_init(struct loop_poll *poll, bool (*run)(struct loop_poll *))
+{
+	timeout_item_init(&poll->item);
+	poll->run = run;
+}
+
+/* From the next tick on; harmless when it runs already. */
+static inline void loop_poll_start(struct loop *loop, struct loop_poll *poll)
+{
+	poll->loop = loop;
+	timeout_start(loop, &loop->polls, &poll->item);
+}
+
+static inline void loop_poll_stop(struct loop_poll *poll)
+{
+	timeout_stop(&poll->item);
 }
 
 /* Runs the messages that wait, without a turn: for the end, when the loop has stopped and others have posted still. */

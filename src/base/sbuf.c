@@ -286,6 +286,12 @@ static void read_open(struct sbuf *sb)
 	}
 }
 
+void sbuf_drop_input(struct sbuf *sb)
+{
+	drop_input(sb);
+	sb->want = 0;
+}
+
 static void read_lingering(struct sbuf *sb)
 {
 	const char *why = NULL;

@@ -127,6 +127,9 @@ void sbuf_want_flush(struct sbuf *sb);
 /* Writes what is queued as far as the kernel takes it; called by the loop for dirty sbufs. */
 void sbuf_flush(struct sbuf *sb);
 
+/* Forgets what on_data() has left, when a part of a frame is of no use any more; not to be called by on_data(). */
+void sbuf_drop_input(struct sbuf *sb);
+
 /* Stops reading until sbuf_resume(): the kernel's buffers fill and the peer has to wait. */
 void sbuf_pause(struct sbuf *sb);
 void sbuf_resume(struct sbuf *sb);

@@ -196,13 +196,28 @@ static uint32_t core_count(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)MAX(CPU_COUNT(&set), 1) : 1;
 }
 
+static bool check_memory(struct config *config)
+{
+	const struct settings *s = &config->settings;
+
+	/* A frame that never fits would wait for its time-out every time. */
+	if (s->memory_limit != 0 && s->memory_limit - s->memory_limit / 4 < s->max_frame_size)
+		return config_fail_key(
+			config, SECTION_PROXY, "memory_limit", 0,
+			"three quarters of it are less than max_frame_size (%u bytes); allowed: 0 (none), "
+			"or four thirds of max_frame_size and more",
+			s->max_frame_size);
+	return true;
+}
+
 bool config_check_rest(struct config *config, unsigned instance)
 {
 	struct settings *settings = &config->settings;
 
 	(void)instance;
 	if (!check_listeners(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
-	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config) || !check_request_id_key(config))
+	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config) || !check_request_id_key(config) ||
+	    !check_memory(config))
 		return false;
 	if (settings->workers == 0)
 		settings->workers = core_count();

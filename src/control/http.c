@@ -116,6 +116,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		reply_text(rq, 404, "Metrics are disabled on this proxy instance.\n");
 		return;
 	}
+	page.large_bytes = chunk_large_bytes();
 	page.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0;
 	body = evbuffer_new();
 	if (body)

@@ -150,6 +150,11 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "cqlferry_functions_replaced_total", "counter",
 		    "Calls of now() and the like that were replaced by a value",
 		    sum(p, offsetof(struct metrics, functions_replaced)));
+	write_plain(p, out, "cqlferry_large_buffer_bytes", "gauge",
+		    "Memory in buffers of large frames, see memory_limit", p->large_bytes);
+	write_plain(p, out, "cqlferry_memory_refused_total", "counter",
+		    "Large requests answered OVERLOADED because of memory_limit",
+		    sum(p, offsetof(struct metrics, memory_refused)));
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));

@@ -20,6 +20,7 @@ struct metrics_page {
 	const struct histogram_bounds *bounds; /* by enum request_type */
 	const struct node_table *nodes;        /* NULL: no series by node */
 	uint64_t prepared_entries;
+	uint64_t large_bytes; /* chunk_large_bytes() */
 };
 
 void metrics_page_write(const struct metrics_page *page, struct evbuffer *out);

@@ -123,6 +123,9 @@ const struct setting setting_table[] = {
 	{ SECTION_PROXY, "large_frame_size", NULL, SETTING_SIZE, PROXY(large_frame_size), "1MiB", .min = KIB(64),
 	  .max = GIB(1),
 	  .help = "requests with larger bodies go over a second connection to each cluster, opened for them on demand" },
+	{ SECTION_PROXY, "memory_limit", NULL, SETTING_SIZE, PROXY(memory_limit), "1GiB", .max = GIB(1024),
+	  .help = "memory for large frames (over 64KiB) of the whole process; beyond three quarters of it new large "
+		  "requests wait, then get OVERLOADED; 0: no limit" },
 	{ SECTION_PROXY, "max_stream_ids", "PROXY_MAX_STREAM_IDS", SETTING_COUNT, PROXY(max_stream_ids), "2048",
 	  .min = 1, .max = 32768, .flags = SETTING_ZDM_CLAMP, .help = "requests in flight on one backend connection" },
 	{ SECTION_PROXY, "prepared_cache_entries", NULL, SETTING_COUNT, PROXY(prepared_cache_entries), "10000",

@@ -11,6 +11,7 @@
 #include "proxy/bulk.h"
 #include "proxy/dispatch.h"
 #include "proxy/handshake.h"
+#include "proxy/memory.h"
 #include "proxy/mirror.h"
 #include "proxy/plain.h"
 #include "proxy/request.h"
@@ -19,6 +20,8 @@
 #define ERROR_TEXT_MAX 512
 
 static const struct wire_handler client_wire_handler;
+static bool poll_memory(struct loop_poll *poll);
+static void stop_waiting(struct client *c);
 
 static const char *close_reason_words(enum client_close_reason reason)
 {
@@ -60,6 +63,8 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 	list_init(&c->requests);
 	list_init(&c->bulk_waiting);
 	timeout_item_init(&c->handshake_timeout);
+	timeout_item_init(&c->upload_timeout);
+	loop_poll_init(&c->memory_poll, poll_memory);
 	c->local_address.len = sizeof(c->local_address.ss);
 	if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&c->local_address.ss, &c->local_address.len) < 0)
@@ -154,6 +159,8 @@ static void log_end(const struct client *c, const char *detail)
 static void stop_working(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
+	timeout_stop(&c->upload_timeout);
+	stop_waiting(c);
 	handshake_abort(c);
 	mirror_close(c);
 	requests_drop(c);
@@ -333,32 +340,30 @@ void client_request_done(struct client *c, int16_t stream)
 
 /* ---- back-pressure ---- */
 
-/*
- * Reading from the client stops while it or a cluster does not take what waits
- * for it, or while its requests in flight are larger together than the largest
- * frame; its servers are not read while the client does not read. They serve
- * this client alone, so nobody else waits.
- */
-static void pause_server(struct server *s, bool paused)
+static void hold_server(struct server *s, bool held)
 {
-	if (!s)
-		return;
-	if (paused)
-		sbuf_pause(&s->wire.sb);
-	else
-		sbuf_resume(&s->wire.sb);
+	if (s)
+		server_hold(s, held);
 }
 
+/*
+ * Reading from the client stops while it or a cluster does not take what waits
+ * for it, while its requests in flight are larger together than the largest
+ * frame, or while a large one of it waits for memory; its servers are not read
+ * while the client does not read. They serve this client alone, so nobody else
+ * waits.
+ */
 static void adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
-	bool blocked = throttled || c->early || c->kept_bytes > c->worker->settings->max_frame_size;
+	bool blocked = throttled || c->early || c->waits_for_memory ||
+		       c->kept_bytes > c->worker->settings->max_frame_size;
 
 	c->is_throttled = throttled;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		pause_server(c->server[i], throttled);
-		pause_server(c->bulk_server[i], throttled);
+		hold_server(c->server[i], throttled);
+		hold_server(c->bulk_server[i], throttled);
 		/* What waits for a bulk connection is bounded by kept_bytes, and nothing has to wait behind it. */
 		blocked |= c->server[i] && wire_pending(&c->server[i]->wire) > limit;
 	}
@@ -402,6 +407,92 @@ static void on_frame(struct wire *w, struct frame *f)
 		handshake_on_frame(c, f);
 		client_check_output(c);
 	}
+}
+
+/* ---- large requests and memory ---- */
+
+static void stop_waiting(struct client *c)
+{
+	if (!c->waits_for_memory)
+		return;
+	c->waits_for_memory = false;
+	loop_poll_stop(&c->memory_poll);
+	memory_wait_end();
+}
+
+static bool poll_memory(struct loop_poll *poll)
+{
+	struct client *c = container_of(poll, struct client, memory_poll);
+	const struct settings *settings = c->worker->settings;
+
+	if (!memory_takes_request(settings->memory_limit, c->waiting_length) &&
+	    loop_now(&c->worker->loop) < c->memory_deadline_ns)
+		return true;
+	stop_waiting(c);
+	adjust_reading(c); /* on_large() is asked again */
+	return false;
+}
+
+void client_on_upload_timeout(struct timeout_item *item)
+{
+	struct client *c = container_of(item, struct client, upload_timeout);
+	const struct settings *settings = c->worker->settings;
+	uint32_t len;
+
+	if (!c->wire.has_large)
+		return;
+	len = wire_large_len(&c->wire);
+	if (len == c->upload_len && !c->wire.sb.is_paused && memory_is_short()) {
+		client_refuse(c, c->wire.large_stream, CLOSE_MEMORY, CQL_ERR_OVERLOADED,
+			      "a request came to a halt after %u bytes while memory_limit (%llu bytes) is near", len,
+			      (unsigned long long)settings->memory_limit);
+		return;
+	}
+	c->upload_len = len;
+	timeout_start(&c->worker->loop, &c->worker->upload_timeouts, item);
+}
+
+/* Has waited for request_timeout, and so has everything behind it. */
+static enum wire_large refuse_large(struct client *c, const struct frame *f)
+{
+	const struct settings *settings = c->worker->settings;
+
+	c->memory_deadline_ns = 0;
+	metric_add(&c->worker->metrics.memory_refused, 1);
+	if (dispatch_check_header(c, f))
+		client_send_error(c, f->stream, CQL_ERR_OVERLOADED,
+				  "no memory for a request of %u bytes within %u ms: memory_limit is %llu bytes; "
+				  "nothing was sent",
+				  f->length, settings->request_timeout_ms, (unsigned long long)settings->memory_limit);
+	client_check_output(c);
+	return WIRE_SKIP;
+}
+
+static enum wire_large on_large(struct wire *w, const struct frame *f)
+{
+	struct client *c = container_of(w, struct client, wire);
+	struct worker *worker = c->worker;
+	const struct settings *settings = worker->settings;
+
+	if (c->state != CLIENT_READY)
+		return WIRE_TAKE;
+	if (likely(memory_takes_request(settings->memory_limit, f->length))) {
+		c->memory_deadline_ns = 0;
+		c->upload_len = 0;
+		timeout_start(&worker->loop, &worker->upload_timeouts, &c->upload_timeout);
+		return WIRE_TAKE;
+	}
+	if (c->memory_deadline_ns == 0)
+		c->memory_deadline_ns = loop_now(&worker->loop) + settings->request_timeout_ms * UINT64_C(1000000);
+	else if (loop_now(&worker->loop) >= c->memory_deadline_ns)
+		return refuse_large(c, f);
+	if (!c->waits_for_memory)
+		memory_wait_begin();
+	c->waits_for_memory = true;
+	c->waiting_length = f->length;
+	sbuf_pause(&w->sb);
+	loop_poll_start(&worker->loop, &c->memory_poll);
+	return WIRE_WAIT;
 }
 
 static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
@@ -464,6 +555,7 @@ static void client_on_closed(struct wire *w, const char *why)
 static const struct wire_handler client_wire_handler = {
 	.expects_requests = true,
 	.on_open = on_open,
+	.on_large = on_large,
 	.on_frame = on_frame,
 	.on_bad = on_bad,
 	.on_progress = client_on_progress,

@@ -34,6 +34,7 @@ enum client_state {
 	X(KEYSPACE, "its keyspace may differ between the clusters")                                                    \
 	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
 	X(NODE_REMOVED, "its node has left the cluster")                                                               \
+	X(MEMORY, "memory limit")                                                                                      \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
 	X(SHUTDOWN, "shutdown")
 
@@ -71,14 +72,21 @@ struct client {
 	uint8_t leg_compression[CLUSTER_COUNT]; /* the same of its connections to each cluster, once it is READY */
 	uint8_t events;                         /* enum event_kind bits it registered for */
 	uint8_t close_reason;
-	bool is_draining : 1;                /* new requests are refused; closed when the last answer has left */
-	bool is_throttled : 1;               /* it does not read fast enough: its servers are not read */
+	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
+	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
+	bool waits_for_memory : 1;
 	bool holds_bulk : 1;                 /* bulk_continue() has to do nothing: requests are being gone through */
 	bool login_is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
 	char *keyspace;                      /* as set by USE, NULL before */
 	struct credentials
 		credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
 	struct timeout_item handshake_timeout;
+	/* A large frame that waits for memory: until when, and how large it is. */
+	struct loop_poll memory_poll;
+	uint64_t memory_deadline_ns; /* 0: none does */
+	uint32_t waiting_length;
+	uint32_t upload_len; /* of a large frame that is coming in: bytes at the last look of upload_timeout */
+	struct timeout_item upload_timeout;
 	struct loop_deferred deferred;
 	uint64_t number;
 	uint64_t opened_ns;
@@ -125,6 +133,9 @@ void client_request_done(struct client *c, int16_t stream);
 void client_check_output(struct client *c);
 /* v5: frames behind READY or AUTHENTICATE are in segments. */
 void client_switch_framing(struct client *c);
+
+/* For worker->upload_timeouts: a large frame that makes no progress must not hold memory while that is short. */
+void client_on_upload_timeout(struct timeout_item *item);
 
 /* Handlers for the client's dedicated servers once they are ready. */
 extern const struct server_handler client_server_handler;

@@ -9,6 +9,7 @@
 #include "proxy/amend.h"
 #include "proxy/arrival.h"
 #include "proxy/local.h"
+#include "proxy/memory.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
 #include "proxy/prepare.h"
@@ -341,8 +342,7 @@ static void dispatch_by_opcode(struct arrival *a)
 	}
 }
 
-/* What can be said by the header alone; false when the frame is answered. */
-static bool check_header(struct client *c, const struct frame *f)
+bool dispatch_check_header(struct client *c, const struct frame *f)
 {
 	if (unlikely(f->version != c->version)) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
@@ -382,16 +382,35 @@ static bool open_payload(struct arrival *a)
 	return true;
 }
 
+/* A small body may stand for a large one: false when there is no memory for that and the frame is answered. */
+static bool check_memory(struct client *c, const struct frame *f)
+{
+	const struct settings *settings = c->worker->settings;
+	uint32_t len;
+
+	if (!compression_plain_length((enum cql_compression)c->compression, f->body, f->length, &len) ||
+	    len <= WIRE_LARGE || len > c->wire.max_frame || memory_takes_request(settings->memory_limit, len))
+		return true;
+	metric_add(&c->worker->metrics.memory_refused, 1);
+	client_send_error(c, f->stream, CQL_ERR_OVERLOADED,
+			  "no memory for a request of %u bytes once decompressed: memory_limit is %llu bytes; "
+			  "nothing was sent",
+			  len, (unsigned long long)settings->memory_limit);
+	return false;
+}
+
 void dispatch_frame(struct client *c, struct frame *f)
 {
 	struct arrival a = { .c = c, .f = f };
 	const char *why;
 
-	if (!check_header(c, f))
+	if (!dispatch_check_header(c, f))
 		return;
 	/* Inside segments the flag means nothing; some drivers set it (a gocql defect). */
 	if (c->wire.in_framing != WIRE_PLAIN)
 		f->flags &= (uint8_t)~FRAME_COMPRESSED;
+	if (unlikely(f->flags & FRAME_COMPRESSED) && !check_memory(c, f))
+		return;
 	if (unlikely(!plain_open(&a.plain, &c->worker->loop, (enum cql_compression)c->compression, f, c->wire.max_frame,
 				 &why))) {
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);

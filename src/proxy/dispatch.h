@@ -9,5 +9,7 @@
 
 /* A frame of a client in state READY. */
 void dispatch_frame(struct client *c, struct frame *f);
+/* What can be said by the header alone; false when the frame is answered. */
+MUSTCHECK bool dispatch_check_header(struct client *c, const struct frame *f);
 
 #endif

@@ -56,6 +56,7 @@ struct metrics {
 	uint64_t inflight[REQUEST_TYPES];           /* gauge */
 	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
 	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */
+	uint64_t memory_refused;                    /* large requests answered OVERLOADED because of memory_limit */
 	uint64_t bind_mismatches;                   /* statements whose bind types differ between the clusters */
 	uint64_t functions_replaced;                /* calls of now() and the like that got a value of ours */
 	uint64_t functions_kept[FUNCTIONS_KEPT];    /* statements whose calls were left as they are */

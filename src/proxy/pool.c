@@ -17,6 +17,7 @@ static struct server *open_counted(struct worker *worker, enum cluster_id cluste
 		.version = version,
 		.max_frame = pool_max_answer(worker->settings),
 		.max_streams = worker->settings->max_stream_ids,
+		.memory_limit = worker->settings->memory_limit,
 		.stats = stats,
 		.handler = handler,
 		.owner = owner,

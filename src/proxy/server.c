@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/memory.h"
 #include "proxy/pages.h"
 
 /* SUPPORTED, AUTHENTICATE and their like are short; a node that is none must not make us wait for 256 MiB. */
@@ -15,6 +16,8 @@
 #define INITIAL_IDS 64
 
 static const struct wire_handler server_wire_handler;
+static bool poll_memory(struct loop_poll *poll);
+static void stop_waiting(struct server *s);
 
 /* Which state may follow which; a move that is not here is a defect of ours. */
 static const uint8_t allowed_next[] = {
@@ -66,6 +69,8 @@ struct server *server_open(const struct server_options *o, const char **why)
 
 	wire_init(&s->wire, o->loop, &server_wire_handler, MIN(o->max_frame, LOGIN_MAX_FRAME));
 	s->max_frame = o->max_frame;
+	s->memory_limit = o->memory_limit;
+	loop_poll_init(&s->memory_poll, poll_memory);
 	s->handler = o->handler;
 	s->owner = o->owner;
 	s->stats = o->stats ? o->stats : &uncounted;
@@ -152,6 +157,12 @@ static inline void give_id(struct server *s, uint32_t id)
 	metric_sub(&s->stats->used_stream_ids, 1);
 }
 
+static void orphan_answered(struct server *s)
+{
+	if (--s->orphans <= s->max_streams / SERVER_ORPHAN_SHARE)
+		s->crowded_ns = 0;
+}
+
 void leg_abandon(struct leg *leg)
 {
 	struct server *s = leg->server;
@@ -168,6 +179,12 @@ void leg_abandon(struct leg *leg)
 	if (unlikely(!s->crowded_ns && s->orphans > s->max_streams / SERVER_ORPHAN_SHARE))
 		s->crowded_ns = loop_now(s->wire.sb.loop);
 	leg->server = NULL;
+	/* Its large answer is on its way in: no memory for that any more. */
+	if (unlikely(s->wire.has_large && s->wire.large_stream == (int16_t)leg->stream)) {
+		wire_skip_large(&s->wire);
+		give_id(s, leg->stream);
+		orphan_answered(s);
+	}
 }
 
 void leg_release(struct leg *leg)
@@ -247,6 +264,7 @@ static void end(struct server *s, const char *why)
 		metric_sub(&s->stats->connections, 1);
 	metric_sub(&s->stats->used_stream_ids, s->in_flight);
 	set_state(s, SERVER_CLOSED);
+	stop_waiting(s);
 	wire_close(&s->wire);
 	loop_defer(loop, &s->deferred, release);
 	lose_legs(s, why);
@@ -335,8 +353,7 @@ static void on_frame(struct wire *w, struct frame *f)
 	}
 	give_id(s, (uint32_t)f->stream);
 	if (unlikely(leg == LEG_ORPHAN)) {
-		if (--s->orphans <= s->max_streams / SERVER_ORPHAN_SHARE)
-			s->crowded_ns = 0;
+		orphan_answered(s);
 		return;
 	}
 	if (unlikely(version_has(s->version, VERSION_SEGMENTS) && !s->switched && f->version == s->version) &&
@@ -344,6 +361,60 @@ static void on_frame(struct wire *w, struct frame *f)
 		switch_framing(s);
 	leg->server = NULL;
 	leg->ops->on_answer(leg, f);
+}
+
+/* ---- large answers and memory ---- */
+
+void server_hold(struct server *s, bool held)
+{
+	s->is_held = held;
+	if (held || s->waits)
+		sbuf_pause(&s->wire.sb);
+	else
+		sbuf_resume(&s->wire.sb);
+}
+
+static void stop_waiting(struct server *s)
+{
+	if (!s->waits)
+		return;
+	s->waits = false;
+	loop_poll_stop(&s->memory_poll);
+	memory_wait_end();
+}
+
+static bool poll_memory(struct loop_poll *poll)
+{
+	struct server *s = container_of(poll, struct server, memory_poll);
+
+	if (!memory_takes_answer(s->memory_limit) && s->legs[s->waiting_stream] != LEG_ORPHAN)
+		return true;
+	stop_waiting(s);
+	server_hold(s, s->is_held); /* on_large() is asked again */
+	return false;
+}
+
+/* An answer that nobody waits for any more is not read into memory; others wait while the limit is reached. */
+static enum wire_large on_large(struct wire *w, const struct frame *f)
+{
+	struct server *s = container_of(w, struct server, wire);
+
+	if (f->opcode == OP_EVENT || f->stream < 0 || (uint32_t)f->stream >= s->next_id || !s->legs[f->stream])
+		return WIRE_TAKE;
+	if (s->legs[f->stream] == LEG_ORPHAN) {
+		give_id(s, (uint32_t)f->stream);
+		orphan_answered(s);
+		return WIRE_SKIP;
+	}
+	if (memory_takes_answer(s->memory_limit))
+		return WIRE_TAKE;
+	if (!s->waits)
+		memory_wait_begin();
+	s->waits = true;
+	s->waiting_stream = f->stream;
+	sbuf_pause(&w->sb);
+	loop_poll_start(w->sb.loop, &s->memory_poll);
+	return WIRE_WAIT;
 }
 
 static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
@@ -389,6 +460,7 @@ static void on_closed(struct wire *w, const char *why)
 static const struct wire_handler server_wire_handler = {
 	.expects_requests = false,
 	.on_open = on_open,
+	.on_large = on_large,
 	.on_frame = on_frame,
 	.on_bad = on_bad,
 	.on_progress = on_progress,

@@ -55,6 +55,7 @@ struct server_options {
 	uint8_t version;         /* of every frame that is sent */
 	uint32_t max_frame;      /* largest body of an answer */
 	uint32_t max_streams;
+	uint64_t memory_limit;    /* see memory.h */
 	struct node_stats *stats; /* what happens here is counted in; NULL: nowhere */
 	const struct server_handler *handler;
 	void *owner;
@@ -76,6 +77,11 @@ struct server {
 	uint32_t orphans;
 	uint64_t crowded_ns;   /* since when more than a SERVER_ORPHAN_SHARE of its ids are orphans; 0: they are not */
 	uint64_t last_used_ns; /* when the last frame was queued */
+	uint64_t memory_limit; /* see memory.h */
+	struct loop_poll memory_poll;
+	bool waits; /* a large answer has to wait for memory, on this stream: */
+	int16_t waiting_stream;
+	bool is_held; /* by server_hold() */
 	struct leg heartbeat;
 	uint8_t state;   /* enum server_state, set by set_state() only */
 	uint8_t cluster; /* enum cluster_id */
@@ -96,6 +102,9 @@ void server_close(struct server *server, const char *why);
 
 /* The owner goes away: its handler is called no more. The connection itself is then closed, or handed on. */
 void server_detach(struct server *server);
+
+/* The owner wants nothing to be read (true), or reading to go on. */
+void server_hold(struct server *server, bool held);
 
 /* Log-in is over: requests may follow. */
 void server_set_ready(struct server *server);

@@ -127,6 +127,7 @@ struct settings {
 	uint32_t client_write_timeout_ms;
 	uint64_t client_output_limit;
 	uint32_t max_frame_size;
+	uint64_t memory_limit;     /* of large buffers, 0: none; see memory.h */
 	uint32_t large_frame_size; /* a request with a larger body goes over a connection of its own */
 	uint32_t max_stream_ids;   /* per backend connection, 1 to 32768 */
 	uint32_t prepared_cache_entries;

@@ -43,6 +43,8 @@ static void drop_buffers(struct wire *w)
 	w->segment_head = NULL;
 	w->segment_len = 0;
 	w->partial_head_len = 0;
+	w->has_large = false;
+	w->skip = 0;
 }
 
 void wire_close(struct wire *w)
@@ -99,6 +101,61 @@ static inline bool must_stop(struct wire *w)
 }
 
 /*
+ * Asks for a large frame, once. False: it is not read now, because it waits
+ * (sb.again), is skipped (`left` bytes of it, counted from here) or the wire has
+ * been ended.
+ */
+static bool admit(struct wire *w, const struct frame *f, uint32_t left)
+{
+	if (w->has_large || !w->handler->on_large)
+		return true;
+	switch (w->handler->on_large(w, f)) {
+	case WIRE_TAKE:
+		w->has_large = true;
+		w->large_stream = f->stream;
+		return true;
+	case WIRE_WAIT:
+		Assert(w->sb.is_paused);
+		w->sb.again = true;
+		return false;
+	case WIRE_SKIP:
+		w->skip = left;
+		return false;
+	}
+	return true;
+}
+
+/* Of a frame that is skipped; returns the bytes used. */
+static size_t skip_bytes(struct wire *w, size_t len)
+{
+	const uint32_t n = (uint32_t)MIN(len, w->skip);
+
+	w->skip -= n;
+	return n;
+}
+
+uint32_t wire_large_len(const struct wire *w)
+{
+	return w->assembly ? w->assembly_len : w->sb.in_len;
+}
+
+void wire_skip_large(struct wire *w)
+{
+	w->has_large = false;
+	if (w->assembly) {
+		w->skip = FRAME_HEAD_LEN + get_u32(w->assembly->data + 5) - w->assembly_len;
+		chunk_unref(w->assembly);
+		w->assembly = NULL;
+		w->assembly_len = 0;
+	} else if (w->sb.in) { /* plain: the whole of what was left over is the beginning of this frame */
+		struct frame f;
+
+		w->skip = frame_head_read(&f, w->sb.in->data) + f.length - w->sb.in_len;
+		sbuf_drop_input(&w->sb);
+	}
+}
+
+/*
  * Hands up the whole frames among `len` bytes at `data`; returns the bytes
  * used. Stops early when the framing changes, since what follows is then to be
  * read another way, and where must_stop() says so. *need is what the next frame
@@ -110,12 +167,22 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 	size_t used = 0;
 
 	*need = 0;
+	if (unlikely(w->skip > 0))
+		used = skip_bytes(w, len);
 	while (len - used > 0 && len - used >= frame_head_len(data[used])) {
 		struct frame f;
 		const uint32_t head = frame_head_read(&f, data + used);
 
 		if (!check_head(w, &f))
 			return len;
+		if (unlikely(f.length > WIRE_LARGE) && !admit(w, &f, head + f.length)) {
+			if (!still_reading(w))
+				return len;
+			used += skip_bytes(w, len - used);
+			if (w->sb.again || must_stop(w))
+				return used;
+			continue;
+		}
 		if (len - used - head < f.length) {
 			*need = head + f.length;
 			return used;
@@ -123,6 +190,7 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 		f.body = data + used + head;
 		f.chunk = chunk;
 		used += head + f.length;
+		w->has_large = false;
 		w->handler->on_frame(w, &f);
 		if (!still_reading(w))
 			return len;
@@ -143,7 +211,7 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 	return used;
 }
 
-/* The header of a frame that spans segments is complete: makes room for all of it. */
+/* The header of a frame that spans segments is complete: makes room for all of it, unless it is not to be read now. */
 static bool start_assembly(struct wire *w)
 {
 	struct frame f;
@@ -155,6 +223,11 @@ static bool start_assembly(struct wire *w)
 	}
 	if (!check_head(w, &f))
 		return false;
+	if (f.length > WIRE_LARGE && !admit(w, &f, f.length)) {
+		if (w->skip > 0)
+			w->partial_head_len = 0;
+		return false;
+	}
 	w->assembly = chunk_try_new(&w->sb.loop->chunks, FRAME_HEAD_LEN + f.length);
 	if (!w->assembly) {
 		break_wire(w, WIRE_BAD_MEMORY, &f);
@@ -173,6 +246,7 @@ static void finish_assembly(struct wire *w)
 
 	w->assembly = NULL;
 	w->assembly_len = 0;
+	w->has_large = false;
 	frame_head_read(&f, chunk->data);
 	f.body = chunk->data + FRAME_HEAD_LEN;
 	f.chunk = chunk;
@@ -198,7 +272,7 @@ static size_t continue_assembly(struct wire *w, const uint8_t *data, size_t len)
 		if (w->partial_head_len < FRAME_HEAD_LEN)
 			return used;
 		if (!start_assembly(w))
-			return len;
+			return still_reading(w) ? used : len;
 	}
 	n = MIN(len - used, FRAME_HEAD_LEN + get_u32(w->assembly->data + 5) - (size_t)w->assembly_len);
 	memcpy(w->assembly->data + w->assembly_len, data + used, n);

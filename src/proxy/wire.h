@@ -40,12 +40,23 @@ enum wire_bad {
 	WIRE_BAD_MEMORY,  /* no memory for a frame of the announced size */
 };
 
+/* A frame with a larger body needs memory of its own, so on_large() is asked for it. */
+#define WIRE_LARGE CHUNK_LARGE
+
+enum wire_large {
+	WIRE_TAKE, /* it is read and handed up */
+	WIRE_WAIT, /* the handler has paused the sbuf, and is asked again after sbuf_resume() */
+	WIRE_SKIP, /* its body is dropped as it comes; the handler has answered it, and may have ended the wire */
+};
+
 struct wire;
 
 struct wire_handler {
 	bool expects_requests; /* a driver is at the other end */
 	/* Connected, TLS included. */
 	void (*on_open)(struct wire *w);
+	/* The header of a frame over WIRE_LARGE has come. NULL: it is taken. */
+	enum wire_large (*on_large)(struct wire *w, const struct frame *f);
 	/* One whole frame, its body in place and writable until the return. May close the wire. */
 	void (*on_frame)(struct wire *w, struct frame *f);
 	/*
@@ -67,6 +78,9 @@ struct wire {
 	uint8_t in_framing; /* enum wire_framing */
 	uint8_t out_framing;
 	bool is_broken; /* on_bad() was called */
+	bool has_large; /* a frame that on_large() let in is being read */
+	int16_t large_stream;
+	uint32_t skip; /* bytes still to come of a frame that is skipped */
 	/* A frame that began in an earlier segment. */
 	struct chunk *assembly;
 	uint32_t assembly_len;
@@ -101,6 +115,11 @@ void wire_init(struct wire *w, struct loop *loop, const struct wire_handler *han
 void wire_close(struct wire *w);
 /* sbuf_finish(): nothing is read any more, what is queued goes out, then on_closed(). */
 void wire_finish(struct wire *w);
+
+/* With has_large: nobody wants that frame any more; what has come of it is freed, what is still to come is skipped. */
+void wire_skip_large(struct wire *w);
+/* With has_large: bytes of it that have come. */
+uint32_t wire_large_len(const struct wire *w);
 
 /* From the next frame on. A frame queued before keeps the old framing. */
 void wire_set_in_framing(struct wire *w, enum wire_framing framing);

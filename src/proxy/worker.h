@@ -29,6 +29,7 @@ struct worker {
 	struct timeout_queue handshake_timeouts;
 	struct timeout_queue mirror_timeouts;
 	struct timeout_queue mirror_login_timeouts;
+	struct timeout_queue upload_timeouts;
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;
 	struct function_source functions;

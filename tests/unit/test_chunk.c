@@ -56,6 +56,24 @@ START_TEST(small_ones_are_used_again)
 }
 END_TEST
 
+START_TEST(large_ones_are_counted)
+{
+	struct chunk *c = chunk_new(&pool, sizes[_i].size);
+	const uint64_t counted = sizes[_i].size > CHUNK_LARGE ? sizes[_i].size : 0;
+	struct chunk *other;
+
+	ck_assert_uint_eq(chunk_large_bytes(), counted);
+	other = chunk_new(&pool, CHUNK_LARGE + 1);
+	chunk_ref(c);
+	chunk_unref(c);
+	ck_assert_uint_eq(chunk_large_bytes(), counted + CHUNK_LARGE + 1);
+	chunk_unref(c);
+	ck_assert_uint_eq(chunk_large_bytes(), CHUNK_LARGE + 1);
+	chunk_unref(other);
+	ck_assert_uint_eq(chunk_large_bytes(), 0);
+}
+END_TEST
+
 START_TEST(the_last_reference_counts)
 {
 	struct chunk *c = chunk_new(&pool, 100);
@@ -102,6 +120,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, capacity, 0, ARRAY_LEN(sizes));
+	tcase_add_loop_test(tcase, large_ones_are_counted, 0, ARRAY_LEN(sizes));
 	tcase_add_loop_test(tcase, small_ones_are_used_again, 0, ARRAY_LEN(sizes));
 	tcase_add_test(tcase, the_last_reference_counts);
 	tcase_add_test(tcase, what_is_kept_is_bounded);

@@ -165,7 +165,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(15);
+	check_shape(17);
 }
 END_TEST
 
@@ -180,6 +180,8 @@ START_TEST(sums)
 	workers[0].inflight[REQUEST_WRITES] = 8;
 	workers[0].prepared_misses = 9;
 	workers[0].prepared_repaired[CLUSTER_TARGET] = 10;
+	workers[0].memory_refused = 4;
+	workers[1].memory_refused = 2;
 	workers[0].bind_mismatches = 11;
 	workers[0].functions_replaced = 5;
 	workers[1].functions_replaced = 4;
@@ -198,6 +200,7 @@ START_TEST(sums)
 	expect_line("zdm_proxy_inflight_requests_total{type=\"writes\"} 8");
 	expect_line("zdm_pscache_miss_total 9");
 	expect_line("zdm_cqlferry_prepared_repaired_total{cluster=\"target\"} 10");
+	expect_line("zdm_cqlferry_memory_refused_total 6");
 	expect_line("zdm_cqlferry_bind_mismatches_total 11");
 	expect_line("zdm_cqlferry_functions_replaced_total 9");
 	expect_line("zdm_cqlferry_functions_kept_total{reason=\"refused\"} 3");
@@ -353,7 +356,7 @@ START_TEST(node_roles)
 	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
 	stats_of(NODE_TARGET, 0, "10.0.0.2");
 	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
-	check_shape(15 + 5 + 5 + 6);
+	check_shape(17 + 5 + 5 + 6);
 	write_page();
 	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
 	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");
