@@ -62,6 +62,21 @@ static void follow_trace(const struct arrival *a, struct request *rq, struct str
 
 /* ---- one function per opcode ---- */
 
+/* What QUERY and EXECUTE have in common once they are routed; `text` is empty for an EXECUTE. */
+static void start_statement(struct arrival *a, struct request *rq, struct strview text,
+			    const struct query_params *params)
+{
+	if (unlikely(rq->verdict.is_of_traces))
+		follow_trace(a, rq, text, params);
+	follow_paging_state(rq, params);
+	if (unlikely(params->flags & QUERY_CONTINUOUS_PAGING))
+		paging_begin(rq, params);
+	rq->type = (uint8_t)type_of(&rq->verdict);
+	if (unlikely(a->amends))
+		amend_request(a, rq);
+	request_start(rq);
+}
+
 /* What unqualified names mean; a view into the body or the client. */
 static struct strview query_keyspace(const struct client *c, const struct query_message *m)
 {
@@ -104,15 +119,7 @@ static void dispatch_query(struct arrival *a)
 		return;
 	rq->verdict = verdict;
 	rq->consistency = m.params.consistency;
-	if (unlikely(verdict.is_of_traces))
-		follow_trace(a, rq, m.text, &m.params);
-	follow_paging_state(rq, &m.params);
-	if (unlikely(m.params.flags & QUERY_CONTINUOUS_PAGING))
-		paging_begin(rq, &m.params);
-	rq->type = (uint8_t)type_of(&rq->verdict);
-	if (unlikely(a->amends))
-		amend_request(a, rq);
-	request_start(rq);
+	start_statement(a, rq, m.text, &m.params);
 }
 
 static void answer_unprepared(struct arrival *a, struct bytesview id)
@@ -168,15 +175,7 @@ static void dispatch_execute(struct arrival *a)
 	rq->id_offset = m.id_offset;
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset + m.params.flags_size - 1u;
-	if (unlikely(rq->verdict.is_of_traces))
-		follow_trace(a, rq, SV(""), &m.params);
-	follow_paging_state(rq, &m.params);
-	if (unlikely(m.params.flags & QUERY_CONTINUOUS_PAGING))
-		paging_begin(rq, &m.params);
-	rq->type = (uint8_t)type_of(&rq->verdict);
-	if (unlikely(a->amends))
-		amend_request(a, rq);
-	request_start(rq);
+	start_statement(a, rq, SV(""), &m.params);
 }
 
 static uint8_t text_allows(const struct arrival *a, struct strview text)

@@ -201,7 +201,7 @@ static void on_answer(struct leg *leg, struct frame *f)
 {
 	struct login *login = container_of(leg, struct login, leg);
 	struct server *s = login->server;
-	struct frame opened = *f;
+	struct frame opened;
 	struct plain plain;
 	const char *why;
 
@@ -214,9 +214,7 @@ static void on_answer(struct leg *leg, struct frame *f)
 		login->handler->on_lost(login, why);
 		return;
 	}
-	opened.flags = plain.flags;
-	opened.body = plain.data;
-	opened.length = plain.len;
+	opened = plain_frame(&plain, f);
 	on_plain_answer(login, &opened);
 	plain_close(&plain);
 }

@@ -25,4 +25,16 @@ MUSTCHECK bool plain_open(struct plain *p, struct loop *loop, enum cql_compressi
 			  uint32_t max, const char **why);
 void plain_close(struct plain *p);
 
+/* The frame as it is when it is opened; good until plain_close(). */
+static inline struct frame plain_frame(const struct plain *p, const struct frame *f)
+{
+	struct frame opened = *f;
+
+	opened.flags = p->flags;
+	opened.body = p->data;
+	opened.length = p->len;
+	opened.chunk = p->chunk;
+	return opened;
+}
+
 #endif

@@ -168,7 +168,7 @@ static void prepared_again(struct repair *r, const struct frame *f)
 /* The node's error is each waiter's answer: uncompressed, since each has a compression of its own. */
 static void refused(struct repair *r, const struct frame *f)
 {
-	struct frame opened = *f;
+	struct frame opened;
 	struct plain plain;
 	const char *why;
 
@@ -176,10 +176,7 @@ static void refused(struct repair *r, const struct frame *f)
 		give_up(r, why);
 		return;
 	}
-	opened.flags = plain.flags;
-	opened.body = plain.data;
-	opened.length = plain.len;
-	opened.chunk = plain.chunk;
+	opened = plain_frame(&plain, f);
 	conclude(r, tell_refused, &opened);
 	plain_close(&plain);
 }

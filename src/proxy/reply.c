@@ -281,7 +281,7 @@ static void send_readable(struct request *rq, enum cluster_id cluster, const str
 static void send_transcoded(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	struct worker *worker = rq->client->worker;
-	struct frame opened = *f;
+	struct frame opened;
 	struct plain p;
 	const char *why;
 
@@ -290,10 +290,7 @@ static void send_transcoded(struct request *rq, enum cluster_id cluster, const s
 		send_unreadable(rq, cluster, why);
 		return;
 	}
-	opened.flags = p.flags;
-	opened.body = p.data;
-	opened.length = p.len;
-	opened.chunk = p.chunk;
+	opened = plain_frame(&p, f);
 	send_readable(rq, cluster, &opened);
 	plain_close(&p);
 }

@@ -12,7 +12,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold
-from cqlwire import Err, FrameFlag, Kind, Op, UNSET, Writer, frame_bytes, framing, requests
+from cqlwire import Err, FrameFlag, Op, UNSET, Writer, frame_bytes, framing, requests
 from fakecluster import Auth
 from helpers import WAY_IDS, WAYS, assert_alive, assert_broken_off, assert_error, assert_one_protocol_error
 

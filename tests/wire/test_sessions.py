@@ -35,6 +35,7 @@ async def test_a_round_trip(make_bench, version, compression):
     assert bench.origin.statements() == ["INSERT INTO ks.t (k) VALUES (1)", "SELECT * FROM ks.t"]
     assert bench.target.statements() == ["INSERT INTO ks.t (k) VALUES (1)"]
     for cluster in bench.clusters:
+        assert len(cluster.requests(Op.STARTUP)) == 1
         assert {r.version for r in cluster.requests()} == {version}
         assert cluster.requests(Op.QUERY)[0].params.values == [b"\0\0\0\1"]
 

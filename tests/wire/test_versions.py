@@ -3,26 +3,11 @@ import pytest
 
 import behaviour
 from cqlwire import DSE1, DSE2, Err, FrameFlag, Kind, Op, frame_bytes, requests
-from helpers import WAY_IDS, WAYS, assert_error, assert_one_protocol_error
+from helpers import WAYS, assert_error, assert_one_protocol_error
 
 
 def refusal(version):
     return f"Invalid or unsupported protocol version ({version})"
-
-
-@pytest.mark.checklist(2, 44)
-@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
-async def test_a_round_trip(bench, version, compression):
-    c = await bench.client(version, compression)
-    assert (await c.query("INSERT INTO ks.t (k) VALUES (1)")).kind == Kind.VOID
-    answer = await c.query("SELECT * FROM ks.t")
-    assert answer.version == version
-    assert answer.dicts() == [{"cluster": "origin", "keyspace": None, "statement": "SELECT * FROM ks.t"}]
-    assert bench.origin.statements() == ["INSERT INTO ks.t (k) VALUES (1)", "SELECT * FROM ks.t"]
-    assert bench.target.statements() == ["INSERT INTO ks.t (k) VALUES (1)"]
-    for cluster in bench.clusters:
-        assert len(cluster.requests(Op.STARTUP)) == 1
-        assert {r.version for r in cluster.requests()} == {version}
 
 
 @pytest.mark.checklist(3, 5)
