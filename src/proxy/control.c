@@ -404,7 +404,7 @@ static void on_version_refused(struct inquiry *inq, uint8_t offered, const char 
 	/* ZDM goes down one by one, whatever the node says. */
 	c->version = offered < below && version_is_served(offered) && c->o.settings->profile != PROFILE_ZDM ? offered
 													    : below;
-	log_info("%s %s: protocol version %s is refused, trying %s", c->cluster_name, c->text, version_name(refused),
+	log_info("%s %s: protocol %s is refused, trying %s", c->cluster_name, c->text, version_name(refused),
 		 version_name(c->version));
 	drop(c, "protocol version refused");
 	wake_in(c, WAKE_ENDPOINT, 0);

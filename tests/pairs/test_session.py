@@ -25,6 +25,15 @@ def test_the_version_that_both_speak(link, primary):
         cluster.shutdown()
 
 
+def test_the_versions_that_are_offered(link, primary):
+    """The drafts that nodes list as betas (v5 in 3.11, v6 in 4.1) are not among them."""
+    async def conversation(c):
+        return (await c.options()).options["PROTOCOL_VERSIONS"]
+
+    highest = min(SPEAKS[line] for line in lines_of(link.pair))
+    assert link.raw(conversation, primary) == ["%d/v%d" % (v, v) for v in range(3, highest + 1)]
+
+
 @pytest.mark.checklist(90)
 def test_use(link, primary, key):
     session = link.new_session(primary)

@@ -195,7 +195,11 @@ async def test_bad_bodies_of_revise(dse, body, field):
 async def test_revise_in_other_versions_is_no_request(dse, version):
     c = await dse.client(version)
     c.write(frame_bytes(version, 0, 4, Op.REVISE, requests.revise(1, 1)))
-    assert_one_protocol_error(await c.closed(), "0xff")
+    answers = await c.closed()
+    if dse.is_zdm:  # no frame, as with ZDM
+        assert answers == []
+    else:
+        assert_one_protocol_error(answers, "0xff")
 
 
 async def test_revise_before_startup(dse):
