@@ -791,6 +791,25 @@ async def test_a_cluster_is_lost_between_the_attempts(make_bench):
     assert_error(await c.answer(stream), Err.SERVER_ERROR, "target")
 
 
+@pytest.mark.parametrize("attempt", [0, 1])
+async def test_the_client_goes_during_a_prepare(make_bench, attempt):
+    """In either attempt; a leak would be reported at the end of the process."""
+    bench = await make_bench(fresh=True, **ON)
+    c = await bench.client()
+    text = "INSERT INTO ks.t (a) VALUES ([now()])"
+    hold = Hold()
+    bench.origin.on(lambda got: got.opcode == Op.PREPARE and refuses_markers(got) == (attempt == 0), hold)
+    bench.target.on(lambda got: got.opcode == Op.PREPARE and refuses_markers(got), error(Err.INVALID))
+    c.send_prepare(text)
+    await hold.arrived()
+    c.abort()
+    await bench.until_backends_gone()
+    hold.release()
+    other = await bench.client()
+    assert (await other.prepare(text)).kind == Kind.PREPARED
+    assert bench.target.statements(Op.PREPARE)[-1] == text
+
+
 async def test_variables_that_are_not_as_expected(make_bench):
     """A server that reports another number of variables, or not ours: nothing could be bound rightly."""
     for text, bind, other in [
