@@ -77,6 +77,17 @@ setup_java11() {
 		rm -rf "$directory" && mv "$directory.new" "$directory"
 }
 
+# setup_drivers installs what builds and runs drivers in Go and Node where a machine has none of its own. Not there, they
+# are skipped by name.
+setup_drivers() {
+	local missing=''
+	command -v go >/dev/null || missing+=' golang-go'
+	command -v node >/dev/null || missing+=' nodejs'
+	command -v npm >/dev/null || missing+=' npm'
+	# shellcheck disable=SC2086
+	[ -z "$missing" ] || (setup_packages $missing) || say "without:$missing"
+}
+
 # setup_configure makes ./configure, once.
 setup_configure() {
 	[ -x "$ROOT/configure" ] || "$ROOT/autogen.sh" >"$CQLFERRY_CACHE/autogen.log" 2>&1 ||

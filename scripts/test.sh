@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster pairs parity demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 # Whether a line of the checklist that nothing shows fails the stage parity.
 PARITY_MUST_BE_WHOLE=false
@@ -223,6 +223,12 @@ stage_pairs() {
 	cluster_tests gcc pairs pairs 3.11 4.1 5.0
 }
 
+# Drivers in other languages, as far as their tool chains are there.
+stage_drivers() {
+	setup_drivers
+	cluster_tests gcc drivers drivers 4.1 5.0
+}
+
 stage_pairs_asan() {
 	setup_java11 || return 1
 	cluster_tests asan pairs-asan pairs 3.11 4.1 5.0
@@ -270,7 +276,7 @@ needs() {
 # No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
 limit() {
 	case $1 in
-	cluster* | pairs* | wire* | distcheck) echo 1200 ;;
+	cluster* | drivers | pairs* | wire* | distcheck) echo 1200 ;;
 	*) echo 600 ;;
 	esac
 }

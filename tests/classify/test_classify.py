@@ -116,7 +116,7 @@ def classes(tmp_path_factory):
     compiler, = nodes.fetch("5.0").glob("ecj-*.jar")
     source = pathlib.Path(__file__).with_name("CassandraParser.java")
     subprocess.run([nodes.find_java(), "-cp", str(compiler), "org.eclipse.jdt.internal.compiler.batch.Main",
-                    "--release", "11", "-d", str(folder), str(source)], check=True, timeout=TIMEOUT)
+                    "-source", "11", "-target", "11", "-d", str(folder), str(source)], check=True, timeout=TIMEOUT)
     return folder
 
 

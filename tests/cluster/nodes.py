@@ -125,38 +125,42 @@ def find_java(line=None):
     raise NodeError("no Java found: install openjdk-17-jre-headless or set CQLFERRY_JAVA")
 
 
-def _is_whole(library, line):
-    return library.is_dir() and all(list(library.glob(jar[1] + "-*.jar")) for jar in _MORE_JARS.get(line, []))
+def _is_whole(library, jars):
+    return library.is_dir() and all(list(library.glob(jar[1] + "-*.jar")) for jar in jars)
 
 
-def fetch(line):
-    """The folder with the jars of a version line, downloaded by Maven at most once."""
-    if line not in VERSIONS:
-        raise NodeError("unknown Cassandra line %s, there are %s" % (line, ", ".join(sorted(VERSIONS))))
-    version = VERSIONS[line]
-    base = cache_dir() / "cassandra"
-    library = base / version
-    if _is_whole(library, line):
+def fetch_jars(library, jars):
+    """Fills a folder with jars and what they depend on, by Maven, at most once. `jars` are rows of group, artifact,
+    version and more of a dependency's elements."""
+    if _is_whole(library, jars):
         return library
+    base = library.parent
     base.mkdir(parents=True, exist_ok=True)
-    with open(base / (version + ".lock"), "w") as lock:
+    with open(base / (library.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_whole(library, line):
+        if _is_whole(library, jars):
             return library
         with tempfile.TemporaryDirectory(dir=base) as work:
             pom = pathlib.Path(work) / "get.pom"
-            jars = [("org.apache.cassandra", "cassandra-all", version, "")] + _MORE_JARS.get(line, [])
             pom.write_text(_POM % "".join(_DEPENDENCY % jar for jar in jars))
             partial = pathlib.Path(work) / "lib"
             done = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), "-DincludeScope=runtime",
                                    "-DoutputDirectory=%s" % partial, _MAVEN_PLUGIN],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if done.returncode != 0 or not list(partial.glob("cassandra-all-*.jar")):
-                raise NodeError("Maven could not fetch Cassandra %s:\n%s" % (version, done.stdout[-2000:]))
+            if done.returncode != 0 or not _is_whole(partial, jars):
+                raise NodeError("Maven could not fetch %s:\n%s" % (library.name, done.stdout[-2000:]))
             # Renamed only when whole: a folder of that name is a complete one, unless the list of jars has grown.
             shutil.rmtree(library, ignore_errors=True)
             partial.rename(library)
     return library
+
+
+def fetch(line):
+    """The folder with the jars of a version line."""
+    if line not in VERSIONS:
+        raise NodeError("unknown Cassandra line %s, there are %s" % (line, ", ".join(sorted(VERSIONS))))
+    jars = [("org.apache.cassandra", "cassandra-all", VERSIONS[line], "")] + _MORE_JARS.get(line, [])
+    return fetch_jars(cache_dir() / "cassandra" / VERSIONS[line], jars)
 
 
 def _is_free(address, port):

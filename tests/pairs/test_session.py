@@ -9,8 +9,8 @@ from cassandra.protocol import SyntaxException
 from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 import clients
-from conftest import SPEAKS, lines_of
 from cqlwire import FrameFlag, Kind, Op, requests
+from stand import SPEAKS, lines_of
 
 
 def test_the_version_that_both_speak(link, primary):
