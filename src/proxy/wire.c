@@ -504,47 +504,55 @@ static void open_segment(struct wire *w, uint32_t payload)
 	w->segment_len = 0;
 }
 
+/* Where in the pieces of a frame the next slice begins. */
+struct slicer {
+	struct wire_piece piece;
+	const struct wire_piece *next;
+	unsigned left; /* pieces from `next` on */
+};
+
+static void copy_slice(struct slicer *from, uint8_t *to, uint32_t want)
+{
+	while (want > 0) {
+		const uint32_t n = MIN(want, from->piece.len);
+
+		memcpy(to, from->piece.data, n);
+		to += n;
+		want -= n;
+		from->piece.data += n;
+		from->piece.len -= n;
+		if (from->piece.len == 0 && from->left > 0) {
+			from->piece = *from->next++;
+			from->left--;
+		}
+	}
+}
+
 /* A frame larger than a segment: slices of SEGMENT_MAX_PAYLOAD, none of them self-contained. */
 static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
 			uint32_t total)
 {
-	const struct wire_piece first = { .data = head, .len = FRAME_HEAD_LEN };
-	struct chunk_pool *pool = &w->sb.loop->chunks;
 	const bool lz4 = w->out_framing == WIRE_SEGMENTS_LZ4;
-	struct chunk *slice = chunk_new(pool, SEGMENT_MAX_PAYLOAD);
-	const struct wire_piece *p = &first;
-	unsigned next = 0;
-	uint32_t off = 0;
+	const uint32_t head_len = lz4 ? 0 : SEGMENT_HEAD_PLAIN;
+	struct slicer from = { .piece = { .data = head, .len = FRAME_HEAD_LEN }, .next = pieces, .left = count };
 
 	close_segment(w);
 	while (total > 0) {
 		const uint32_t want = MIN(total, SEGMENT_MAX_PAYLOAD);
-		uint32_t have = 0;
+		struct chunk *slice = chunk_new(&w->sb.loop->chunks, head_len + want + SEGMENT_TRAILER);
+		uint8_t *payload = slice->data + head_len;
 
-		while (have < want) {
-			uint32_t n = MIN(want - have, p->len - off);
-
-			memcpy(slice->data + have, p->data + off, n);
-			have += n;
-			off += n;
-			if (off == p->len && next < count) {
-				p = &pieces[next++];
-				off = 0;
-			}
-		}
+		copy_slice(&from, payload, want);
 		if (lz4) {
-			put_lz4_segment(w, slice->data, want, false);
+			put_lz4_segment(w, payload, want, false);
 		} else {
-			uint8_t trailer[SEGMENT_TRAILER];
-
-			segment_head_write(sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN, 512), want, false);
-			sbuf_write(&w->sb, slice->data, want);
-			segment_trailer_write(trailer, segment_crc32(segment_crc32_start(), slice->data, want));
-			sbuf_write(&w->sb, trailer, sizeof(trailer));
+			segment_head_write(slice->data, want, false);
+			segment_trailer_write(payload + want, segment_crc32(segment_crc32_start(), payload, want));
+			sbuf_write_ref(&w->sb, slice, slice->data, head_len + want + SEGMENT_TRAILER);
 		}
+		chunk_unref(slice);
 		total -= want;
 	}
-	chunk_unref(slice);
 }
 
 static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,

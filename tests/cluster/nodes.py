@@ -247,10 +247,10 @@ class NodeTls:
 
 class Node:
     """A one-node cluster in a folder. stop() and start() keep address and data; auth and tls may change between.
-    `options` are further ones of the JVM."""
+    `options` are further ones of the JVM, `settings` further ones of cassandra.yaml, `heap` is in MiB."""
 
     def __init__(self, directory, line, address, cluster="cluster", auth=False, tls=None, fallback=True,
-                 detached=False, options=()):
+                 detached=False, options=(), settings=None, heap=512):
         self.directory = pathlib.Path(directory).resolve()
         self.line = line
         self.cluster = cluster
@@ -264,6 +264,8 @@ class Node:
         self._fallback = fallback
         self._detached = detached
         self._options = list(options)
+        self._more_settings = dict(settings or {})
+        self._heap = heap
         self.address = address
         self._fixed = False
 
@@ -303,6 +305,7 @@ class Node:
             "materialized_views_enabled": True,
             "sasi_indexes_enabled": True,
         }
+        settings.update(self._more_settings)
         if self.auth:
             settings.update(authenticator="PasswordAuthenticator", authorizer="CassandraAuthorizer",
                             role_manager="CassandraRoleManager")
@@ -337,7 +340,8 @@ class Node:
         here = self.directory
         # No JMX port: nothing here uses it, and one port fewer can clash.
         return [find_java(self.line), "@%s" % (here / "java.args"), "-cp", "%s/*" % library,
-                "-javaagent:%s" % agent[-1], "-Xms512M", "-Xmx512M", "-XX:MaxDirectMemorySize=256M", "-XX:+UseSerialGC",
+                "-javaagent:%s" % agent[-1], "-Xms%dM" % self._heap, "-Xmx%dM" % self._heap,
+                "-XX:MaxDirectMemorySize=%dM" % (self._heap // 2), "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.io.tmpdir=%s/tmp" % here,
                 "-Dcassandra.config=file://%s/cassandra.yaml" % here, "-Dcassandra.storagedir=%s" % here,
                 "-Dcassandra.logdir=%s/logs" % here, "-Dcassandra.triggers_dir=%s/triggers" % here,
