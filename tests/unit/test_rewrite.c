@@ -121,6 +121,8 @@ static const struct {
 	{ V(":now, now()"), V(":now, :zdm__now"), "1" },
 	{ V("{:k:now()}"), V("{:k:(timeuuid):zdm__now}"), "1" },
 	{ V("{(text):k:now()}"), V("{(text):k:(timeuuid):zdm__now}"), "1" },
+	{ V("{now(), :a}, now()"), V("{(timeuuid):zdm__now, :a}, :zdm__now_2"), "0 1" },
+	{ V("{'k': :a, 'l'::b}, now()"), V("{'k': :a, 'l'::b}, :zdm__now"), "2" },
 	{ V("{a::b}, now()"), V("{a::b}, :zdm__now"), "1" },
 	{ V("{a:(1, :b)}, now()"), V("{a:(1, :b)}, :zdm__now"), "1" },
 	{ V("[:b, :c], currentDate()"), V("[:b, :c], (date):zdm__now"), "2" },
