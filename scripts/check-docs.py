@@ -9,7 +9,8 @@
 - Every path of the tree that stands in code exists, or is a program that is built from one that does.
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
 - `[section] key` and `key = value` in code name an option of that section, or of any.
-- The metrics of docs/operations.md are those of src/control/metrics_page.c and metrics_nodes.c, with the same type.
+- The metrics of docs/operations.md are those of src/control/metrics_page.c, metrics_tables.c and metrics_nodes.c, with the same
+  type.
 - docs/protocol-table.md has each line of tests/checklist.txt once, and a letter for each version of the protocol.
 """
 
@@ -187,7 +188,7 @@ ROLES = ("origin", "target", "async")
 
 
 def metrics_of_source():
-    text = (ROOT / "src/control/metrics_page.c").read_text()
+    text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_tables.c"))
     return {PREFIX + name: kind for name, kind in re.findall(
         r'\b(?:write_plain|write_labelled|write_by_cluster|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
 

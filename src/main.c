@@ -454,6 +454,7 @@ static bool start_http(void)
 		.metrics_count = run.settings->workers,
 		.bounds = run.proxy.bounds,
 		.nodes = &run.proxy.nodes,
+		.divergences = &run.proxy.divergences,
 		.prepared_entries = prepared_entries,
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,

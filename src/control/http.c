@@ -105,6 +105,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.metrics_count = c->metrics_count,
 		.bounds = c->bounds,
 		.nodes = c->nodes,
+		.divergences = c->divergences,
 	};
 	struct evbuffer *body;
 

@@ -8,6 +8,7 @@
 #include "proxy/control.h"
 #include "proxy/metrics.h"
 
+struct divergences;
 struct http;
 
 /* What the pages read. All of it belongs to main and outlives the server. */
@@ -20,7 +21,8 @@ struct http_context {
 	unsigned metrics_count;
 	/* The bounds that the workers' histograms count by, by enum request_type (struct proxy has them). */
 	const struct histogram_bounds *bounds;
-	const struct node_table *nodes; /* NULL: no series by node */
+	const struct node_table *nodes;  /* NULL: no series by node */
+	struct divergences *divergences; /* NULL: no series by table */
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
 	/* True once requests are served, false again when draining: readiness then is 503. */

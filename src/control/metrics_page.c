@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "control/metrics_nodes.h"
+#include "control/metrics_tables.h"
 
 static const char *const type_names[] = {
 	[REQUEST_READS_ORIGIN] = "reads_origin",
@@ -144,6 +145,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "cqlferry_bind_mismatches_total", "counter",
 		    "Statements whose bind types differ between the clusters",
 		    sum(p, offsetof(struct metrics, bind_mismatches)));
+	metrics_tables_conditional(p, out);
 	write_labelled(p, out, "cqlferry_functions_kept_total", "counter",
 		       "Statements whose calls of now() and the like reached the clusters", "reason", functions_kept,
 		       ARRAY_LEN(functions_kept));
@@ -155,6 +157,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "cqlferry_memory_refused_total", "counter",
 		    "Large requests answered OVERLOADED because of memory_limit",
 		    sum(p, offsetof(struct metrics, memory_refused)));
+	metrics_tables_partial(p, out);
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));

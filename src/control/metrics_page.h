@@ -10,6 +10,7 @@
 #include "proxy/node_stats.h"
 
 struct evbuffer;
+struct divergences;
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,6 +20,7 @@ struct metrics_page {
 	unsigned metrics_count;
 	const struct histogram_bounds *bounds; /* by enum request_type */
 	const struct node_table *nodes;        /* NULL: no series by node */
+	struct divergences *divergences;       /* NULL: no series by table */
 	uint64_t prepared_entries;
 	uint64_t large_bytes; /* chunk_large_bytes() */
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/divergence.h"
 #include "proxy/failure.h"
 #include "proxy/local_trace.h"
 #include "proxy/paging.h"
@@ -115,6 +116,14 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 	failure_text(rq, sv_from(text));
 }
 
+/* Whether a look at the answers may show that the clusters have parted. */
+static inline bool may_diverge(const struct request *rq)
+{
+	return rq->verdict.class == CLASS_WRITE &&
+	       (rq->verdict.write_type == WRITE_CAS || rq->opcode == OP_BATCH ||
+		rq->legs[CLUSTER_ORIGIN].outcome != rq->legs[CLUSTER_TARGET].outcome);
+}
+
 /* Both legs have ended; `f` is the answer that came last, of `leg`. */
 static void answer_merged(struct request *rq, struct request_leg *leg, struct frame *f)
 {
@@ -129,6 +138,8 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 		outcome[i] = (enum leg_outcome)rq->legs[i].outcome;
 		code[i] = rq->legs[i].error_code;
 	}
+	if (unlikely(may_diverge(rq)))
+		divergence_check(rq, answers);
 	choice = merge_choose(&rq->verdict, rq->opcode == OP_PREPARE,
 			      rq->client->worker->settings->profile == PROFILE_ZDM, outcome, code);
 	if (unlikely(choice == MERGE_WRITE_TIMEOUT)) {

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proxy/divergence.h"
 #include "proxy/local_trace.h"
 
 static void send_own_error(struct request *rq, struct writer *w)
@@ -63,6 +64,8 @@ void failure_text(struct request *rq, struct strview text)
 		local_trace_failed(rq);
 		return;
 	}
+	if (rq->verdict.class == CLASS_WRITE && rq->verdict.to == TO_BOTH)
+		divergence_unanswered(rq, text);
 	failure_reply(rq, text);
 	request_end(rq);
 }

@@ -15,6 +15,7 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	flights_init(&proxy->repairs);
 	flights_init(&proxy->mirror_repairs);
 	node_table_init(&proxy->nodes, settings);
+	divergences_init(&proxy->divergences);
 	traces_init(&proxy->traces);
 	proxy->amends = amends_of(settings);
 	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
@@ -32,5 +33,6 @@ void proxy_fini(struct proxy *proxy)
 	flights_fini(&proxy->repairs);
 	flights_fini(&proxy->mirror_repairs);
 	node_table_fini(&proxy->nodes);
+	divergences_fini(&proxy->divergences);
 	traces_fini(&proxy->traces);
 }

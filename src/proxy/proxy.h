@@ -7,6 +7,7 @@
 #define PROXY_PROXY_H
 
 #include "proxy/cluster.h"
+#include "proxy/divergence.h"
 #include "proxy/flight.h"
 #include "proxy/node_stats.h"
 #include "proxy/prepared.h"
@@ -22,6 +23,7 @@ struct proxy {
 	struct flights mirror_repairs; /* the same on mirrors: apart, since a client's repair must not wait for those */
 	struct histogram_bounds bounds[REQUEST_TYPES];
 	struct node_table nodes;
+	struct divergences divergences;
 	uint8_t amends; /* AMEND_* bits: what the settings change in requests */
 	struct request_ids request_ids;
 	struct traces traces;          /* made by the cluster that system queries do not go to */

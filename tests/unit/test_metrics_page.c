@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <math.h>
 
+#include "proxy/divergence.h"
 #include "vectors.h"
 
 /* As Go's strconv.FormatFloat(v, 'g', -1, 64) gives them. */
@@ -364,6 +365,77 @@ START_TEST(node_roles)
 }
 END_TEST
 
+/* ---- by table ---- */
+
+static struct divergences parted;
+
+static void note(const char *keyspace, const char *table, unsigned conditional, unsigned missing, unsigned certain)
+{
+	struct divergence_counts *c = divergences_lock(&parted, sv_from(keyspace), sv_from(table));
+
+	c->conditional += conditional;
+	c->partial[missing][certain]++;
+	divergences_unlock(&parted);
+}
+
+START_TEST(tables)
+{
+	divergences_init(&parted);
+	page.divergences = &parted;
+	write_page();
+	ck_assert_ptr_null(strstr(text, "partial_writes"));
+	ck_assert_ptr_null(strstr(text, "conditional_divergences"));
+	note("ks", "t2", 0, CLUSTER_TARGET, 1);
+	note("ks", "t1", 2, CLUSTER_ORIGIN, 0);
+	note("ks", "t1", 1, CLUSTER_ORIGIN, 0);
+	note("a\\b", "c\"d\ne", 0, CLUSTER_TARGET, 0);
+	write_page();
+	expect_line("# TYPE zdm_cqlferry_conditional_divergences_total counter");
+	expect_line("zdm_cqlferry_conditional_divergences_total{keyspace=\"ks\",table=\"t1\"} 3");
+	expect_line("# TYPE zdm_cqlferry_partial_writes_total counter");
+	expect_line(
+		"zdm_cqlferry_partial_writes_total{keyspace=\"ks\",table=\"t1\",missing=\"origin\",certain=\"no\"} 2");
+	expect_line(
+		"zdm_cqlferry_partial_writes_total{keyspace=\"ks\",table=\"t2\",missing=\"target\",certain=\"yes\"} 1");
+	expect_line("zdm_cqlferry_partial_writes_total{keyspace=\"a\\\\b\",table=\"c\\\"d\\ne\",missing=\"target\","
+		    "certain=\"no\"} 1");
+	ck_assert_ptr_null(strstr(text, "table=\"t2\"} "));
+	ck_assert(strstr(text, "table=\"t1\",missing") < strstr(text, "table=\"t2\",missing"));
+	divergences_fini(&parted);
+}
+END_TEST
+
+/* Tables beyond the bound share one series; a long name is cut. */
+START_TEST(tables_are_bounded)
+{
+	struct divergence_table t = { .keyspace = "" };
+	char name[200];
+	unsigned n = 0;
+
+	divergences_init(&parted);
+	for (unsigned i = 0; i < DIVERGENCE_MAX_TABLES + 50; i++) {
+		snprintf(name, sizeof(name), "t%u", i);
+		note("ks", name, 1, CLUSTER_ORIGIN, 1);
+	}
+	note("ks", "t0", 1, CLUSTER_ORIGIN, 1);
+	while (divergences_get(&parted, n, &t))
+		n++;
+	ck_assert_uint_eq(n, DIVERGENCE_MAX_TABLES + 1);
+	ck_assert_str_eq(t.keyspace, "other");
+	ck_assert_uint_eq(t.counts.conditional, 50);
+	ck_assert(divergences_get(&parted, 0, &t));
+	ck_assert_uint_eq(t.counts.conditional, 2);
+	divergences_fini(&parted);
+	divergences_init(&parted);
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	note(name, "t", 1, CLUSTER_ORIGIN, 1);
+	ck_assert(divergences_get(&parted, 0, &t));
+	ck_assert_uint_eq(strlen(t.keyspace), STATEMENT_NAME_MAX);
+	divergences_fini(&parted);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("metrics_page");
@@ -379,5 +451,7 @@ int main(void)
 	tcase_add_test(tcase, node_series_begin_at_zero);
 	tcase_add_test(tcase, node_sums);
 	tcase_add_test(tcase, node_roles);
+	tcase_add_test(tcase, tables);
+	tcase_add_test(tcase, tables_are_bounded);
 	return run_tcase("metrics_page", tcase);
 }
