@@ -25,6 +25,7 @@ static void source_init(struct virtual_source *s, const struct arrival *a)
 		.topology = cluster_topology(&proxy->clusters[id]),
 		.other = cluster_topology(&proxy->clusters[id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN]),
 		.local_address = &a->c->local_address,
+		.functions = &a->c->worker->functions,
 	};
 }
 

@@ -86,7 +86,8 @@ static bool ids_equal(struct bytesview a, struct bytesview b)
 
 static uint64_t memory_of(const struct prepared *p)
 {
-	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0) + generated_size(p->generated);
+	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0) + generated_size(p->generated) +
+	       virtual_query_memory(p->virtual_query);
 }
 
 /* ---- the table ---- */

@@ -110,6 +110,11 @@ void virtual_query_free(struct virtual_query *q)
 	free(q);
 }
 
+size_t virtual_query_memory(const struct virtual_query *q)
+{
+	return q ? sizeof(*q) + strlen(q->select.text) + q->select.expr_count * sizeof(*q->select.exprs) : 0;
+}
+
 /* ---- the select list ---- */
 
 static void end_label(struct answer *a, struct out_column *c)

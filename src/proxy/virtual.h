@@ -13,6 +13,7 @@
 #include "cql/select.h"
 #include "proxy/cluster.h"
 
+struct function_source;
 /* A read of one of the tables, parsed; immutable, so any thread may use it. */
 struct virtual_query;
 
@@ -25,6 +26,7 @@ struct virtual_source {
 	struct topology *topology;               /* of the system-queries cluster, not NULL */
 	struct topology *other;                  /* of the other cluster, NULL when it is not known yet */
 	const struct net_address *local_address; /* of the driver's socket: the address it reached us at */
+	struct function_source *functions;       /* for now(), uuid() ... in the select list */
 };
 
 /*
@@ -34,6 +36,8 @@ struct virtual_source {
  */
 struct virtual_query *virtual_query_new(struct strview text, const struct virtual_source *source, struct writer *error);
 void virtual_query_free(struct virtual_query *q);
+/* Bytes that it takes; 0 for NULL. */
+size_t virtual_query_memory(const struct virtual_query *q);
 
 /* What a QUERY or EXECUTE says besides the text. */
 struct virtual_request {

@@ -499,7 +499,7 @@ static void write_call(const struct virtual_answer *a, unsigned expr, const stru
 		return;
 	}
 	if (f->kind == FUNCTION_MADE) {
-		f->run(a->infos[expr].type, v, out);
+		virtual_make(a, f, out);
 		return;
 	}
 	writer_init(&w);

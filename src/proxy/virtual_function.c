@@ -1,70 +1,34 @@
 /* virtual_function.c - see virtual_function.h */
 #include "proxy/virtual_function.h"
 
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
 #include "cql/murmur3.h"
+#include "proxy/functions.h"
 
-/* 100 ns steps from 1582-10-15, where version 1 UUIDs begin, to 1970. */
-#define UUID_EPOCH UINT64_C(0x01b21dd213814000)
 #define DAY_MS INT64_C(86400000)
 #define DATE_EPOCH INT64_C(0x80000000)
 
 /* ---- made values ---- */
 
-static int64_t now_nanos(void)
+void virtual_make(const struct virtual_answer *a, const struct virtual_function *f, struct writer *out)
 {
-	struct timespec t;
+	static const struct {
+		enum cql_type type;
+		enum rewrite_kind kind;
+	} kinds[] = {
+		{ TYPE_TIMEUUID, REWRITE_TIMEUUID }, { TYPE_UUID, REWRITE_UUID }, { TYPE_TIMESTAMP, REWRITE_TIMESTAMP },
+		{ TYPE_DATE, REWRITE_DATE },         { TYPE_TIME, REWRITE_TIME },
+	};
+	uint8_t value[FUNCTION_VALUE_MAX];
+	size_t i = 0;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	while (kinds[i].type != f->result)
+		i++;
+	write_bytes(out, value, functions_value(a->source->functions, kinds[i].kind, value));
 }
 
-/* One that no two calls of the process share. */
-static uint64_t unique_ticks(void)
-{
-	static _Atomic uint64_t last;
-	uint64_t ticks = (uint64_t)now_nanos() / 100 + UUID_EPOCH;
-	uint64_t before = atomic_load_explicit(&last, memory_order_relaxed);
-
-	do {
-		if (ticks <= before)
-			ticks = before + 1;
-	} while (!atomic_compare_exchange_weak_explicit(&last, &before, ticks, memory_order_relaxed,
-							memory_order_relaxed));
-	return ticks;
-}
-
-/* RFC 9562, version 1, with a random node id each time: it says so by the multicast bit. */
-static void run_now(struct bytesview type, struct bytesview v, struct writer *out)
-{
-	const uint64_t ticks = unique_ticks();
-	uint8_t u[16];
-
-	(void)type;
-	(void)v;
-	arc4random_buf(u + 8, 8);
-	put_u32(u, (uint32_t)ticks);
-	put_u16(u + 4, (uint16_t)(ticks >> 32));
-	put_u16(u + 6, (uint16_t)((ticks >> 48 & 0x0fff) | 0x1000));
-	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
-	u[10] |= 1;
-	write_bytes(out, u, sizeof(u));
-}
-
-static void run_uuid(struct bytesview type, struct bytesview v, struct writer *out)
-{
-	uint8_t u[16];
-
-	(void)type;
-	(void)v;
-	arc4random_buf(u, sizeof(u));
-	u[6] = (uint8_t)((u[6] & 0x0f) | 0x40);
-	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
-	write_bytes(out, u, sizeof(u));
-}
+/* ---- of one value ---- */
 
 static void write_u64(int64_t v, struct writer *out)
 {
@@ -82,29 +46,6 @@ static void write_day(int64_t millis, struct writer *out)
 	put_u32(bytes, (uint32_t)(days + DATE_EPOCH));
 	write_bytes(out, bytes, sizeof(bytes));
 }
-
-static void run_timestamp(struct bytesview type, struct bytesview v, struct writer *out)
-{
-	(void)type;
-	(void)v;
-	write_u64(now_nanos() / 1000000, out);
-}
-
-static void run_date(struct bytesview type, struct bytesview v, struct writer *out)
-{
-	(void)type;
-	(void)v;
-	write_day(now_nanos() / 1000000, out);
-}
-
-static void run_time(struct bytesview type, struct bytesview v, struct writer *out)
-{
-	(void)type;
-	(void)v;
-	write_u64(now_nanos() % (DAY_MS * 1000000), out);
-}
-
-/* ---- of one value ---- */
 
 static bool takes_moments(const struct virtual_answer *a, struct bytesview type)
 {
@@ -202,16 +143,16 @@ static void run_same(struct bytesview type, struct bytesview v, struct writer *o
 /* ---- the table ---- */
 
 static const struct virtual_function functions[] = {
-	{ "now", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, run_now },
-	{ "currenttimeuuid", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, run_now },
-	{ "current_timeuuid", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, run_now },
-	{ "uuid", NULL, FUNCTION_MADE, TYPE_UUID, NULL, run_uuid },
-	{ "currenttimestamp", NULL, FUNCTION_MADE, TYPE_TIMESTAMP, NULL, run_timestamp },
-	{ "current_timestamp", NULL, FUNCTION_MADE, TYPE_TIMESTAMP, NULL, run_timestamp },
-	{ "currentdate", NULL, FUNCTION_MADE, TYPE_DATE, NULL, run_date },
-	{ "current_date", NULL, FUNCTION_MADE, TYPE_DATE, NULL, run_date },
-	{ "currenttime", NULL, FUNCTION_MADE, TYPE_TIME, NULL, run_time },
-	{ "current_time", NULL, FUNCTION_MADE, TYPE_TIME, NULL, run_time },
+	{ "now", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, NULL },
+	{ "currenttimeuuid", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, NULL },
+	{ "current_timeuuid", NULL, FUNCTION_MADE, TYPE_TIMEUUID, NULL, NULL },
+	{ "uuid", NULL, FUNCTION_MADE, TYPE_UUID, NULL, NULL },
+	{ "currenttimestamp", NULL, FUNCTION_MADE, TYPE_TIMESTAMP, NULL, NULL },
+	{ "current_timestamp", NULL, FUNCTION_MADE, TYPE_TIMESTAMP, NULL, NULL },
+	{ "currentdate", NULL, FUNCTION_MADE, TYPE_DATE, NULL, NULL },
+	{ "current_date", NULL, FUNCTION_MADE, TYPE_DATE, NULL, NULL },
+	{ "currenttime", NULL, FUNCTION_MADE, TYPE_TIME, NULL, NULL },
+	{ "current_time", NULL, FUNCTION_MADE, TYPE_TIME, NULL, NULL },
 	{ "totimestamp", NULL, FUNCTION_PLAIN, TYPE_TIMESTAMP, takes_moments, run_to_millis },
 	{ "to_timestamp", NULL, FUNCTION_PLAIN, TYPE_TIMESTAMP, takes_moments, run_to_millis },
 	{ "todate", NULL, FUNCTION_PLAIN, TYPE_DATE, takes_moments, run_to_date },

@@ -21,7 +21,7 @@ struct virtual_function {
 	enum cql_type result; /* TYPE_CUSTOM: that of the argument */
 	/* Of PLAIN: whether it takes a value of this type. */
 	bool (*takes)(const struct virtual_answer *a, struct bytesview type);
-	/* Of MADE and PLAIN: writes the result as [bytes]; `v` is no null. */
+	/* Of PLAIN: writes the result as [bytes]; `v` is no null, except for toJson(). */
 	void (*run)(struct bytesview type, struct bytesview v, struct writer *out);
 };
 
@@ -35,6 +35,8 @@ static inline const char *virtual_function_label(const struct virtual_function *
 /* The partition key's type, which token() takes. */
 struct bytesview virtual_key_type(enum virtual_table table);
 
+/* A new value of a MADE function, [bytes]. */
+void virtual_make(const struct virtual_answer *a, const struct virtual_function *f, struct writer *out);
 /* An aggregate over the group's rows, [bytes]. `argument` 0: of COUNT(*). */
 void virtual_aggregate(const struct virtual_answer *a, const struct virtual_function *f, unsigned argument,
 		       const struct virtual_group *group, struct writer *out);

@@ -7,12 +7,14 @@
 
 #include "proxy/virtual.h"
 
+#include "proxy/functions.h"
 #include "proxy/virtual_values.h"
 #include "system_tables.h"
 
 static struct settings settings;
 static struct net_address local_address;
 static struct virtual_source source;
+static struct function_source functions;
 static struct table local, peers;
 static struct writer out;
 
@@ -38,7 +40,12 @@ static inline void setup(void)
 	settings = (struct settings){ .topology_num_tokens = 8, .profile = PROFILE_ZDM };
 	settings.cluster[CLUSTER_ORIGIN].port = 9042;
 	ck_assert(net_parse_ip("127.0.0.1", 14002, &local_address));
-	source = (struct virtual_source){ .settings = &settings, .local_address = &local_address };
+	functions_init(&functions, 0);
+	source = (struct virtual_source){
+		.settings = &settings,
+		.local_address = &local_address,
+		.functions = &functions,
+	};
 	local = local_table();
 	peers = peer_table();
 	peer_table_add(&peers, "10.0.0.3", "dc1", "3", "b")[PEER_RELEASE] = "5.0.3";
