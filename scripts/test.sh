@@ -154,7 +154,7 @@ stage_fuzz() {
 		name=$(basename "$program")
 		mkdir -p "$work/$name"
 		if (cd "$work" && "$program" -max_total_time=60 -timeout=10 -rss_limit_mb=1024 \
-			"$name" "$([[ $name = fuzz_statement || $name = fuzz_rewrite ]] && echo texts || echo frames)"); then
+			"$name" "$([[ $name = fuzz_statement || $name = fuzz_rewrite || $name = fuzz_system ]] && echo texts || echo frames)"); then
 			passed=$((passed + 1))
 		else
 			notes+="FAILED  $name: its input is in $work"$'\n'

@@ -3,7 +3,7 @@
 
     tests/fuzz/corpus.py DIRECTORY
 
-makes DIRECTORY/frames (for fuzz_frame, fuzz_message, fuzz_rows) and DIRECTORY/texts (for fuzz_rewrite, fuzz_statement).
+makes DIRECTORY/frames (for fuzz_frame, fuzz_message, fuzz_rows) and DIRECTORY/texts (for fuzz_rewrite, fuzz_statement, fuzz_system).
 """
 
 import pathlib

@@ -4,7 +4,9 @@
  * a fixed generator, so that a failure comes back with the next run.
  *
  *   fuzz_x              seeds (the vectors of tests/unit, for fuzz_statement
- *                       its CQL texts, and the files in tests/fuzz/corpus/x),
+ *                       its CQL texts, for fuzz_system those of
+ *                       tests/system_queries.txt, and the files in
+ *                       tests/fuzz/corpus/x),
  *                       then FUZZ_RUNS mutations of them
  *   fuzz_x FILE...      just these inputs, as libFuzzer does
  *
@@ -155,6 +157,20 @@ static void add_vectors(const uint8_t *text, size_t len)
 		add_seed(bytes, n);
 }
 
+/* The texts of system_queries.txt: what stands before the first bar of a line. */
+static void add_queries(const uint8_t *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const uint8_t *eol = memchr(text + i, '\n', len - i);
+		size_t end = eol ? (size_t)(eol - text) : len;
+		const uint8_t *bar = memchr(text + i, '|', end - i);
+
+		if (bar && text[i] != '#')
+			add_seed(text + i, (size_t)(bar - text) - i);
+		i = end;
+	}
+}
+
 /* The texts of statements.txt: what stands behind the fifth bar of a line. */
 static void add_texts(const uint8_t *text, size_t len)
 {
@@ -210,6 +226,8 @@ static void load_seeds(void)
 		srcdir = ".";
 	if (strcmp(program, "fuzz_statement") == 0)
 		load_folder(srcdir, "tests/unit/vectors", ".txt", add_texts);
+	else if (strcmp(program, "fuzz_system") == 0)
+		load_folder(srcdir, "tests", "system_queries.txt", add_queries);
 	else
 		load_folder(srcdir, "tests/unit/vectors", ".hex", add_vectors);
 	snprintf(folder, sizeof(folder), "tests/fuzz/corpus/%s", program);
