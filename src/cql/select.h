@@ -95,7 +95,7 @@ struct select_relation {
 #define SELECT_MAX_RELATIONS 16
 #define SELECT_MAX_NAMES 8   /* of GROUP BY and of ORDER BY */
 #define SELECT_MAX_EXPRS 512 /* all together */
-#define SELECT_MAX_DEPTH 16  /* of expressions inside each other */
+#define SELECT_MAX_DEPTH 6   /* of expressions inside each other: toJson() of a text may double it each time */
 #define SELECT_MAX_TEXT 65536
 
 struct select_query {

@@ -4,6 +4,7 @@
 #include "cql/rows.h"
 #include "cql/version.h"
 #include "proxy/local_trace.h"
+#include "proxy/traces.h"
 #include "proxy/virtual.h"
 
 /* More bound values than a statement of ours can have markers (select.h) are not even looked at. */
@@ -46,7 +47,7 @@ static void send_answer(const struct arrival *a, uint8_t opcode, const uint8_t *
 		return;
 	}
 	writer_init(&w);
-	write_raw(&w, a->tracing_id, TRACING_ID_LEN);
+	write_raw(&w, a->tracing_id, TRACE_ID_LEN);
 	write_raw(&w, body, len);
 	client_send(a->c, a->f->stream, opcode, FRAME_TRACING, w.data, w.len);
 	writer_free(&w);

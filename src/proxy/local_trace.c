@@ -3,6 +3,7 @@
 
 #include "proxy/local.h"
 #include "proxy/request.h"
+#include "proxy/traces.h"
 
 bool local_trace_begin(struct arrival *a, struct prepared_ref *ref)
 {
@@ -126,7 +127,7 @@ static void answer(struct request *rq, const uint8_t *tracing_id)
 void local_trace_answered(struct request *rq, const struct frame *f)
 {
 	struct client *c = rq->client;
-	uint8_t id[TRACING_ID_LEN];
+	uint8_t id[TRACE_ID_LEN];
 	bool has_id = false;
 	struct plain p;
 	const char *why;

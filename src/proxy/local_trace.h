@@ -12,8 +12,6 @@
 #include "proxy/prepared.h"
 #include "proxy/server.h"
 
-#define TRACING_ID_LEN 16
-
 struct request;
 struct request_leg;
 

@@ -25,6 +25,8 @@
 /* The widest row: every column, or every item of a select list. */
 #define MAX_COLUMNS SELECT_MAX_ITEMS
 #define METADATA_ID_LEN 16
+/* An answer beyond this is refused: one of normal questions has some KiB. */
+#define ANSWER_MAX (16u << 20)
 /* A paging state of ours: two bytes that no state of a cluster has at its end and its beginning, the next row. */
 #define STATE_LEN 6
 #define STATE_MARK 0xCF4C
@@ -462,7 +464,7 @@ static void write_json_row(const struct answer *a, const struct virtual_group *g
 
 	writer_init(&json);
 	writer_init(&cell);
-	for (unsigned i = 0; i < a->column_count; i++) {
+	for (unsigned i = 0; i < a->column_count && json.len <= ANSWER_MAX; i++) {
 		struct bytesview v;
 
 		write_raw(&json, i ? ", " : "{", i ? 2 : 1);
@@ -480,13 +482,14 @@ static void write_json_row(const struct answer *a, const struct virtual_group *g
 	writer_free(&json);
 }
 
+/* Stops in the middle when the answer is too large. */
 static void write_row(const struct answer *a, const struct virtual_group *group)
 {
 	if (a->v.select->is_json) {
 		write_json_row(a, group);
 		return;
 	}
-	for (unsigned i = 0; i < a->column_count; i++)
+	for (unsigned i = 0; i < a->column_count && a->v.out->len <= ANSWER_MAX; i++)
 		write_cell(a, &a->columns[i], group, a->v.out);
 }
 
@@ -556,7 +559,7 @@ static void write_metadata(const struct answer *a, const struct page *p)
 		write_columns(a, rq->version, a->v.out);
 }
 
-static void write_rows(const struct answer *a, const struct page *p)
+static bool write_rows(struct answer *a, const struct page *p)
 {
 	write_metadata(a, p);
 	rows_write_count(a->v.out, p->to - p->from);
@@ -565,7 +568,11 @@ static void write_rows(const struct answer *a, const struct page *p)
 		const struct virtual_group all = { .nodes = a->nodes, .count = a->node_count };
 
 		write_row(a, is_one_row(a) ? &all : &one);
+		if (a->v.out->len > ANSWER_MAX)
+			return virtual_refuse(&a->v, CQL_ERR_INVALID,
+					      "The answer is too large for a SELECT that the proxy answers itself");
 	}
+	return true;
 }
 
 bool virtual_write_rows(const struct virtual_query *q, const struct virtual_source *source,
@@ -582,7 +589,7 @@ bool virtual_write_rows(const struct virtual_query *q, const struct virtual_sour
 		ok = find_page(&a, &page);
 	}
 	if (ok)
-		write_rows(&a, &page);
+		ok = write_rows(&a, &page);
 	answer_fini(&a);
 	return ok;
 }

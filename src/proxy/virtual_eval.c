@@ -7,6 +7,8 @@
 #include "proxy/virtual_function.h"
 
 #define LABEL_MAX 160
+/* A longer bound value fits into no column of ours, and toJson() of it may take many times as much. */
+#define BOUND_MAX 65536
 #define TYPE_NAME_MAX 48
 
 bool virtual_refuse(struct virtual_answer *a, enum cql_error_code code, const char *fmt, ...)
@@ -160,7 +162,7 @@ bool virtual_set_marker(struct virtual_answer *a, const struct select_expr *e, c
 		return true;
 	if (!virtual_marker_value(a, e, &v))
 		return false;
-	if (v.is_null || v.is_unset || value_fits(type, v.len))
+	if (v.is_null || v.is_unset || (value_fits(type, v.len) && v.len <= BOUND_MAX))
 		return true;
 	return virtual_refuse(a, CQL_ERR_INVALID, "Invalid value for %s: %u bytes", m->name, v.len);
 }

@@ -130,6 +130,23 @@ async def test_texts_that_are_too_much(bench, text):
     await assert_alive(c, bench)
 
 
+async def test_an_answer_that_would_grow(make_bench):
+    """toJson() of a text doubles its backslashes each time."""
+    bench = await make_bench(sections=three())
+    c = await bench.client()
+    text = "SELECT toJson(toJson(toJson(toJson((text)'%s')))) FROM system.peers"
+    answer = await c.query(text % "a\"b")
+    assert len(answer.rows) == 2 and answer.rows[0][0].count("a") == 1
+    big = "SELECT " + ", ".join(["toJson(toJson(toJson(toJson((text)'%s'))))" % ('"' * 1000)] * 60) + " FROM system.peers"
+    assert len((await c.query(big)).rows) == 2
+    prepared = await c.prepare("SELECT " + ", ".join(["toJson(toJson(toJson((text)?)))"] * 60) + " FROM system.peers")
+    answer = await c.execute(prepared, values=[b'"' * 20000] * 60)
+    assert_error(answer, Err.INVALID, "too large")
+    answer = await c.execute(prepared, values=[b"x" * 70000] + [b""] * 59)
+    assert_error(answer, Err.INVALID, "70000 bytes")
+    await assert_alive(c, bench)
+
+
 # ---- pages ----
 
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
