@@ -53,6 +53,45 @@ static void try_payload(const uint8_t *data, size_t size)
 	free(out);
 }
 
+/* A length of lz4's block format that goes on behind its token. */
+static bool skip_length(const uint8_t *p, size_t size, size_t *at, size_t *length)
+{
+	if (*length < 15)
+		return true;
+	for (; *at < size; (*at)++) {
+		*length += p[*at];
+		if (p[*at] < 255) {
+			(*at)++;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A match of offset 0, which the format forbids and the library takes: the
+ * bytes of such a match are undefined, and differ between its two decoders.
+ */
+static bool has_zero_offset(const uint8_t *p, size_t size)
+{
+	size_t at = 0;
+
+	while (at < size) {
+		const uint8_t token = p[at++];
+		size_t literals = token >> 4, match = token & 15;
+
+		if (!skip_length(p, size, &at, &literals) || literals >= size - at || size - at - literals < 2)
+			return false;
+		at += literals;
+		if (p[at] == 0 && p[at + 1] == 0)
+			return true;
+		at += 2;
+		if (!skip_length(p, size, &at, &match))
+			return false;
+	}
+	return false;
+}
+
 static void try_compressed(enum cql_compression c, const uint8_t *data, uint32_t size)
 {
 	uint32_t plain_len;
@@ -74,7 +113,8 @@ static void try_compressed(enum cql_compression c, const uint8_t *data, uint32_t
 		CHECK(got <= (int)want);
 		if (ok) {
 			CHECK(got == (int)MIN(want, plain_len));
-			CHECK(got == 0 || memcmp(part, plain, (size_t)got) == 0);
+			CHECK(got == 0 || memcmp(part, plain, (size_t)got) == 0 ||
+			      (c == COMPRESSION_LZ4 && has_zero_offset(data + 4, size - 4)));
 		}
 	}
 	free(plain);
