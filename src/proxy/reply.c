@@ -277,7 +277,7 @@ static void send_readable(struct request *rq, enum cluster_id cluster, const str
 		send_as_it_is(rq, f);
 }
 
-/* Compressed in a way that the client does not use: it gets the plain form, which v3 and v4 allow frame by frame. */
+/* Compressed in a way that the client does not use: it gets the plain form, which is allowed frame by frame. */
 static void send_transcoded(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	struct worker *worker = rq->client->worker;

@@ -44,7 +44,7 @@ enum leg_compression {
 	LEG_COMPRESSION_AUTO, /* as the client wants it, where the cluster offers that */
 	LEG_COMPRESSION_NONE,
 	LEG_COMPRESSION_LZ4,
-	LEG_COMPRESSION_SNAPPY, /* v3 and v4; none in v5 */
+	LEG_COMPRESSION_SNAPPY, /* none in v5 */
 };
 
 enum read_mode {
