@@ -9,7 +9,7 @@ import pytest
 import behaviour
 from cqlwire import DSE1, DSE2, Column, Err, Kind, Op, Revision, Type, frame_bytes, requests
 from fakecluster import is_conditional
-from helpers import assert_alive, assert_broken_off, assert_error, assert_one_protocol_error
+from helpers import assert_alive, assert_error, assert_one_protocol_error
 
 VERSIONS = (3, 4, DSE1, DSE2)
 DSE = {"origin": {"versions": VERSIONS}, "target": {"versions": VERSIONS}}
