@@ -23,6 +23,12 @@ struct leg_ops {
 	 * a page behind which more will come.
 	 */
 	void (*on_answer)(struct leg *leg, struct frame *f);
+	/*
+	 * The header of a large answer (WIRE_LARGE) that is no ERROR has come, and
+	 * the leg does not need the body: it is dropped as it comes. As
+	 * on_answer(), in its place. NULL: the body is wanted.
+	 */
+	void (*on_large)(struct leg *leg);
 	/* The connection ended before an answer came. */
 	void (*on_lost)(struct leg *leg, const char *why);
 };

@@ -69,7 +69,7 @@ struct mirror {
 	bool waits_for_use;
 };
 
-static const struct leg_ops mirrored_leg_ops;
+static const struct leg_ops read_leg_ops, other_leg_ops;
 static const struct login_handler mirror_login_handler;
 static const struct server_handler mirror_server_handler;
 
@@ -102,7 +102,7 @@ static struct mirrored *copy_new(struct mirror *m, enum mirrored_kind kind, uint
 		.started_ns = loop_now(&worker->loop),
 	};
 	list_init(&r->node);
-	leg_init(&r->leg, &mirrored_leg_ops);
+	leg_init(&r->leg, kind == MIRRORED_READ ? &read_leg_ops : &other_leg_ops);
 	timeout_item_init(&r->timeout);
 	timeout_start(&worker->loop, &worker->mirror_timeouts, &r->timeout);
 	return r;
@@ -435,14 +435,19 @@ static bool note_error(struct mirrored *r, const struct frame *f)
 	return true;
 }
 
+static void observe(struct mirrored *r)
+{
+	node_observe(r->mirror->stats, r->kind == MIRRORED_USE ? NODE_WRITES : NODE_READS,
+		     loop_now(&r->mirror->client->worker->loop) - r->started_ns);
+}
+
 static void mirrored_on_answer(struct leg *leg, struct frame *f)
 {
 	struct mirrored *r = container_of(leg, struct mirrored, leg);
 	struct mirror *m = r->mirror;
 
 	if (is_tracked(r))
-		node_observe(m->stats, r->kind == MIRRORED_USE ? NODE_WRITES : NODE_READS,
-			     loop_now(&m->client->worker->loop) - r->started_ns);
+		observe(r);
 	if (unlikely(f->opcode == OP_ERROR)) {
 		if (!note_error(r, f))
 			return;
@@ -464,7 +469,22 @@ static void mirrored_on_lost(struct leg *leg, const char *why)
 	copy_free(container_of(leg, struct mirrored, leg));
 }
 
-static const struct leg_ops mirrored_leg_ops = {
+/* Rows without end: that they come is all we want to know. */
+static void read_on_large(struct leg *leg)
+{
+	struct mirrored *r = container_of(leg, struct mirrored, leg);
+
+	observe(r);
+	copy_free(r);
+}
+
+static const struct leg_ops read_leg_ops = {
+	.on_answer = mirrored_on_answer,
+	.on_large = read_on_large,
+	.on_lost = mirrored_on_lost,
+};
+
+static const struct leg_ops other_leg_ops = {
 	.on_answer = mirrored_on_answer,
 	.on_lost = mirrored_on_lost,
 };

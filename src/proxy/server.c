@@ -394,16 +394,24 @@ static bool poll_memory(struct loop_poll *poll)
 	return false;
 }
 
-/* An answer that nobody waits for any more is not read into memory; others wait while the limit is reached. */
+/* An answer whose body nobody needs is not read into memory; others wait while the limit is reached. */
 static enum wire_large on_large(struct wire *w, const struct frame *f)
 {
 	struct server *s = container_of(w, struct server, wire);
+	struct leg *leg;
 
 	if (f->opcode == OP_EVENT || f->stream < 0 || (uint32_t)f->stream >= s->next_id || !s->legs[f->stream])
 		return WIRE_TAKE;
-	if (s->legs[f->stream] == LEG_ORPHAN) {
+	leg = s->legs[f->stream];
+	if (leg == LEG_ORPHAN) {
 		give_id(s, (uint32_t)f->stream);
 		orphan_answered(s);
+		return WIRE_SKIP;
+	}
+	if (leg->ops->on_large && f->opcode != OP_ERROR) {
+		give_id(s, (uint32_t)f->stream);
+		leg->server = NULL;
+		leg->ops->on_large(leg);
 		return WIRE_SKIP;
 	}
 	if (memory_takes_answer(s->memory_limit))

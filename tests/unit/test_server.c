@@ -426,6 +426,59 @@ START_TEST(ids_of_v2)
 END_TEST
 
 /* Streams that nobody waits on: never used ones, freed ones, those beyond the limit, a second answer. */
+static unsigned large;
+
+static void on_large(struct leg *leg)
+{
+	ck_assert(!leg_is_out(leg));
+	large++;
+}
+
+static void large_answer(int stream, uint8_t opcode)
+{
+	static const uint8_t body[100000];
+	const uint8_t head[9] = { 0x84, 0, 0, (uint8_t)stream, opcode, 0, 1, 0x86, 0xa0 };
+
+	peer_write(node, head, sizeof(head));
+	loop_until(large || opcode == OP_ERROR);
+	peer_write(node, body, sizeof(body));
+}
+
+/* A leg that does not need the body of a large answer has it skipped; that of an ERROR it gets. */
+START_TEST(large_answers_that_are_not_needed)
+{
+	static const struct leg_ops skips = { .on_answer = on_answer, .on_large = on_large, .on_lost = on_lost };
+	static struct request_stub r[3];
+
+	large = 0;
+	start(4, 100, true);
+	stubs_init(r, 3);
+	r[0].leg.ops = r[1].leg.ops = &skips;
+	for (unsigned i = 0; i < 3; i++) {
+		send_one(&r[i]);
+		ck_assert_int_eq(take_request(4, OP_QUERY, 4), (int)i);
+	}
+	large_answer(0, OP_RESULT);
+	ck_assert_uint_eq(large, 1);
+	ck_assert_uint_eq(server->in_flight, 2);
+	/* what follows it is found */
+	large_answer(1, OP_ERROR);
+	loop_until(r[1].answered);
+	ck_assert_uint_eq(r[1].length, 100000);
+	answer(4, 2, OP_RESULT);
+	loop_until(r[2].answered);
+	ck_assert_uint_eq(r[0].answered + r[0].lost, 0);
+	ck_assert_uint_eq(large, 1);
+	ck_assert_uint_eq(server->in_flight, 0);
+	/* a small one is no matter of size */
+	send_one(&r[0]);
+	answer(4, take_request(4, OP_QUERY, 4), OP_RESULT);
+	loop_until(r[0].answered);
+	ck_assert_uint_eq(large, 1);
+	stop();
+}
+END_TEST
+
 START_TEST(wrong_streams)
 {
 	static const int wrong[] = { 1, 63, 64, 100, 2047, 2048, 32767, -2, -32768 };
@@ -707,6 +760,7 @@ int main(void)
 	tcase_add_loop_test(tcase, stray_pages, 0, 2);
 	tcase_add_test(tcase, stray_pages_of_a_lost_connection);
 	tcase_add_test(tcase, ids_of_v2);
+	tcase_add_test(tcase, large_answers_that_are_not_needed);
 	tcase_add_test(tcase, wrong_streams);
 	tcase_add_test(tcase, lost);
 	tcase_add_loop_test(tcase, lost_legs_that_act, 0, 2);

@@ -3,6 +3,7 @@ Asynchronous dual reads: what a client reads from the primary is also read from 
 own whose answers nobody gets (checklist 65, 66, 143, 224 to 234, 258). The client must never notice.
 """
 import asyncio
+import random
 import time
 
 import pytest
@@ -730,6 +731,30 @@ async def test_large_answers_are_swallowed(make_bench, version, compression):
         assert (await c.query("SELECT * FROM ks.large")).rows == [[value]]
     await metrics.until_count(3)
     await settle_mirror(bench, c)
+
+
+@pytest.mark.checklist(229)
+@pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
+async def test_large_answers_take_no_memory(make_bench, version, compression):
+    """A third of one has come: it is counted, and nothing of it is kept but one segment at most."""
+    bench = await dual(make_bench)
+    c, mirror = await bench.mirrored_client(version=version, compression=compression)
+    value = random.Random(5).randbytes(3000000)
+    large = behaviour.rows([Column("v", Type.BLOB)], [[value]])
+    bench.target.on(in_mirror("ks.large"), large)
+    metrics = await Async.begin(bench)
+    written, real = [], mirror.transport.write
+    mirror.transport.write = written.append
+    assert (await c.query("SELECT * FROM ks.large")).rows[0][0] == "origin"
+    await bench.target.until(lambda: written, "answer to write")
+    data = b"".join(written)
+    mirror.transport.write = real
+    real(data[:1000000])
+    await metrics.until_count(1)
+    assert (await bench.proxy.metrics())["zdm_cqlferry_large_buffer_bytes"] < 200000
+    real(data[1000000:])
+    await settle_mirror(bench, c)
+    await metrics.until_count(2)
 
 
 @pytest.mark.checklist(231)
