@@ -3,7 +3,6 @@
 
 #include <lz4.h>
 #include <snappy-c.h>
-#include <string.h>
 
 /* The plain length in front of an lz4 block, big endian. */
 #define LZ4_PREFIX 4
@@ -59,24 +58,13 @@ bool compression_plain_length(enum cql_compression c, const uint8_t *body, uint3
 	return false;
 }
 
-/*
- * A match of offset 0 is none (LZ4's block format forbids it), but the library
- * takes it for one, and leaves the output there as it was: with what the last
- * user of that memory had in it, for whoever made the block to read. So the
- * output is cleared first, which is much cheaper than what follows.
- */
-bool compression_unpack_block(const uint8_t *block, uint32_t len, uint8_t *out, uint32_t plain_len)
-{
-	memset(out, 0, plain_len);
-	return LZ4_decompress_safe((const char *)block, (char *)out, (int)len, (int)plain_len) == (int)plain_len;
-}
-
 static bool lz4_decompress(const uint8_t *body, uint32_t len, uint8_t *out, uint32_t plain_len)
 {
 	/* An empty body is a zero length and one byte that nobody looks at, or none. */
 	if (plain_len == 0)
 		return true;
-	return compression_unpack_block(body + LZ4_PREFIX, len - LZ4_PREFIX, out, plain_len);
+	return LZ4_decompress_safe((const char *)body + LZ4_PREFIX, (char *)out, (int)(len - LZ4_PREFIX),
+				   (int)plain_len) == (int)plain_len;
 }
 
 bool compression_decompress(enum cql_compression c, const uint8_t *body, uint32_t len, uint8_t *out, uint32_t plain_len)
@@ -103,7 +91,6 @@ int compression_peek(enum cql_compression c, const uint8_t *body, uint32_t len, 
 	if (want == 0)
 		return 0;
 	if (c == COMPRESSION_LZ4) {
-		memset(out, 0, want);
 		got = LZ4_decompress_safe_partial((const char *)body + LZ4_PREFIX, (char *)out, (int)(len - LZ4_PREFIX),
 						  (int)want, (int)want);
 		return got == (int)want ? got : -1;

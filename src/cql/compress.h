@@ -23,9 +23,6 @@ MUSTCHECK bool compression_plain_length(enum cql_compression c, const uint8_t *b
 MUSTCHECK bool compression_decompress(enum cql_compression c, const uint8_t *body, uint32_t len, uint8_t *out,
 				      uint32_t plain_len);
 
-/* The same for a bare lz4 block, of a segment for example. */
-MUSTCHECK bool compression_unpack_block(const uint8_t *block, uint32_t len, uint8_t *out, uint32_t plain_len);
-
 /*
  * Decompresses only the first `want` bytes (fewer when the body has fewer) into
  * out; returns how many there are, or -1 when the body is damaged. For lz4 it

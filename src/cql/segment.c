@@ -4,8 +4,6 @@
 #include <isa-l/crc.h>
 #include <lz4.h>
 
-#include "cql/compress.h"
-
 #define LENGTH_BITS 17
 #define LENGTH_MASK 0x1ffffu
 #define CRC24_INIT 0x875060u
@@ -135,7 +133,8 @@ bool segment_payload_ok(const uint8_t *payload, uint32_t len, const uint8_t *tra
 bool segment_decompress(const struct segment *s, const uint8_t *payload, uint8_t *out)
 {
 	if (s->is_compressed)
-		return compression_unpack_block(payload, s->wire_len, out, s->plain_len);
+		return LZ4_decompress_safe((const char *)payload, (char *)out, (int)s->wire_len, (int)s->plain_len) ==
+		       (int)s->plain_len;
 	if (s->plain_len > 0)
 		memcpy(out, payload, s->plain_len);
 	return true;
