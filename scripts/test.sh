@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify wire wire-zdm docs guards cluster pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit classify wire wire-zdm docs guards mutants cluster pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 # Whether a line of the checklist that nothing shows fails the stage parity.
 PARITY_MUST_BE_WHOLE=false
@@ -191,6 +191,16 @@ stage_guards() {
 	rm -f "$REPORTS/guards.xml"
 	/usr/bin/python3 "$ROOT/bench/guards.py" --build "$CQLFERRY_BUILD/guards" --junit "$REPORTS/guards.xml" || status=$?
 	"$ROOT/scripts/results.py" junit "$REPORTS/guards.xml" >"$REPORTS/guards.count"
+	return "$status"
+}
+
+# The tests can fail: each fault of tests/mutants turns the test that it names red.
+stage_mutants() {
+	local status=0
+	rm -f "$REPORTS/mutants.xml"
+	/usr/bin/python3 "$ROOT/tests/mutants/mutants.py" --build "$CQLFERRY_BUILD/mutants" --python "$VENV/bin/python" \
+		--junit "$REPORTS/mutants.xml" || status=$?
+	"$ROOT/scripts/results.py" junit "$REPORTS/mutants.xml" >"$REPORTS/mutants.count"
 	return "$status"
 }
 
