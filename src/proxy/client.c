@@ -14,6 +14,7 @@
 #include "proxy/memory.h"
 #include "proxy/mirror.h"
 #include "proxy/plain.h"
+#include "proxy/refusal.h"
 #include "proxy/request.h"
 
 /* The text of an error of our own; longer ones are cut. */
@@ -277,7 +278,7 @@ static void refuse(struct client *c, int16_t stream, enum client_close_reason re
 	log_limited(reason == CLOSE_VERSION ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s", c->name,
 		    (unsigned long long)c->number, close_reason_words(reason), text);
 	if (c->version == 0)
-		c->version = handshake_refusal_version(c, 0);
+		c->version = refusal_version(c, 0);
 	if (says_so)
 		client_send_error(c, MAX(stream, 0), code, "%s", text);
 	finish(c, reason);
@@ -504,7 +505,7 @@ static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
 		c->version = f->version;
 	switch (bad) {
 	case WIRE_BAD_VERSION:
-		handshake_refuse_version(c, f->version);
+		refusal_send(c, f->version);
 		return;
 	case WIRE_BAD_DIRECTION:
 		client_break_off(c, stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,

@@ -21,6 +21,7 @@
 #include "proxy/mirror.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
+#include "proxy/refusal.h"
 #include "proxy/supported.h"
 
 /* Other nodes are tried when one refuses the connection, but not the whole of a large cluster. */
@@ -64,69 +65,6 @@ static const struct login_handler leg_login_handler;
 static const struct server_handler leg_server_handler;
 
 /* ---- refusals ---- */
-
-uint8_t handshake_refusal_version(const struct client *c, uint8_t refused)
-{
-	struct cluster *clusters = c->worker->proxy->clusters;
-	const uint8_t lower = clusters_lower_version(clusters);
-	uint32_t served;
-	uint8_t version;
-
-	/* What was agreed on stays; within segments another version could not even be read. */
-	if (c->state > CLIENT_NEW)
-		return c->version;
-	if (c->worker->settings->profile == PROFILE_ZDM && lower)
-		return lower;
-	served = clusters_served_versions(clusters, c->worker->settings);
-	version = version_set_below(served, refused);
-	if (!version)
-		version = version_set_highest(served);
-	if (!version)
-		version = lower;
-	return version ? version : 4;
-}
-
-/* The text is Cassandra's own, which some drivers read; ZDM Proxy has the first half of it. */
-static void write_refusal(const struct client *c, uint8_t refused, char *text, size_t size)
-{
-	const uint32_t served = clusters_served_versions(c->worker->proxy->clusters, c->worker->settings);
-
-	if (c->worker->settings->profile == PROFILE_ZDM || served == 0)
-		snprintf(text, size, "Invalid or unsupported protocol version (%u)", refused);
-	else
-		snprintf(text, size,
-			 "Invalid or unsupported protocol version (%u); the lowest supported version is %u and the "
-			 "greatest is %u",
-			 refused, version_set_lowest(served), MAX(c->version, version_set_lowest(served)));
-}
-
-void handshake_refuse_version(struct client *c, uint8_t version)
-{
-	char text[160];
-
-	c->version = handshake_refusal_version(c, version);
-	write_refusal(c, version, text, sizeof(text));
-	client_refuse(c, 0, CLOSE_VERSION, CQL_ERR_PROTOCOL_ERROR, "%s", text);
-}
-
-/*
- * As ZDM Proxy does it: a blocked version is refused, and then every further
- * frame of the connection in the same words, whatever it is, until the client
- * goes away or handshake_timeout is over.
- */
-static void refuse_blocked_version(struct client *c, uint8_t version)
-{
-	char text[160];
-
-	if (!c->refused_version) {
-		c->version = handshake_refusal_version(c, version);
-		c->refused_version = version;
-		log_limited(LOG_DEBUG, "client %s #%llu: protocol %s is blocked", c->name,
-			    (unsigned long long)c->number, version_name(version));
-	}
-	write_refusal(c, c->refused_version, text, sizeof(text));
-	client_send_error(c, 0, CQL_ERR_PROTOCOL_ERROR, "%s", text);
-}
 
 /* No connection could be made to this node. */
 static void note_unreachable(struct handshake_leg *leg, struct server *server)
@@ -275,7 +213,7 @@ static void on_startup(struct client *c, struct frame *f)
 		return;
 	}
 	if (!is_served(c, f->version)) {
-		handshake_refuse_version(c, f->version);
+		refusal_send(c, f->version);
 		return;
 	}
 	if ((f->flags & FRAME_COMPRESSED) || !message_each_option(f->body, f->length, note_option, &s)) {
@@ -617,11 +555,11 @@ void handshake_on_frame(struct client *c, struct frame *f)
 {
 	if (unlikely(c->refused_version) ||
 	    (c->state == CLIENT_NEW && version_in(c->worker->settings->blocked_versions, f->version))) {
-		refuse_blocked_version(c, f->version);
+		refusal_repeat(c, f->version);
 		return;
 	}
 	if (c->version && f->version != c->version) {
-		handshake_refuse_version(c, f->version);
+		refusal_send(c, f->version);
 		return;
 	}
 	/* Here -1 says that no answer is due, so that a frame on it would never be the one that is answered. */
@@ -643,7 +581,7 @@ void handshake_on_frame(struct client *c, struct frame *f)
 	switch (f->opcode) {
 	case OP_OPTIONS:
 		if (!is_served(c, f->version))
-			handshake_refuse_version(c, f->version);
+			refusal_send(c, f->version);
 		else
 			supported_send(c, f->stream, f->version);
 		return;

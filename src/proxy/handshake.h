@@ -35,13 +35,4 @@ void handshake_abort(struct client *c);
 /* For worker->connect_timeouts: the node did not take the connection in time. */
 void handshake_connect_timed_out(struct timeout_item *item);
 
-/* Refuses a protocol version: PROTOCOL_ERROR on stream 0, then the end. */
-void handshake_refuse_version(struct client *c, uint8_t version);
-/*
- * The version of the frame that says so. Drivers go down to it: it is the
- * highest served one below the refused one, else the highest served one. In the
- * zdm profile it is the lower one of the control connections' versions.
- */
-uint8_t handshake_refusal_version(const struct client *c, uint8_t refused);
-
 #endif
