@@ -54,7 +54,9 @@ static bool read_uuid(const struct token *token, uint8_t id[TRACE_ID_LEN])
 		int digit = hex_digit(token->text.p[i]);
 
 		if (digit < 0)
-			continue; /* a dash: the scanner has seen to the form */
+			continue;
+		if (n == 2 * TRACE_ID_LEN) /* a float with an exponent: "1234567e-1..." */
+			return false;
 		id[n / 2] = (uint8_t)(n % 2 == 0 ? digit << 4 : id[n / 2] | digit);
 		n++;
 	}

@@ -46,6 +46,7 @@ START_TEST(texts)
 	ck_assert(!text_asks("SELECT * FROM t -- c7401b10-4e6f-11ee-8c99-0242ac120002"));
 	ck_assert(!text_asks("SELECT * FROM t WHERE session_id = c7401b10-4e6f-11ee-8c99-0242ac12000"));
 	ck_assert(!text_asks("SELECT * FROM t WHERE a = 123456789012345678901234567890123456"));
+	ck_assert(!text_asks("SELECT * FROM t WHERE a = 1234567e-123456789012345678901234567"));
 	ck_assert(!text_asks("SELECT * FROM t /* "));
 	ck_assert(!text_asks(""));
 	traces_fini(&traces);

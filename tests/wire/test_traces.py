@@ -66,3 +66,13 @@ async def test_a_user_table_that_holds_the_id(make_bench):
     text = "SELECT * FROM system_schema.tables WHERE id = %s" % uuid.UUID(bytes=trace)
     assert (await c.query(text)).kind == Kind.ROWS
     assert reached(bench, Op.QUERY, text) == "target"
+
+
+async def test_a_number_as_long_as_an_id(make_bench):
+    """A float with an exponent was read as an id, with more digits than that has."""
+    bench = await make_bench(**CROSSED[0])
+    c = await bench.client()
+    await traced(c)
+    text = TEXT + "1234567e-123456789012345678901234567"
+    assert (await c.query(text)).kind == Kind.ROWS
+    assert reached(bench, Op.QUERY, text) == "origin"
