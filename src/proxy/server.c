@@ -163,6 +163,14 @@ static void orphan_answered(struct server *s)
 		s->crowded_ns = 0;
 }
 
+/* It may be what the owner waits for to go on. */
+static void orphan_came(struct server *s)
+{
+	orphan_answered(s);
+	if (s->handler->on_progress)
+		s->handler->on_progress(s);
+}
+
 void leg_abandon(struct leg *leg)
 {
 	struct server *s = leg->server;
@@ -353,7 +361,7 @@ static void on_frame(struct wire *w, struct frame *f)
 	}
 	give_id(s, (uint32_t)f->stream);
 	if (unlikely(leg == LEG_ORPHAN)) {
-		orphan_answered(s);
+		orphan_came(s);
 		return;
 	}
 	if (unlikely(version_has(s->version, VERSION_SEGMENTS) && !s->switched && f->version == s->version) &&
@@ -405,7 +413,7 @@ static enum wire_large on_large(struct wire *w, const struct frame *f)
 	leg = s->legs[f->stream];
 	if (leg == LEG_ORPHAN) {
 		give_id(s, (uint32_t)f->stream);
-		orphan_answered(s);
+		orphan_came(s);
 		return WIRE_SKIP;
 	}
 	if (leg->ops->on_large && f->opcode != OP_ERROR) {

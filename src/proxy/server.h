@@ -42,7 +42,7 @@ struct server_handler {
 	void (*on_event)(struct server *server, struct frame *f);
 	/* The connection is over; every leg has had its on_lost() before. Not called by server_close(). */
 	void (*on_closed)(struct server *server, const char *why);
-	/* Queued output has left. May be NULL. */
+	/* Queued output has left, or a stream id is free that an answer nobody waits for had kept. May be NULL. */
 	void (*on_progress)(struct server *server);
 };
 

@@ -345,3 +345,21 @@ async def test_drain_waits_for_large_requests(make_bench):
     assert await bench.proxy.wait() == 0
     bench.may_be_down = True
     bench.proxy.process = None
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_late_answer_makes_way(make_bench, where):
+    """USE on the large connection waits for what is out there, also for what no client waits for any more."""
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s"}})
+    cluster = getattr(bench, where)
+    hold = Hold()
+    cluster.on("INSERT INTO held", hold)
+    c = await bench.client(4, keyspace="one")
+    assert_error(await c.query("INSERT INTO held (v) VALUES (?)", values=[BIG]), Err.WRITE_TIMEOUT, where)
+    await c.use("two")
+    stream = c.send_query(INSERT, values=[b"k", BIG])
+    await assert_alive(c, bench)
+    assert not c.received
+    hold.release()
+    assert (await c.answer(stream)).kind == Kind.VOID
+    assert [r.keyspace for r in large(cluster)] == ["one", "two"]
