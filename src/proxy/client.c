@@ -13,6 +13,7 @@
 #include "proxy/handshake.h"
 #include "proxy/memory.h"
 #include "proxy/mirror.h"
+#include "proxy/paging.h"
 #include "proxy/plain.h"
 #include "proxy/refusal.h"
 #include "proxy/request.h"
@@ -233,6 +234,8 @@ void client_drain(struct client *c, enum client_close_reason reason, const char 
 	c->close_reason = (uint8_t)reason;
 	if (list_is_empty(&c->requests))
 		finish(c, reason);
+	else
+		paging_drain(c);
 }
 
 /* ---- answers ---- */

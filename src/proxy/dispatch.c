@@ -357,7 +357,8 @@ bool dispatch_check_header(struct client *c, const struct frame *f)
 				  "stream id %d is in use: its earlier request has not been answered", f->stream);
 		return false;
 	}
-	if (unlikely(c->is_draining)) {
+	/* REVISE is about a request in flight, which has to end. */
+	if (unlikely(c->is_draining) && f->opcode != OP_REVISE) {
 		client_send_error(c, f->stream, CQL_ERR_OVERLOADED, "Shutting down, please retry on next host.");
 		return false;
 	}

@@ -60,7 +60,7 @@ void paging_on_page(struct request_leg *leg, struct frame *f)
 	}
 	if (p->is_limited)
 		p->owed--;
-	if (p->is_limited && p->owed <= 0)
+	if (p->is_limited && p->owed <= 0 && !rq->client->is_draining)
 		timeout_stop(&rq->timeout);
 	else
 		restart_timer(rq);
@@ -74,6 +74,16 @@ bool paging_may_wait(struct request *rq)
 		return false;
 	restart_timer(rq);
 	return true;
+}
+
+void paging_drain(struct client *c)
+{
+	list_for_each_safe(pos, tmp, &c->requests) {
+		struct request *rq = list_entry(pos, struct request, node);
+
+		if (rq->paging && rq->paging->request == rq && rq->paging->is_limited && rq->paging->owed <= 0)
+			restart_timer(rq);
+	}
 }
 
 void paging_end(struct request *rq)

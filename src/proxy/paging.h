@@ -8,9 +8,9 @@
  *           <- last page                a is free again, and x
  *
  * The time limit of the request runs anew from each page, and stands still
- * while the driver has not said that it is ready for more. A cancellation that
- * the node has confirmed ends the request without a further frame, as DSE does
- * it. When REVISE names no such request the answer is DSE's own: false.
+ * while the driver has not said that it is ready for more, unless the client is
+ * being drained: that must end. A cancellation that the node has confirmed ends
+ * the request without a further frame, as DSE does it. When REVISE names no such request the answer is DSE's own: false.
  *
  * It needs the connection on which the request went out, so it works where a
  * client has connections of its own.
@@ -27,6 +27,8 @@ void paging_begin(struct request *rq, const struct query_params *params);
 void paging_on_page(struct request_leg *leg, struct frame *f);
 /* request_timeout is over; true when that is nobody's fault, and the request goes on. */
 MUSTCHECK bool paging_may_wait(struct request *rq);
+/* The client is being drained: its requests do not wait for ever until the driver is ready for more. */
+void paging_drain(struct client *c);
 /* The request ends. */
 void paging_end(struct request *rq);
 

@@ -317,6 +317,35 @@ async def test_a_driver_that_asks_for_no_more_pages_is_not_timed_out(make_bench)
     assert_error(await c.answer(stream), Err.READ_TIMEOUT, "no answer from origin")
 
 
+async def drained(bench, stream, c):
+    """Two pages of five have come when the client loses its connection to target."""
+    await take_pages(c, stream, 2)
+    bench.target.connections()[0].close()
+    await bench.proxy.until_logged("connection to target at")
+
+
+async def test_more_pages_while_the_client_is_drained(dse):
+    """REVISE is no new request: refused like one, the request in flight could never end, nor could the client."""
+    dse.origin.on("ks.t", behaviour.pages(5))
+    c = await dse.client(DSE2)
+    stream = ask_for_pages(c, welcome=2)
+    await drained(dse, stream, c)
+    assert_error(await c.query("SELECT * FROM ks.other"), Err.OVERLOADED)
+    assert (await c.revise(Revision.MORE_PAGES, stream, 3)).rows == [[True]]
+    assert (await take_pages(c, stream, 3))[-1].is_last_page
+    assert await c.closed() == []
+
+
+async def test_a_driver_that_asks_for_no_more_pages_while_it_is_drained(make_bench):
+    bench = await quick(make_bench)
+    bench.origin.on("ks.t", behaviour.pages(5))
+    c = await bench.client(DSE2)
+    stream = ask_for_pages(c, welcome=2)
+    await drained(bench, stream, c)
+    assert_error(await c.answer(stream), Err.READ_TIMEOUT, "no answer from origin")
+    assert await c.closed() == []
+
+
 @both_versions
 async def test_revise_is_not_answered(make_bench, version):
     bench = await quick(make_bench)
