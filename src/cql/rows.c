@@ -276,14 +276,23 @@ void rows_narrow_collections(struct writer *w, uint32_t offset)
 	*w = out;
 }
 
-/* Behind kind, flags and column count stand the paging state (which we never have) and then the number of the page. */
+/*
+ * Behind kind, flags and column count stand the paging state (which we never
+ * have), the new id of the columns, and then the number of the page.
+ */
 void rows_make_last_page(struct writer *w, uint32_t offset)
 {
-	const uint32_t head = offset + 12;
+	struct reader r = reader_from(w->data, w->len, offset + 4);
+	const uint32_t flags = read_int(&r);
+	uint32_t head;
 
-	if (w->len < head)
+	read_int(&r);
+	if (flags & ROWS_METADATA_CHANGED)
+		read_short_bytes(&r);
+	if (!reader_ok(&r))
 		return;
-	put_u32(w->data + offset + 4, get_u32(w->data + offset + 4) | ROWS_CONTINUOUS_PAGE | ROWS_LAST_CONTINUOUS_PAGE);
+	head = reader_offset(&r);
+	put_u32(w->data + offset + 4, flags | ROWS_CONTINUOUS_PAGE | ROWS_LAST_CONTINUOUS_PAGE);
 	writer_reserve(w, 4);
 	memmove(w->data + head + 4, w->data + head, w->len - head - 4);
 	put_u32(w->data + head, 1);

@@ -72,9 +72,8 @@ bool divergences_get(struct divergences *d, unsigned i, struct divergence_table 
 	bool has_more;
 
 	pthread_mutex_lock(&d->lock);
-	if (i == d->count && d->tables[DIVERGENCE_MAX_TABLES].keyspace[0])
-		i = DIVERGENCE_MAX_TABLES;
-	has_more = i < d->count || i == DIVERGENCE_MAX_TABLES;
+	/* Behind the last one those of all others, which there are only when the table is full. */
+	has_more = i < d->count || (i == DIVERGENCE_MAX_TABLES && d->tables[i].keyspace[0]);
 	if (has_more)
 		*out = d->tables[i];
 	pthread_mutex_unlock(&d->lock);

@@ -11,6 +11,7 @@
 #include "proxy/forward.h"
 #include "proxy/local.h"
 #include "proxy/replace.h"
+#include "proxy/reply.h"
 
 void prepare_dispatch(struct arrival *a)
 {
@@ -214,6 +215,7 @@ static void send_unchanged(struct request *rq)
 
 static void send_hidden(struct request *rq, const struct plain *plain, const struct chunk *body, uint32_t len)
 {
+	reply_note_trace(rq->client, CLUSTER_ORIGIN, plain);
 	client_send(rq->client, rq->stream, OP_RESULT, plain->flags, body->data, len);
 	client_check_output(rq->client);
 	request_end(rq);

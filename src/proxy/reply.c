@@ -296,6 +296,12 @@ static void send_transcoded(struct request *rq, enum cluster_id cluster, const s
 }
 
 /* The tracing id is the first that an answer has (native protocol v5, section 2.2). */
+void reply_note_trace(const struct client *c, enum cluster_id cluster, const struct plain *p)
+{
+	if ((p->flags & FRAME_TRACING) && cluster != c->worker->settings->system_queries && p->len >= TRACE_ID_LEN)
+		traces_note(&c->worker->proxy->traces, p->data);
+}
+
 static void note_trace(const struct client *c, enum cluster_id cluster, const struct frame *f)
 {
 	struct plain p;
@@ -304,8 +310,7 @@ static void note_trace(const struct client *c, enum cluster_id cluster, const st
 	if (cluster == c->worker->settings->system_queries ||
 	    !plain_open(&p, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
 		return;
-	if (p.len >= TRACE_ID_LEN)
-		traces_note(&c->worker->proxy->traces, p.data);
+	reply_note_trace(c, cluster, &p);
 	plain_close(&p);
 }
 

@@ -25,6 +25,9 @@ MUSTCHECK bool paging_mark_read(struct bytesview state, enum cluster_id *cluster
 /* Sends the answer of `cluster` to the client; the request goes on to exist. */
 void reply_send(struct request *rq, enum cluster_id cluster, const struct frame *f);
 
+/* A client gets this answer of `cluster` in another form: the id of its trace, if it has one, is noted (traces.h). */
+void reply_note_trace(const struct client *c, enum cluster_id cluster, const struct plain *p);
+
 /*
  * When the answer is a RESULT of kind SET_KEYSPACE: puts its keyspace in place
  * of *keyspace, which is freed.

@@ -63,27 +63,49 @@ static bool read_uuid(const struct token *token, uint8_t id[TRACE_ID_LEN])
 	return n == 2 * TRACE_ID_LEN;
 }
 
+/* One walk over all values, of which a request may have 65535. */
+static bool value_asks(struct traces *t, const uint8_t *body, uint32_t len, const struct query_params *params,
+		       unsigned *left)
+{
+	struct reader r = reader_from(body, len, params->values_offset);
+
+	for (unsigned i = 0; i<params->value_count && * left> 0; i++) {
+		struct bytesview value;
+
+		if (params->flags & QUERY_NAMES_FOR_VALUES)
+			read_string(&r);
+		value = read_bytes(&r); /* an unset one has no bytes either */
+		if (!reader_ok(&r))
+			return false;
+		if (value.is_null || value.len != TRACE_ID_LEN)
+			continue;
+		if (traces_has(t, value.p))
+			return true;
+		(*left)--;
+	}
+	return false;
+}
+
 bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
 		      const struct query_params *params)
 {
+	unsigned left = TRACES_LOOKUPS;
 	uint8_t id[TRACE_ID_LEN];
-	struct bytesview value;
-	struct strview name;
 	struct scanner s;
 	struct token token;
 
 	if (t->count == 0)
 		return false;
-	for (unsigned i = 0; i < params->value_count; i++) {
-		if (message_value(body, len, params, i, &name, &value) && !value.is_null && value.len == TRACE_ID_LEN &&
-		    traces_has(t, value.p))
-			return true;
-	}
+	if (value_asks(t, body, len, params, &left))
+		return true;
 	scanner_init(&s, text);
 	do {
 		token = scanner_next(&s);
-		if (read_uuid(&token, id) && traces_has(t, id))
+		if (!read_uuid(&token, id))
+			continue;
+		if (traces_has(t, id))
 			return true;
-	} while (token.kind != TOKEN_END);
+		left--;
+	} while (token.kind != TOKEN_END && left > 0);
 	return false;
 }

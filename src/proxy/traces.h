@@ -21,6 +21,8 @@
 /* More than drivers wait for at a time; 16 KiB. */
 #define TRACES_MAX 1024
 #define TRACE_ID_LEN 16
+/* So many ids of one read are looked up, each under the lock; who waits for a trace names one. */
+#define TRACES_LOOKUPS 256
 
 struct traces {
 	pthread_mutex_t lock;
@@ -38,7 +40,8 @@ bool traces_has(struct traces *t, const uint8_t id[TRACE_ID_LEN]);
 
 /*
  * True when a read of system_traces asks for a noted id: as a uuid in the text
- * (len 0: none) or as a bound value. `params` are those of the body.
+ * (len 0: none) or as a bound value, among its first TRACES_LOOKUPS. `params`
+ * are those of the body.
  */
 bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
 		      const struct query_params *params);

@@ -47,11 +47,13 @@ static void append_time(int64_t nanos, int digits, struct writer *out)
 /* As CAST writes it: 2026-11-25T20:59:50.828Z; as JSON: with a blank for the T. */
 static void append_timestamp(int64_t millis, char between, struct writer *out)
 {
-	int64_t days = floor_divide(millis, DAY_S * 1000);
+	const int64_t day_ms = DAY_S * 1000;
+	const int64_t days = floor_divide(millis, day_ms);
+	const int64_t rest = millis % day_ms; /* the lowest day begins before what an int64_t can hold */
 
 	append_day(days, out);
 	write_byte(out, (uint8_t)between);
-	append_time((millis - days * DAY_S * 1000) * 1000000, 3, out);
+	append_time((rest < 0 ? rest + day_ms : rest) * 1000000, 3, out);
 	write_byte(out, 'Z');
 }
 

@@ -288,6 +288,32 @@ START_TEST(the_last_page)
 }
 END_TEST
 
+/* DSE v2 has the new id of the columns in front of the number of the page. */
+START_TEST(the_last_page_with_other_columns)
+{
+	static const uint8_t id[] = { 0, 3, 'n', 'e', 'w' };
+	struct writer w, changed;
+	struct rows rows;
+	const char *why;
+
+	write_rows(&w);
+	writer_init(&changed);
+	write_raw(&changed, w.data, 12);
+	write_raw(&changed, id, sizeof(id));
+	write_raw(&changed, w.data + 12, w.len - 12);
+	put_u32(changed.data + 4, get_u32(changed.data + 4) | ROWS_METADATA_CHANGED);
+	rows_make_last_page(&changed, 0);
+	ck_assert_uint_eq(changed.len, w.len + sizeof(id) + 4);
+	ck_assert_mem_eq(changed.data + 12, id, sizeof(id));
+	ck_assert_uint_eq(get_u32(changed.data + 12 + sizeof(id)), 1);
+	ck_assert(rows_parse(changed.data, changed.len, 0, VERSION_DSE2, &rows, &why));
+	expect_value(&rows, 0, "set", set_of_two, sizeof(set_of_two));
+	rows_free(&rows);
+	writer_free(&changed);
+	writer_free(&w);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("message_versions");
@@ -301,5 +327,6 @@ int main(void)
 	tcase_add_loop_test(tcase, flags_of_other_versions, 0, ARRAY_LEN(foreign_flags));
 	tcase_add_test(tcase, narrow_collections);
 	tcase_add_test(tcase, the_last_page);
+	tcase_add_test(tcase, the_last_page_with_other_columns);
 	return run_tcase("message_versions", tcase);
 }

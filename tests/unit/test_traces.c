@@ -73,6 +73,39 @@ START_TEST(values)
 }
 END_TEST
 
+/* As many values as a request may have take no longer than a few. */
+START_TEST(many_values)
+{
+	const uint32_t len = UINT16_MAX * 4 + TRACE_ID_LEN;
+	uint8_t *bound = malloc(len);
+
+	traces_init(&traces);
+	traces_note(&traces, ID);
+	memset(bound, 0xff, len);
+	ck_assert(!values_ask(bound, UINT16_MAX * 4, UINT16_MAX));
+	put_u32(bound + len - TRACE_ID_LEN - 4, TRACE_ID_LEN);
+	memcpy(bound + len - TRACE_ID_LEN, ID, TRACE_ID_LEN);
+	ck_assert(values_ask(bound, len, UINT16_MAX));
+	traces_fini(&traces);
+	free(bound);
+}
+END_TEST
+
+START_TEST(values_with_names)
+{
+	uint8_t bound[] = { 0, 1, 'a', 0xff, 0xff, 0xff, 0xff, 0, 2, 'i', 'd', 0, 0, 0, TRACE_ID_LEN, 0, 0,
+			    0, 0, 0,   0,    0,    0,    0,    0, 0, 0,   0,   0, 0, 0 };
+	const struct query_params params = { .version = 4, .flags = QUERY_NAMES_FOR_VALUES, .value_count = 2 };
+
+	traces_init(&traces);
+	traces_note(&traces, ID);
+	ck_assert(!traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params));
+	memcpy(bound + sizeof(bound) - TRACE_ID_LEN, ID, TRACE_ID_LEN);
+	ck_assert(traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params));
+	traces_fini(&traces);
+}
+END_TEST
+
 START_TEST(the_oldest_are_forgotten)
 {
 	uint8_t id[TRACE_ID_LEN] = { 0 };
@@ -99,6 +132,8 @@ int main(void)
 
 	tcase_add_test(tcase, texts);
 	tcase_add_test(tcase, values);
+	tcase_add_test(tcase, many_values);
+	tcase_add_test(tcase, values_with_names);
 	tcase_add_test(tcase, the_oldest_are_forgotten);
 	return run_tcase("traces", tcase);
 }

@@ -4,6 +4,7 @@ import uuid
 import pytest
 
 from cqlwire import FrameFlag, Kind, Op
+from cqlwire import requests as rq
 from helpers import WAY_IDS, WAYS, reached
 
 TEXT = "SELECT * FROM system_traces.sessions WHERE session_id = "
@@ -40,6 +41,20 @@ async def test_the_trace_of_the_answer(make_bench, version, compression, how, te
     assert len(reads) == 3 and len(made_by.requests(Op.EXECUTE)) == 1
     assert not [r for r in other.requests(Op.QUERY) if "session_id" in r.request.text]
     assert other.requests(Op.EXECUTE) == []
+
+
+@pytest.mark.parametrize("function", ["now()", "1"], ids=["rewritten", "plain"])
+async def test_the_trace_of_a_prepare(make_bench, function):
+    """The driver gets origin's answer, also when variables of ours are taken out of it."""
+    bench = await make_bench(sections={"routing": {"system_queries_mode": "target",
+                                                   "replace_cql_functions": "true"}})
+    c = await bench.client()
+    body = rq.prepare(c.version, "INSERT INTO ks.t (k, v) VALUES (?, %s)" % function)
+    answer = await c.ask(Op.PREPARE, body, flags=FrameFlag.TRACING)
+    assert len(answer.tracing_id) == 16
+    text = TEXT + str(uuid.UUID(bytes=answer.tracing_id))
+    assert (await c.query(text)).kind == Kind.ROWS
+    assert reached(bench, Op.QUERY, text) == "origin"
 
 
 @pytest.mark.parametrize("how", CROSSED[:2], ids=IDS[:2])
