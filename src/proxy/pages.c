@@ -51,6 +51,7 @@ bool pages_were_revised(struct loop *loop, enum cql_compression compression, con
 struct stray {
 	struct leg pages;  /* in the place of the leg that was left */
 	struct leg cancel; /* the REVISE that stops them */
+	struct server *server;
 };
 
 static void settle(struct stray *st)
@@ -61,8 +62,14 @@ static void settle(struct stray *st)
 
 static void on_page(struct leg *leg, struct frame *f)
 {
+	struct stray *st = container_of(leg, struct stray, pages);
+	struct server *s = st->server;
+
 	(void)f;
-	settle(container_of(leg, struct stray, pages));
+	if (leg_is_out(leg))
+		return;
+	settle(st);
+	server_orphan_came(s);
 }
 
 static void on_pages_lost(struct leg *leg, const char *why)
@@ -78,11 +85,16 @@ static void on_pages_lost(struct leg *leg, const char *why)
 static void on_cancelled(struct leg *leg, struct frame *f)
 {
 	struct stray *st = container_of(leg, struct stray, cancel);
-	struct server *s = st->pages.server;
+	struct server *s = st->server;
+	const bool are_over = leg_is_out(&st->pages) &&
+			      pages_were_revised(s->wire.sb.loop, (enum cql_compression)s->compression, f);
 
-	if (s && pages_were_revised(s->wire.sb.loop, (enum cql_compression)s->compression, f))
+	if (are_over)
 		leg_release(&st->pages);
 	settle(st);
+	if (are_over)
+		server_orphan_came(s);
+	server_orphan_came(s);
 }
 
 static void on_cancel_lost(struct leg *leg, const char *why)
@@ -101,10 +113,14 @@ void pages_stray(struct server *s, struct leg *leg)
 
 	leg_init(&st->pages, &pages_ops);
 	leg_init(&st->cancel, &cancel_ops);
+	st->server = s;
 	server_replace_leg(s, leg, &st->pages);
+	server_orphan_left(s);
 	put_u32(body, REVISE_CANCEL_PAGING);
 	put_u32(body + 4, st->pages.stream);
-	if (!server_has_room(s) || !server_send_body(s, &st->cancel, OP_REVISE, 0, body, sizeof(body)))
+	if (server_has_room(s) && server_send_body(s, &st->cancel, OP_REVISE, 0, body, sizeof(body)))
+		server_orphan_left(s);
+	else
 		log_debug("%s %s: the pages on stream %u could not be cancelled", cluster_id_name(s->cluster), s->name,
 			  st->pages.stream);
 }

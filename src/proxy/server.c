@@ -163,8 +163,15 @@ static void orphan_answered(struct server *s)
 		s->crowded_ns = 0;
 }
 
+void server_orphan_left(struct server *s)
+{
+	s->orphans++;
+	if (unlikely(!s->crowded_ns && s->orphans > s->max_streams / SERVER_ORPHAN_SHARE))
+		s->crowded_ns = loop_now(s->wire.sb.loop);
+}
+
 /* It may be what the owner waits for to go on. */
-static void orphan_came(struct server *s)
+void server_orphan_came(struct server *s)
 {
 	orphan_answered(s);
 	if (s->handler->on_progress)
@@ -183,9 +190,7 @@ void leg_abandon(struct leg *leg)
 		return;
 	}
 	s->legs[leg->stream] = LEG_ORPHAN;
-	s->orphans++;
-	if (unlikely(!s->crowded_ns && s->orphans > s->max_streams / SERVER_ORPHAN_SHARE))
-		s->crowded_ns = loop_now(s->wire.sb.loop);
+	server_orphan_left(s);
 	leg->server = NULL;
 	/* Its large answer is on its way in: no memory for that any more. */
 	if (unlikely(s->wire.has_large && s->wire.large_stream == (int16_t)leg->stream)) {
@@ -361,7 +366,7 @@ static void on_frame(struct wire *w, struct frame *f)
 	}
 	give_id(s, (uint32_t)f->stream);
 	if (unlikely(leg == LEG_ORPHAN)) {
-		orphan_came(s);
+		server_orphan_came(s);
 		return;
 	}
 	if (unlikely(version_has(s->version, VERSION_SEGMENTS) && !s->switched && f->version == s->version) &&
@@ -413,7 +418,7 @@ static enum wire_large on_large(struct wire *w, const struct frame *f)
 	leg = s->legs[f->stream];
 	if (leg == LEG_ORPHAN) {
 		give_id(s, (uint32_t)f->stream);
-		orphan_came(s);
+		server_orphan_came(s);
 		return WIRE_SKIP;
 	}
 	if (leg->ops->on_large && f->opcode != OP_ERROR) {

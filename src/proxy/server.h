@@ -126,6 +126,13 @@ MUSTCHECK bool server_send(struct server *s, struct leg *leg, uint8_t opcode, ui
 MUSTCHECK bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
 				uint32_t length);
 
+/*
+ * A leg that nobody waits for any more keeps its stream id taken; it has been answered. For pages.c: leg_abandon() and
+ * what follows it count so by themselves. The second one may close the server.
+ */
+void server_orphan_left(struct server *s);
+void server_orphan_came(struct server *s);
+
 /* `next`, which is not out, is from now on in the place of `leg`, which is: what comes for the one comes for the other. */
 void server_replace_leg(struct server *s, struct leg *leg, struct leg *next);
 

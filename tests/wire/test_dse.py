@@ -300,6 +300,23 @@ async def test_late_pages_are_swallowed(make_bench):
     assert is_used_again()
 
 
+@both_versions
+async def test_pages_that_never_come_crowd_a_connection(make_bench, version):
+    """Their stream ids are not free before the node says so: one that never does costs the client its connection."""
+    sections = {"proxy": {"request_timeout": "300ms", "max_stream_ids": "4"}}
+    bench = await make_bench(sections=sections, **DSE)
+    bench.origin.on("ks.t", behaviour.mute())
+    bench.origin.on(Op.REVISE, behaviour.mute())
+    c = await bench.client(version)
+    for stream in [ask_for_pages(c, stream=n) for n in (50, 60)]:
+        assert_error(await c.answer(stream), Err.READ_TIMEOUT, "no answer from origin")
+    await bench.origin.until_received(2, Op.REVISE)
+    assert_error(await c.query("SELECT * FROM ks.other"), Err.OVERLOADED, "all 4 stream ids")
+    await asyncio.sleep(0.4)
+    assert_error(await c.query("SELECT * FROM ks.other"), Err.OVERLOADED, "all 4 stream ids")
+    assert await c.closed() == []
+
+
 async def test_a_driver_that_asks_for_no_more_pages_is_not_timed_out(make_bench):
     """The node owes nothing meanwhile; when pages were asked for, it does again."""
     bench = await quick(make_bench)
