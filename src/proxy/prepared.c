@@ -218,6 +218,9 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	memcpy(copy->id[cluster].bytes, id.p, id.len);
 	copy->id[cluster].len = (uint8_t)id.len;
 	copy->own_id = p->own_id;
+	/* Drivers keep the id that they got, and some give up when they prepare again and get another one. */
+	if (cluster == CLUSTER_ORIGIN && copy->own_id.len == 0)
+		copy->own_id = p->id[CLUSTER_ORIGIN];
 	copy->generated = generated_copy(p->generated);
 	copy->is_qualified = p->is_qualified;
 	copy->verdict = p->verdict;
@@ -278,7 +281,7 @@ static bool ref_serves(const struct prepared_ref *ref, struct bytesview id)
 	const struct prepared *p = ref->entry;
 
 	return (ids_equal(prepared_client_id(p), id) ||
-		(p->own_id.len == 0 && prepared_id_equal(&p->id[CLUSTER_TARGET], id))) &&
+		(!p->generated && prepared_id_equal(&p->id[CLUSTER_TARGET], id))) &&
 	       !atomic_load_explicit(&p->is_stale, memory_order_acquire);
 }
 
@@ -291,7 +294,7 @@ static struct prepared *find_for_client(struct prepared_table *t, struct bytesvi
 	if (!p) {
 		/* Of a rewritten statement only we know what the client's values mean. */
 		p = *bucket_of(t, CLUSTER_TARGET, id);
-		while (p && (p->own_id.len > 0 || !prepared_id_equal(&p->id[CLUSTER_TARGET], id)))
+		while (p && (p->generated || !prepared_id_equal(&p->id[CLUSTER_TARGET], id)))
 			p = p->chain[CLUSTER_TARGET];
 	}
 	if (p)

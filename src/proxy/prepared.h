@@ -34,10 +34,12 @@ struct generated;
 
 /*
  * Three ids belong to an entry: each cluster's, and the client's, which is
- * origin's - except where the clusters were sent another text than the client
- * prepared (generated.h). That text may equal a statement that a client has
- * prepared itself, so the clusters' ids can stand for two entries, and the
- * client's is one of our own.
+ * origin's, with two exceptions. Where origin has given the statement another id
+ * since (a repair on a node of another version, CASSANDRA-15252), it is the one
+ * that origin had. And where the clusters were sent another text than the client
+ * prepared (generated.h), it is one of our own: that text may equal a statement
+ * that a client has prepared itself, so the clusters' ids can stand for two
+ * entries.
  */
 #define PREPARED_CLIENT CLUSTER_COUNT /* index of the client's id among the tables and chains */
 #define PREPARED_INDEXES (CLUSTER_COUNT + 1)
@@ -48,7 +50,7 @@ struct prepared {
 	_Atomic uint32_t last_used; /* the table's sequence when it was last asked for */
 	uint32_t queued; /* the sequence when it was put at the end of the queue; guarded by the table's lock */
 	struct prepared_id id[CLUSTER_COUNT]; /* len 0: not prepared on this cluster */
-	struct prepared_id own_id;            /* the client's, when it is one of our own; len 0: it is origin's */
+	struct prepared_id own_id;            /* the client's; len 0: it is origin's */
 	char *text;                           /* as the clusters have it */
 	uint32_t text_len;
 	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
@@ -97,14 +99,14 @@ void prepared_table_fini(struct prepared_table *t);
 struct prepared *prepared_new(struct strview text, struct strview keyspace);
 void prepared_unref(struct prepared *p);
 
-/* The id that drivers get: our own where there is one, else origin's, else target's. */
+/* The id that drivers get: own_id where there is one, else origin's, else target's. */
 struct bytesview prepared_client_id(const struct prepared *p);
 /* The MD5 of both texts one behind the other, as an id. False when the system has no MD5. */
 MUSTCHECK bool prepared_id_digest(struct strview first, struct strview second, struct prepared_id *out);
 
 /* Puts a filled entry into the table, in place of one with the same id; takes over the caller's reference. */
 void prepared_insert(struct prepared_table *t, struct prepared *p);
-/* A copy of `p` with another id for one cluster goes in its place (a repair gave it); as prepared_insert(). */
+/* A copy of `p` with another id for one cluster goes in its place (a repair gave it); the client's stays. */
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
 			struct bytesview id);
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "proxy/amend.h"
+#include "proxy/generated.h"
 #include "vectors.h"
 
 static struct prepared_table table;
@@ -139,6 +140,8 @@ static void put_own(const char *own, const char *origin, const char *target, con
 
 	memcpy(p->own_id.bytes, own, strlen(own));
 	p->own_id.len = (uint8_t)strlen(own);
+	p->generated = xcalloc(1, sizeof(*p->generated));
+	p->generated->size = sizeof(*p->generated);
 	prepared_insert(&table, p);
 }
 
@@ -263,6 +266,41 @@ START_TEST(a_repair_changes_an_id)
 	ck_assert_uint_eq(p->allows, ALLOWS_WRITE_LEVEL | ALLOWS_TIMESTAMP);
 	ck_assert_str_eq(p->keyspace, "ks");
 	prepared_unref(p);
+	end();
+}
+END_TEST
+
+/* The client's id is for ever, whichever cluster has another one now, and back again. */
+START_TEST(a_repair_changes_an_id_of_origin)
+{
+	struct prepared *p;
+
+	start(100, 1 << 20);
+	put("origin-1", "target-1", "one");
+	ck_assert_str_eq(found("origin-1"), "one"); /* into the worker's cache */
+	for (unsigned i = 0; i < 4; i++) {
+		const char *now = i % 2 ? "origin-1" : "origin-2";
+
+		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("origin-1"));
+		prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of(now));
+		ck_assert(p->is_stale);
+		prepared_unref(p);
+		ck_assert_str_eq(found("origin-1"), "one");
+		ck_assert_str_eq(found("target-1"), "one");
+		ck_assert_str_eq(found_on(CLUSTER_ORIGIN, now), "one");
+		ck_assert_uint_eq(table.count, 1);
+		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("origin-1"));
+		ck_assert(prepared_id_equal(&p->id[CLUSTER_ORIGIN], id_of(now)));
+		prepared_unref(p);
+	}
+	/* Who prepares it anew gets the new id; both serve. */
+	p = prepared_find_on(&table, PREPARED_CLIENT, id_of("origin-1"));
+	prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of("origin-2"));
+	prepared_unref(p);
+	put("origin-2", "target-1", "one");
+	ck_assert_str_eq(found("origin-1"), "one");
+	ck_assert_str_eq(found("origin-2"), "one");
+	ck_assert_uint_eq(table.count, 2);
 	end();
 }
 END_TEST
@@ -494,6 +532,7 @@ int main(void)
 	tcase_add_test(tcase, prepared_again);
 	tcase_add_test(tcase, an_id_of_target_that_two_share);
 	tcase_add_test(tcase, a_repair_changes_an_id);
+	tcase_add_test(tcase, a_repair_changes_an_id_of_origin);
 	tcase_add_test(tcase, the_oldest_go_first);
 	tcase_add_test(tcase, what_is_used_stays);
 	tcase_add_test(tcase, memory_is_bounded);

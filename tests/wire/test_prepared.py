@@ -186,6 +186,28 @@ async def test_a_lost_statement_is_repaired(make_bench, primary, forgetting, ver
         assert sequence(cluster)[-1] == Op.EXECUTE and len(cluster.requests(Op.PREPARE)) <= 2
 
 
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("where", ["origin", "target"])
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_a_node_that_gives_another_id(make_bench, primary, where, version, compression):
+    """Ids depend on the release (CASSANDRA-15252): after an upgrade the driver's own is still good."""
+    bench = await make_bench(primary=primary)
+    c = await bench.client(version, compression)
+    prepared = await c.prepare(WRITE)
+    cluster = getattr(bench, where)
+    for new in (b"n" * 16, b"m" * 16):
+        cluster.prepared_id = lambda text, keyspace, new=new: new
+        cluster.forget_prepared()
+        for _ in range(2):
+            assert (await c.execute(prepared, values=[b"1", b"2"])).kind == Kind.VOID
+            assert (await c.batch([(prepared.prepared_id, [b"1", b"2"])])).kind == Kind.VOID
+        assert cluster.requests(Op.EXECUTE)[-1].prepared_id == new
+        assert cluster.requests(Op.BATCH)[-1].children[0][0] == new
+    assert sequence(cluster).count(Op.PREPARE) == 3
+    other = bench.target if where == "origin" else bench.origin
+    assert sequence(other).count(Op.EXECUTE) == 4 and sequence(other).count(Op.PREPARE) == 1
+
+
 @pytest.mark.checklist(197)
 @pytest.mark.parametrize("primary", PRIMARIES)
 async def test_a_read_concerns_one_cluster_only(make_bench, primary):
