@@ -15,12 +15,13 @@ The faults are in the *.toml files beside this script:
     test = "wire test_timeouts.py::test_a_late..."  # arguments for pytest in tests/wire; all that match are run
     why = "what a user would suffer"
 
-Works on a copy of the tree in DIR, which stays for the next run. First all named tests must pass there without a fault;
+Works on copies of the tree in DIR, one per job, which stay for the next run. First all named tests must pass there without a fault;
 then each fault must build, and its test must fail (or hang: a fault may end in a loop). A fault whose `from` is not
 found is an error, so that the list follows the code.
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -35,7 +36,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 KEYS = {"name", "file", "from", "to", "test", "why"}
 BUILD_SECONDS = 300
 TEST_SECONDS = 90
-# Tests share a proxy where their settings are equal; a fault may hang it, so what waits in a test must end soon.
 MINIMUM = 40
 
 
@@ -88,7 +88,7 @@ class Bench:
         self.build = build / "out"
         self.python = python
         self.tree.mkdir(parents=True, exist_ok=True)
-        self.build.mkdir(exist_ok=True)
+        self.build.mkdir(parents=True, exist_ok=True)
         self.log = build / "log"
 
     def _run(self, command, cwd, limit, env=None):
@@ -119,7 +119,7 @@ class Bench:
         targets = sorted({"tests/unit/" + t.split()[1] for t in tests if t.startswith("unit ")})
         if any(t.startswith("wire ") for t in tests):
             targets.append("cqlferry")
-        return self._run(["make", "-s", "-j%d" % os.cpu_count(), *targets], self.build, BUILD_SECONDS) == 0
+        return self._run(["make", "-s", *targets], self.build, BUILD_SECONDS) == 0
 
     def passes(self, test):
         kind, arguments = test.split(None, 1)
@@ -166,11 +166,27 @@ def write_junit(path, results):
     ET.ElementTree(suite).write(path)
 
 
+def run_share(args, job, mutants):
+    """One job's share of the faults, in a copy of its own: (name, problem or None, seconds) of each."""
+    bench = Bench(args.build.resolve() / str(job), args.python)
+    results = []
+    bench.prepare()
+    bench.check_sound(mutants)
+    for mutant in mutants:
+        started = time.monotonic()
+        problem = None if bench.is_killed(mutant) else "no test saw it: %s passes" % mutant["test"]
+        results.append((mutant["name"], problem, time.monotonic() - started))
+        print("%-32s %s" % (mutant["name"], "SURVIVED: " + mutant["test"] if problem else "red: " + mutant["test"]),
+              flush=True)
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description="puts faults into the program and runs the tests that must see them")
     parser.add_argument("--build", type=pathlib.Path, help="folder for the copy, its build and the log")
     parser.add_argument("--junit", type=pathlib.Path)
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has pytest")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many faults at a time")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
     args = parser.parse_args()
@@ -189,15 +205,10 @@ def main():
         if unknown:
             parser.error("unknown: %s" % ", ".join(sorted(unknown)))
         chosen = [m for m in mutants if not args.names or m["name"] in args.names]
-        bench = Bench(args.build.resolve(), args.python)
-        bench.prepare()
-        bench.check_sound(chosen)
-        for mutant in chosen:
-            started = time.monotonic()
-            problem = None if bench.is_killed(mutant) else "no test saw it: %s passes" % mutant["test"]
-            results.append((mutant["name"], problem, time.monotonic() - started))
-            print("%-28s %s" % (mutant["name"], "SURVIVED: " + mutant["test"] if problem else "red: " + mutant["test"]),
-                  flush=True)
+        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+            shares = [pool.submit(run_share, args, job, chosen[job::args.jobs]) for job in range(args.jobs)]
+            for share in concurrent.futures.as_completed(shares):
+                results += share.result()
     except Broken as error:
         print("mutants.py: %s" % error, file=sys.stderr)
         results.append(("the list", str(error), 0))
