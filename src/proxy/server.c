@@ -333,6 +333,15 @@ static void switch_framing(struct server *s)
 	wire_set_out_framing(&s->wire, framing);
 }
 
+static bool is_known_stream(const struct server *s, const struct frame *f)
+{
+	if (likely(f->stream >= 0 && (uint32_t)f->stream < s->next_id && s->legs[f->stream]))
+		return true;
+	log_limited(LOG_WARN, "%s %s: answer %s on stream %d, which no request waits for", cluster_id_name(s->cluster),
+		    s->name, cql_opcode_name(f->opcode), f->stream);
+	return false;
+}
+
 static void on_frame(struct wire *w, struct frame *f)
 {
 	struct server *s = container_of(w, struct server, wire);
@@ -354,11 +363,8 @@ static void on_frame(struct wire *w, struct frame *f)
 	/* A frame with a compressed flag inside a segment: known from some drivers' servers, the body is plain. */
 	if (s->switched)
 		f->flags &= (uint8_t)~FRAME_COMPRESSED;
-	if (unlikely(f->stream < 0 || (uint32_t)f->stream >= s->next_id || !s->legs[f->stream])) {
-		log_limited(LOG_WARN, "%s %s: answer %s on stream %d, which no request waits for",
-			    cluster_id_name(s->cluster), s->name, cql_opcode_name(f->opcode), f->stream);
+	if (unlikely(!is_known_stream(s, f)))
 		return;
-	}
 	leg = s->legs[f->stream];
 	if (unlikely(leg != LEG_ORPHAN && leg->takes_pages) && page_goes_on(s, f)) {
 		leg->ops->on_answer(leg, f);
@@ -413,8 +419,11 @@ static enum wire_large on_large(struct wire *w, const struct frame *f)
 	struct server *s = container_of(w, struct server, wire);
 	struct leg *leg;
 
-	if (f->opcode == OP_EVENT || f->stream < 0 || (uint32_t)f->stream >= s->next_id || !s->legs[f->stream])
+	if (f->opcode == OP_EVENT)
 		return WIRE_TAKE;
+	/* Taken, it would be the answer to a request that is given this id before all of it has come. */
+	if (!is_known_stream(s, f))
+		return WIRE_SKIP;
 	leg = s->legs[f->stream];
 	if (leg == LEG_ORPHAN) {
 		give_id(s, (uint32_t)f->stream);

@@ -228,3 +228,25 @@ async def test_an_undo_that_is_not_answered(make_bench):
     stream = c.send_query("USE after")
     assert_error(await c.answer(stream), Err.INVALID, "no such keyspace")
     await c.closed()
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_a_large_answer_to_nobody(bench, version):
+    """It was read into memory, and given to the request that got its stream id while it came in."""
+    hold = Hold()
+    bench.origin.on("ks.held", hold)
+    c = await bench.client(version)
+    assert (await c.query("SELECT * FROM ks.t")).rows
+    last = bench.origin.requests(Op.QUERY)[-1]
+    nonsense = behaviour.answer_bytes(last.conn, last, body=b"\0\0\0\1" + bytes(400_000))
+    data = last.conn.codec.wrap(nonsense)
+    last.conn.transport.write(data[:200_000])
+    await asyncio.sleep(0.1)  # so that its header has been read
+    stream = c.send_query("SELECT * FROM ks.held")
+    held, = await hold.arrived()
+    assert held.stream == last.stream
+    last.conn.transport.write(data[200_000:])
+    hold.release()
+    assert (await c.answer(stream)).rows[0][2] == "SELECT * FROM ks.held"
+    assert "which no request waits for" in bench.proxy.messages
+    await assert_alive(c, bench)
