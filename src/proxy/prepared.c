@@ -316,7 +316,7 @@ static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref
 	ref = xmalloc(sizeof(*ref));
 	*ref = (struct prepared_ref){ .entry = p, .refs = 1 };
 	*slot = NULL;
-	if (p->text_len <= PREPARED_FRONT_TEXT_MAX) {
+	if (memory_of(p) <= PREPARED_FRONT_MEMORY_MAX) {
 		*slot = ref;
 		ref->refs++;
 	}

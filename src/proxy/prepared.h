@@ -83,9 +83,9 @@ struct prepared_ref {
 };
 
 #define PREPARED_FRONT_SLOTS 4096
-/* Slots keep entries that the table has dropped until they are asked for again, so long texts get none: at most 20 MiB
- * per worker stay beyond the table's bound. */
-#define PREPARED_FRONT_TEXT_MAX 4096
+/* Slots keep entries that the table has dropped until they are asked for again, so large ones (long texts, parsed
+ * reads of system tables) get none: at most 20 MiB per worker stay beyond the table's bound. */
+#define PREPARED_FRONT_MEMORY_MAX 5120
 
 struct prepared_front {
 	struct prepared_table *table;

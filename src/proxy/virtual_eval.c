@@ -459,7 +459,7 @@ static void write_cast(struct bytesview from, struct bytesview to, struct bytesv
 	if (value_type_id(to) == TYPE_VARCHAR || value_type_id(to) == TYPE_ASCII) {
 		writer_init(&text);
 		if (value_write_text(from, v, &text))
-			write_bytes(out, text.data, text.len);
+			write_bytes(out, text.len > 0 ? text.data : (const uint8_t *)"", text.len);
 		else
 			write_null(out);
 		writer_free(&text);

@@ -417,28 +417,35 @@ END_TEST
 
 /*
  * What the table has dropped must not live on in a worker's cache: with long
- * texts that would be the bound of prepared_cache_memory times thousands.
+ * texts, or much that is known about short ones, that would be the bound of
+ * prepared_cache_memory times thousands.
  */
-START_TEST(the_front_keeps_no_long_texts)
+START_TEST(the_front_keeps_nothing_large)
 {
-	char *large = malloc(PREPARED_FRONT_TEXT_MAX + 2);
-	struct prepared *shorter, *longer;
+	static const char *const ids[] = { "long", "known" };
+	char *large = malloc(PREPARED_FRONT_MEMORY_MAX + 1);
+	struct prepared *shorter, *longer, *known;
 	struct prepared_ref *ref;
 
-	memset(large, 'x', PREPARED_FRONT_TEXT_MAX + 1);
-	large[PREPARED_FRONT_TEXT_MAX + 1] = '\0';
+	memset(large, 'x', PREPARED_FRONT_MEMORY_MAX);
+	large[PREPARED_FRONT_MEMORY_MAX] = '\0';
 	start(100, 1 << 20);
 	longer = entry("long", "", large);
-	large[PREPARED_FRONT_TEXT_MAX] = '\0';
+	large[4096] = '\0';
 	shorter = entry("short", "", large);
+	known = entry("known", "", "text");
+	known->generated = xcalloc(1, PREPARED_FRONT_MEMORY_MAX);
+	known->generated->size = PREPARED_FRONT_MEMORY_MAX;
 	prepared_insert(&table, longer);
 	prepared_insert(&table, shorter);
-	for (unsigned i = 0; i < 3; i++) {
-		ref = prepared_find(front, id_of("long"));
+	prepared_insert(&table, known);
+	for (unsigned i = 0; i < 4; i++) {
+		ref = prepared_find(front, id_of(ids[i % 2]));
 		ck_assert_uint_eq(ref->refs, 1);
 		ck_assert_uint_eq(ref->entry->refs, 2); /* the table's and ours */
 		prepared_release(ref);
 		ck_assert_uint_eq(longer->refs, 1);
+		ck_assert_uint_eq(known->refs, 1);
 		ref = prepared_find(front, id_of("short"));
 		ck_assert_uint_eq(ref->refs, 2); /* the slot's and ours */
 		prepared_release(ref);
@@ -537,7 +544,7 @@ int main(void)
 	tcase_add_test(tcase, what_is_used_stays);
 	tcase_add_test(tcase, memory_is_bounded);
 	tcase_add_test(tcase, one_that_is_too_large);
-	tcase_add_test(tcase, the_front_keeps_no_long_texts);
+	tcase_add_test(tcase, the_front_keeps_nothing_large);
 	tcase_add_test(tcase, more_statements_than_slots);
 	tcase_add_test(tcase, two_threads);
 	return run_tcase("prepared", tcase);

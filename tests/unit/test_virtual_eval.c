@@ -36,6 +36,7 @@ static const struct {
 	  "cast((timestamp)-9223372036854775808 as text)", "-292275055-05-16T16:47:04.192Z" },
 	{ "SELECT CAST((timestamp)9223372036854775807 AS text) FROM system.local",
 	  "cast((timestamp)9223372036854775807 as text)", "292278994-08-17T07:12:55.807Z" },
+	{ "SELECT CAST((ascii)'' AS text) FROM system.local", "cast((ascii)'' as text)", "" },
 	{ "SELECT CAST((boolean)true AS text) FROM system.local", "cast((boolean)true as text)", "true" },
 	{ "SELECT blobAsText(textAsBlob(key)) FROM system.local", "system.blobastext(system.textasblob(key))",
 	  "local" },
