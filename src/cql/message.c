@@ -57,13 +57,14 @@ bool message_skip_preamble(const uint8_t *body, uint32_t len, uint8_t flags, boo
  * A bound value. Up to v3 every negative length means null (so Cassandra reads
  * it); v4 brought "unset" and the refusal of what is below it.
  */
-static struct bytesview read_bound_value(struct reader *r, uint8_t version)
+static inline struct bytesview read_bound_value(struct reader *r, bool has_unset)
 {
-	return version_has(version, VERSION_UNSET) ? read_value(r) : read_bytes(r);
+	return has_unset ? read_value(r) : read_bytes(r);
 }
 
 static void read_values(struct reader *r, struct query_params *q)
 {
+	const bool has_unset = version_has(q->version, VERSION_UNSET);
 	uint32_t start;
 
 	q->value_count = read_short(r);
@@ -71,7 +72,7 @@ static void read_values(struct reader *r, struct query_params *q)
 	for (uint16_t n = q->value_count; n > 0 && reader_ok(r); n--) {
 		if (q->flags & QUERY_NAMES_FOR_VALUES)
 			read_string(r);
-		read_bound_value(r, q->version);
+		read_bound_value(r, has_unset);
 	}
 	if (q->value_count > 0)
 		q->values_offset = start;
@@ -253,7 +254,7 @@ static bool read_child(struct reader *r, uint8_t version, struct batch_child *ou
 	out->value_count = read_short(r);
 	out->values_offset = reader_offset(r);
 	for (uint16_t n = out->value_count; n > 0 && reader_ok(r); n--)
-		read_bound_value(r, version);
+		read_bound_value(r, version_has(version, VERSION_UNSET));
 	return reader_ok(r) || fail(why, "bound values in a batch");
 }
 
@@ -319,7 +320,7 @@ bool message_value(const uint8_t *body, uint32_t len, const struct query_params 
 		return false;
 	for (unsigned i = 0; i <= index; i++) {
 		*name = params->flags & QUERY_NAMES_FOR_VALUES ? read_string(&r) : SV("");
-		*value = read_bound_value(&r, params->version);
+		*value = read_bound_value(&r, version_has(params->version, VERSION_UNSET));
 	}
 	return reader_ok(&r);
 }

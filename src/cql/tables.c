@@ -53,31 +53,3 @@ const char *cql_consistency_name(uint16_t consistency)
 		return "?";
 	}
 }
-
-bool cql_opcode_is_request(uint8_t opcode, uint8_t version)
-{
-	if (unlikely(opcode == OP_REVISE))
-		return version_has(version, VERSION_CONTINUOUS_PAGING);
-	switch (opcode) {
-#define X(name, value, request)                                                                                        \
-	case value:                                                                                                    \
-		return request;
-		CQL_OPCODES(X)
-#undef X
-	default:
-		return false;
-	}
-}
-
-bool cql_opcode_is_response(uint8_t opcode)
-{
-	switch (opcode) {
-#define X(name, value, request)                                                                                        \
-	case value:                                                                                                    \
-		return !(request);
-		CQL_OPCODES(X)
-#undef X
-	default:
-		return false;
-	}
-}

@@ -11,6 +11,7 @@
 #define CQL_TABLES_H
 
 #include "base/common.h"
+#include "cql/version.h"
 
 /* X(name, value, sent by the client?) */
 #define CQL_OPCODES(X)                                                                                                 \
@@ -190,9 +191,28 @@ const char *cql_opcode_name(uint8_t opcode);
 const char *cql_error_name(uint32_t code);
 const char *cql_consistency_name(uint16_t consistency);
 
-/* True for the opcodes that a client may send in this version of the protocol. */
-bool cql_opcode_is_request(uint8_t opcode, uint8_t version);
-/* True for the opcodes that a node may send, in whatever version. */
-bool cql_opcode_is_response(uint8_t opcode);
+/* A bit for each opcode below 32 that a client, and that a node, may send. */
+enum {
+#define X(name, value, request) | ((value) < 32 && (request) ? 1u << ((value)&31) : 0)
+	CQL_REQUEST_OPCODES = 0 CQL_OPCODES(X),
+#undef X
+#define X(name, value, request) | ((value) < 32 && !(request) ? 1u << ((value)&31) : 0)
+	CQL_RESPONSE_OPCODES = 0 CQL_OPCODES(X),
+#undef X
+};
+
+/* True for the opcodes that a client may send in this protocol version. */
+static inline bool cql_opcode_is_request(uint8_t opcode, uint8_t version)
+{
+	if (unlikely(opcode >= 32))
+		return opcode == OP_REVISE && version_has(version, VERSION_CONTINUOUS_PAGING);
+	return CQL_REQUEST_OPCODES >> opcode & 1;
+}
+
+/* True for the opcodes that a node may send. */
+static inline bool cql_opcode_is_response(uint8_t opcode)
+{
+	return opcode < 32 && (CQL_RESPONSE_OPCODES >> opcode & 1);
+}
 
 #endif

@@ -63,8 +63,8 @@ static void follow_trace(const struct arrival *a, struct request *rq, struct str
 /* ---- one function per opcode ---- */
 
 /* What QUERY and EXECUTE have in common once they are routed; `text` is empty for an EXECUTE. */
-static void start_statement(struct arrival *a, struct request *rq, struct strview text,
-			    const struct query_params *params)
+static ALWAYS_INLINE void start_statement(struct arrival *a, struct request *rq, struct strview text,
+					  const struct query_params *params)
 {
 	if (unlikely(rq->verdict.is_of_traces))
 		follow_trace(a, rq, text, params);
@@ -341,7 +341,7 @@ static void dispatch_by_opcode(struct arrival *a)
 	}
 }
 
-bool dispatch_check_header(struct client *c, const struct frame *f)
+static ALWAYS_INLINE bool check_header(struct client *c, const struct frame *f)
 {
 	if (unlikely(f->version != c->version)) {
 		client_refuse(c, f->stream, CLOSE_PROTOCOL, CQL_ERR_PROTOCOL_ERROR,
@@ -363,6 +363,11 @@ bool dispatch_check_header(struct client *c, const struct frame *f)
 		return false;
 	}
 	return true;
+}
+
+bool dispatch_check_header(struct client *c, const struct frame *f)
+{
+	return check_header(c, f);
 }
 
 /* The frame begins with a custom payload; false when it has been answered. */
@@ -404,7 +409,7 @@ void dispatch_frame(struct client *c, struct frame *f)
 	struct arrival a = { .c = c, .f = f };
 	const char *why;
 
-	if (!dispatch_check_header(c, f))
+	if (!check_header(c, f))
 		return;
 	/* Inside segments the flag means nothing; some drivers set it (a gocql defect). */
 	if (c->wire.in_framing != WIRE_PLAIN)

@@ -102,8 +102,8 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 	return ok;
 }
 
-void forward_build(const struct request *rq, unsigned cluster, enum cql_compression compression,
-		   struct forward_frame *out)
+static ALWAYS_INLINE void build(const struct request *rq, unsigned cluster, enum cql_compression compression,
+				struct forward_frame *out)
 {
 	plan_edits(rq, cluster, &out->edits);
 	out->flags = rq->flags;
@@ -124,6 +124,12 @@ void forward_build(const struct request *rq, unsigned cluster, enum cql_compress
 	}
 }
 
+void forward_build(const struct request *rq, unsigned cluster, enum cql_compression compression,
+		   struct forward_frame *out)
+{
+	build(rq, cluster, compression, out);
+}
+
 bool forward_leg(struct request_leg *leg)
 {
 	struct request *rq = leg->request;
@@ -134,6 +140,6 @@ bool forward_leg(struct request_leg *leg)
 		return false;
 	if (unlikely(rq->has_prepared_children | rq->is_local))
 		return rq->is_local ? local_trace_send(leg, s) : send_batch(leg, s);
-	forward_build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
+	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
 	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
 }

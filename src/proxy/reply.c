@@ -46,7 +46,7 @@ static int peek(enum cql_compression compression, const struct frame *f, uint8_t
 	return (int)n;
 }
 
-static bool is_interesting(uint8_t opcode, const uint8_t *head, int n)
+static inline bool says_more(uint8_t opcode, const uint8_t *head, int n)
 {
 	if (n < 0)
 		return true;
@@ -62,6 +62,16 @@ static bool is_interesting(uint8_t opcode, const uint8_t *head, int n)
 	default:
 		return false;
 	}
+}
+
+/* Most answers have nothing in front of the body proper: these are looked at where they lie. */
+static inline bool is_interesting(enum cql_compression compression, const struct frame *f)
+{
+	uint8_t head[PEEK_LEN];
+
+	if (likely(!f->flags))
+		return says_more(f->opcode, f->body, (int)MIN(f->length, PEEK_LEN));
+	return says_more(f->opcode, head, peek(compression, f, head));
 }
 
 /* What a RESULT frame is (enum cql_result_kind), 0 when it cannot be told. */
@@ -259,10 +269,9 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 }
 
 /* `f` is compressed as the client is, or not at all. */
-static void send_readable(struct request *rq, enum cluster_id cluster, const struct frame *f)
+static ALWAYS_INLINE void send_readable(struct request *rq, enum cluster_id cluster, const struct frame *f)
 {
 	struct client *c = rq->client;
-	uint8_t head[PEEK_LEN];
 
 	if (unlikely(rq->opcode == OP_OPTIONS && f->opcode == OP_SUPPORTED)) {
 		supported_send(c, rq->stream, c->version);
@@ -270,8 +279,7 @@ static void send_readable(struct request *rq, enum cluster_id cluster, const str
 	}
 	if (unlikely(rq->opcode == OP_REGISTER && f->opcode == OP_READY))
 		c->events |= rq->events;
-	if ((f->opcode == OP_RESULT || f->opcode == OP_ERROR) &&
-	    is_interesting(f->opcode, head, peek(client_leg_compression(c, cluster), f, head)))
+	if ((f->opcode == OP_RESULT || f->opcode == OP_ERROR) && is_interesting(client_leg_compression(c, cluster), f))
 		send_interesting(rq, cluster, f);
 	else
 		send_as_it_is(rq, f);

@@ -320,19 +320,7 @@ static void keep_other_alive(const struct request *rq)
 		server_keep_alive(s, (uint64_t)c->worker->settings->heartbeat_interval_ms * 1000000u);
 }
 
-void request_start(struct request *rq)
-{
-	struct worker *worker = rq->client->worker;
-
-	if (rq->type != REQUEST_UNTRACKED)
-		metric_add(&worker->metrics.inflight[rq->type], 1);
-	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
-	if (unlikely(rq->len > worker->settings->large_frame_size) && bulk_start(rq))
-		return;
-	request_send(rq);
-}
-
-void request_send(struct request *rq)
+static ALWAYS_INLINE void send_legs(struct request *rq)
 {
 	if (!check_room(rq))
 		return;
@@ -353,6 +341,23 @@ void request_send(struct request *rq)
 	}
 	if (unlikely(rq->verdict.mirror))
 		mirror_request(rq);
+}
+
+void request_send(struct request *rq)
+{
+	send_legs(rq);
+}
+
+void request_start(struct request *rq)
+{
+	struct worker *worker = rq->client->worker;
+
+	if (rq->type != REQUEST_UNTRACKED)
+		metric_add(&worker->metrics.inflight[rq->type], 1);
+	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
+	if (unlikely(rq->len > worker->settings->large_frame_size) && bulk_start(rq))
+		return;
+	send_legs(rq);
 }
 
 /* ---- answers ---- */

@@ -22,7 +22,7 @@
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
 #define SMALL_ANSWER 64
-/* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 512 bytes. */
+/* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 560 bytes. */
 #define SMALL_BODY 160
 
 /* What a leg's end means for its request. */
