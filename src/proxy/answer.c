@@ -218,6 +218,10 @@ static bool try_repair(struct request_leg *leg, struct bytesview id)
 		entry = prepared_find_on(table, (enum cluster_id)leg->cluster, id);
 		if (!entry)
 			return false;
+		if (entry->verdict.to == 0) { /* ours (local.h): no node can have lost it */
+			prepared_unref(entry);
+			return false;
+		}
 	}
 	leg->repairs_left--;
 	repair_start(leg, entry);

@@ -46,6 +46,8 @@ void prepare_dispatch(struct arrival *a)
 		replace_free_rewriting(rewriting);
 		return;
 	}
+	/* A USE may be answered before it. */
+	rq->keyspace = c->keyspace ? xstrdup(c->keyspace) : NULL;
 	rq->rewriting = rewriting;
 	if (unlikely(rewriting))
 		c->kept_bytes += rewriting->len;
@@ -58,6 +60,10 @@ void prepare_dispatch(struct arrival *a)
 
 void prepare_forget(struct request *rq)
 {
+	free(rq->keyspace);
+	rq->keyspace = NULL;
+	if (!rq->rewriting)
+		return;
 	rq->client->kept_bytes -= rq->rewriting->len;
 	replace_free_rewriting(rq->rewriting);
 	rq->rewriting = NULL;
@@ -133,7 +139,7 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
 	    !message_parse_prepare(rq->data, rq->len, offset, c->version, &m, &why))
 		return NULL;
-	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
+	keyspace = m.keyspace.len > 0 ? m.keyspace : sv_from(rq->keyspace ? rq->keyspace : "");
 	statement_scan(m.text, &facts);
 	entry = prepared_new(m.text, keyspace);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

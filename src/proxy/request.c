@@ -179,7 +179,7 @@ static void release(struct request *rq)
 		chunk_unref(rq->packed);
 	if (rq->prepared)
 		prepared_release(rq->prepared);
-	if (unlikely(rq->rewriting))
+	if (unlikely(rq->opcode == OP_PREPARE))
 		prepare_forget(rq);
 	if (unlikely(rq->paging))
 		paging_end(rq);

@@ -93,6 +93,7 @@ struct request {
 	struct prepared_ref *prepared; /* EXECUTE */
 	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
 	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
+	char *keyspace;                /* PREPARE: the client's when it came, owned; NULL: none */
 	bool has_prepared_children;    /* BATCH */
 	bool is_local;                 /* we answer it, whatever its leg's answer: local_trace.h */
 	uint8_t events;                /* REGISTER: enum event_kind bits */

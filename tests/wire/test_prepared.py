@@ -208,6 +208,30 @@ async def test_a_node_that_gives_another_id(make_bench, primary, where, version,
     assert sequence(other).count(Op.EXECUTE) == 4 and sequence(other).count(Op.PREPARE) == 1
 
 
+@pytest.mark.parametrize("before,after,text", [
+    ("one", "system", "SELECT * FROM local WHERE k = ?"),  # a table of the user's, not ours
+    ("one", "two", "INSERT INTO t (k, v) VALUES (?, ?)"),
+], ids=["system", "write"])
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_a_use_overtakes_a_prepare(bench, version, compression, before, after, text):
+    """A statement means what it meant when it was prepared."""
+    c = await bench.client(version, compression, keyspace=before)
+    hold = Hold()
+    bench.target.on(Op.PREPARE, hold)
+    stream = c.send_prepare(text)
+    await hold.arrived()
+    await c.use(after)
+    hold.release()
+    prepared = await c.answer(stream)
+    assert prepared.kind == Kind.PREPARED
+    values = [b"1"] * len(prepared.bind)
+    assert (await c.execute(prepared, values=values)).kind in (Kind.ROWS, Kind.VOID)
+    assert len(bench.primary.requests(Op.EXECUTE)) == 1
+    bench.primary.forget_prepared()
+    assert (await c.execute(prepared, values=values)).kind in (Kind.ROWS, Kind.VOID)
+    assert {r.prepared_id for r in bench.primary.requests(Op.EXECUTE)} == {bench.primary.prepared_id(text, before)}
+
+
 @pytest.mark.checklist(197)
 @pytest.mark.parametrize("primary", PRIMARIES)
 async def test_a_read_concerns_one_cluster_only(make_bench, primary):
