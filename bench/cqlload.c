@@ -20,13 +20,13 @@
  *                 How much the proxy reads at once does then not depend on
  *                 time, so that what it does can be counted (guards.py)
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "arguments.h"
 #include "fake_node.h"
 #include "template.h"
 
@@ -461,19 +461,6 @@ static const char usage[] =
 	"  --patience SECONDS         without an answer, or until the proxy is up (60)\n"
 	"Prints a line when the clusters listen, then NAME=VALUE lines. Exit status 1 when any answer was wrong.\n";
 
-static uint64_t number_option(const char *name, const char *text, uint64_t min, uint64_t max)
-{
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (errno || end == text || *end || n < min || n > max)
-		die("--%s %s: a number from %llu to %llu is needed", name, text, (unsigned long long)min,
-		    (unsigned long long)max);
-	return n;
-}
-
 static enum form form_option(const char *text)
 {
 	static const char *const names[] = { "prepared", "simple", "batch" };
@@ -516,25 +503,25 @@ static void take_option(int key, const char *name)
 		options.target = optarg;
 		break;
 	case 'n':
-		options.requests = number_option(name, optarg, 1, 100000000);
+		options.requests = arguments_number(name, optarg, 1, 100000000);
 		break;
 	case 'w':
-		options.warmup = number_option(name, optarg, 1, 100000000);
+		options.warmup = arguments_number(name, optarg, 1, 100000000);
 		break;
 	case 'c':
-		options.connections = (unsigned)number_option(name, optarg, 1, 5000);
+		options.connections = (unsigned)arguments_number(name, optarg, 1, 5000);
 		break;
 	case 'd':
-		options.depth = (unsigned)number_option(name, optarg, 1, MAX_DEPTH);
+		options.depth = (unsigned)arguments_number(name, optarg, 1, MAX_DEPTH);
 		break;
 	case 'W':
-		options.write_percent = (unsigned)number_option(name, optarg, 0, 100);
+		options.write_percent = (unsigned)arguments_number(name, optarg, 0, 100);
 		break;
 	case 'v':
-		options.value_len = (unsigned)number_option(name, optarg, VALUE_MIN, VALUE_MAX);
+		options.value_len = (unsigned)arguments_number(name, optarg, VALUE_MIN, VALUE_MAX);
 		break;
 	case 'V':
-		options.version = (unsigned)number_option(name, optarg, 3, 5);
+		options.version = (unsigned)arguments_number(name, optarg, 3, 5);
 		break;
 	case 'f':
 		options.form = form_option(optarg);
@@ -543,7 +530,7 @@ static void take_option(int key, const char *name)
 		options.lockstep = true;
 		break;
 	case 'P':
-		options.patience_s = (unsigned)number_option(name, optarg, 1, 3600);
+		options.patience_s = (unsigned)arguments_number(name, optarg, 1, 3600);
 		break;
 	case 'h':
 		fputs(usage, stdout);
@@ -554,22 +541,8 @@ static void take_option(int key, const char *name)
 	}
 }
 
-/* Cuts "ADDRESS:PORT"; the address is copied. */
-static char *split_address(const char *text, uint16_t *port)
-{
-	const char *colon = strrchr(text, ':');
-
-	if (!colon)
-		die("%s: ADDRESS:PORT is needed", text);
-	*port = (uint16_t)number_option("PORT", colon + 1, 1, 65535);
-	return xstrndup(text, (size_t)(colon - text));
-}
-
 static void listen_as(struct fake_node *node, char mark, const char *name, const char *where)
 {
-	uint16_t port;
-	char *address = split_address(where, &port);
-
 	*node = (struct fake_node){
 		.mark = mark,
 		.name = name,
@@ -577,16 +550,13 @@ static void listen_as(struct fake_node *node, char mark, const char *name, const
 		.max_version = (uint8_t)options.version,
 		.value_len = options.value_len,
 	};
-	fake_node_listen(node, address, port);
-	free(address);
+	arguments_listen(node, where);
 }
 
 int main(int argc, char **argv)
 {
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	int index = 0;
-	uint16_t port;
-	char *address;
 	int key;
 
 	while ((key = getopt_long(argc, argv, "", long_options, &index)) != -1)
@@ -595,10 +565,7 @@ int main(int argc, char **argv)
 		die("%s: no argument is expected", argv[optind]);
 	peer_set_init(&run.to_proxy, epoll_fd);
 	peer_set_init(&run.to_nodes, epoll_fd);
-	address = split_address(options.proxy, &port);
-	if (!net_parse_ip(address, port, &run.proxy))
-		die("--proxy %s: an IP address is needed", address);
-	free(address);
+	run.proxy = arguments_proxy(options.proxy);
 	run.clients = xcalloc(options.connections, sizeof(*run.clients));
 	run.latency_ns = xcalloc(options.requests, sizeof(*run.latency_ns));
 	listen_as(&run.origin, 'o', "origin", options.origin);

@@ -15,13 +15,13 @@
  *
  * Every second write of a chain is a QUERY, the others are EXECUTEs.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "arguments.h"
 #include "cql/message.h"
 #include "fake_node.h"
 
@@ -375,18 +375,6 @@ static const char usage[] = "usage: cqlorder [OPTIONS]\n"
 			    "  --patience SECONDS         without an answer, or until the proxy is up (20)\n"
 			    "Prints NAME=VALUE lines. Exit status 1 when a write was lost or answered wrongly.\n";
 
-static uint64_t number_option(const char *name, const char *text, uint64_t max)
-{
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (errno || end == text || *end || n < 1 || n > max)
-		die("--%s %s: a number from 1 to %llu is needed", name, text, (unsigned long long)max);
-	return n;
-}
-
 static const struct option long_options[] = {
 	{ "proxy", required_argument, NULL, 'p' },   { "origin", required_argument, NULL, 'o' },
 	{ "target", required_argument, NULL, 't' },  { "writes", required_argument, NULL, 'w' },
@@ -408,19 +396,19 @@ static void take_option(int key, const char *name)
 		options.target = optarg;
 		break;
 	case 'w':
-		options.writes = number_option(name, optarg, 1000000000);
+		options.writes = arguments_number(name, optarg, 1, 1000000000);
 		break;
 	case 'k':
-		options.chains = (unsigned)number_option(name, optarg, MAX_CHAINS);
+		options.chains = (unsigned)arguments_number(name, optarg, 1, MAX_CHAINS);
 		break;
 	case 'c':
-		options.connections = (unsigned)number_option(name, optarg, MAX_CONNECTIONS);
+		options.connections = (unsigned)arguments_number(name, optarg, 1, MAX_CONNECTIONS);
 		break;
 	case 's':
-		options.seconds = (unsigned)number_option(name, optarg, 3600);
+		options.seconds = (unsigned)arguments_number(name, optarg, 1, 3600);
 		break;
 	case 'P':
-		options.patience_s = (unsigned)number_option(name, optarg, 3600);
+		options.patience_s = (unsigned)arguments_number(name, optarg, 1, 3600);
 		break;
 	case 'h':
 		fputs(usage, stdout);
@@ -431,36 +419,19 @@ static void take_option(int key, const char *name)
 	}
 }
 
-/* Cuts "ADDRESS:PORT"; the address is copied. */
-static char *split_address(const char *text, uint16_t *port)
-{
-	const char *colon = strrchr(text, ':');
-
-	if (!colon)
-		die("%s: ADDRESS:PORT is needed", text);
-	*port = (uint16_t)number_option("port", colon + 1, 65535);
-	return xstrndup(text, (size_t)(colon - text));
-}
-
 static void node_init(struct fake_node *node, const char *name, const char *where)
 {
-	uint16_t port;
-	char *address = split_address(where, &port);
-
 	node->mark = name[0];
 	node->name = name;
 	node->set = &run.set;
 	node->max_version = 4;
 	node->value_len = VALUE_LEN;
 	node->on_write = on_write;
-	fake_node_listen(node, address, port);
-	free(address);
+	arguments_listen(node, where);
 }
 
 int main(int argc, char **argv)
 {
-	uint16_t port;
-	char *address;
 	int index;
 
 	for (int c; (c = getopt_long(argc, argv, "", long_options, &index)) != -1;)
@@ -470,10 +441,7 @@ int main(int argc, char **argv)
 	peer_set_init(&run.set, epoll_create1(EPOLL_CLOEXEC));
 	node_init(&run.node[0], "origin", options.origin);
 	node_init(&run.node[1], "target", options.target);
-	address = split_address(options.proxy, &port);
-	if (!net_parse_ip(address, port, &run.proxy))
-		die("--proxy %s: an IP address is needed", address);
-	free(address);
+	run.proxy = arguments_proxy(options.proxy);
 	fprintf(stderr, "cqlorder: the clusters listen\n");
 
 	run.progress_ns = clock_ns();
