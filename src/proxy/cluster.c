@@ -150,19 +150,29 @@ static struct down_host *find_down_locked(struct cluster *c, const struct net_ad
 	return NULL;
 }
 
+/* A place for one more: a new one, else that of a node whose time is over, which nobody may ever have come back to. */
+static struct down_host *new_down_locked(struct cluster *c, uint64_t now)
+{
+	if (c->down_count < CLUSTER_MAX_DOWN)
+		return &c->down[c->down_count++];
+	for (unsigned i = 0; i < c->down_count; i++) {
+		if (c->down[i].until_ns <= now)
+			return &c->down[i];
+	}
+	return NULL;
+}
+
 void cluster_mark_down(struct cluster *c, const struct net_address *host, uint32_t for_ms)
 {
-	const uint64_t until = loop_clock_ns() + for_ms * 1000000ull;
+	const uint64_t now = loop_clock_ns();
 	struct down_host *d;
 
 	pthread_mutex_lock(&c->lock);
 	d = find_down_locked(c, host);
-	if (!d && c->down_count < CLUSTER_MAX_DOWN) {
-		d = &c->down[c->down_count++];
-		d->address = *host;
-	}
+	if (!d)
+		d = new_down_locked(c, now);
 	if (d)
-		d->until_ns = until;
+		*d = (struct down_host){ .address = *host, .until_ns = now + for_ms * 1000000ull };
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -414,6 +414,36 @@ START_TEST(round_robin)
 }
 END_TEST
 
+/* Nodes that went down and never came back must not take all the places for ever. */
+START_TEST(many_nodes_down)
+{
+	struct cluster *c = &clusters[CLUSTER_TARGET];
+	struct net_address a;
+	char ip[32];
+
+	settings.cluster[CLUSTER_TARGET].enable_host_assignment = true;
+	cluster_init(c, CLUSTER_TARGET, &settings.cluster[CLUSTER_TARGET]);
+	for (unsigned i = 0; i < CLUSTER_MAX_DOWN; i++) {
+		snprintf(ip, sizeof(ip), "10.9.0.%u", i);
+		ck_assert(net_parse_ip(ip, 9042, &a));
+		cluster_mark_down(c, &a, 0); /* its time is over at once */
+	}
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	fill();
+	cluster_publish(c, t);
+	t = NULL;
+	ck_assert(net_parse_ip("10.0.0.2", 9142, &a));
+	cluster_mark_down(c, &a, 60000);
+	for (unsigned i = 0; i < 10; i++) {
+		struct net_address picked;
+
+		ck_assert(cluster_pick_host(c, &picked));
+		ck_assert(!net_equal(&picked, &a));
+	}
+	cluster_fini(c);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("topology");
@@ -439,5 +469,6 @@ int main(void)
 	tcase_add_test(tcase, uuid_text);
 	tcase_add_test(tcase, served_versions);
 	tcase_add_loop_test(tcase, round_robin, 0, 2);
+	tcase_add_test(tcase, many_nodes_down);
 	return run_tcase("topology", tcase);
 }
