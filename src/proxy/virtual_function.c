@@ -206,11 +206,10 @@ bool virtual_aggregate_takes(const struct virtual_function *f, struct bytesview 
 /* The lowest or highest value of the group, which moves to `best`. */
 static void keep_extreme(struct bytesview type, bool is_max, const struct writer *value, struct writer *best)
 {
-	struct bytesview a = { .p = value->data + 4, .len = value->len - 4 };
-	struct bytesview b = { .p = best->data + 4, .len = best->len - 4 };
-
-	if (best->len > 0) {
-		int order = value_compare(type, a, b);
+	if (best->len > 0) { /* an empty writer has no bytes to point into */
+		const struct bytesview a = { .p = value->data + 4, .len = value->len - 4 };
+		const struct bytesview b = { .p = best->data + 4, .len = best->len - 4 };
+		const int order = value_compare(type, a, b);
 
 		if (is_max ? order <= 0 : order >= 0)
 			return;
