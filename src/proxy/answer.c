@@ -109,9 +109,8 @@ static void answer_write_timeout(struct request *rq, const struct frame *failed,
 
 	open_error(rq, cluster, failed, &plain, &error);
 	snprintf(text, sizeof(text), "may have been applied on %s, but %s at %s answered %s: %.*s",
-		 cluster_id_name(cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN), cluster_id_name(cluster),
-		 request_node_name(rq, cluster), cql_error_name(error.code), (int)MIN(error.text.len, 300),
-		 error.text.p);
+		 cluster_id_name(cluster_id_other(cluster)), cluster_id_name(cluster), request_node_name(rq, cluster),
+		 cql_error_name(error.code), (int)MIN(error.text.len, 300), error.text.p);
 	plain_close(&plain);
 	failure_text(rq, sv_from(text));
 }
@@ -146,7 +145,7 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 		enum cluster_id failed = rq->verdict.answer_from;
 
 		if (outcome[failed] == OUTCOME_OK)
-			failed = failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+			failed = cluster_id_other(failed);
 		answer_write_timeout(rq, &answers[failed], failed);
 		return;
 	}

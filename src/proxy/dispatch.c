@@ -55,7 +55,7 @@ static void follow_trace(const struct arrival *a, struct request *rq, struct str
 
 	if (!traces_asked_for(&proxy->traces, text, a->plain.data, a->plain.len, params))
 		return;
-	other = proxy->settings->system_queries == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	other = cluster_id_other(proxy->settings->system_queries);
 	rq->verdict.to = (uint8_t)(1u << other);
 	rq->verdict.answer_from = (uint8_t)other;
 }

@@ -193,11 +193,6 @@ static void find_subjects(struct request *rq, struct subjects *list)
 
 /* ---- what happened ---- */
 
-static enum cluster_id other_of(enum cluster_id cluster)
-{
-	return cluster == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
-}
-
 /* For log lines: "insert of ks.t", no values. */
 static const char *describe(const struct request *rq, const struct subjects *list, char out[256])
 {
@@ -224,7 +219,7 @@ static struct divergence_counts *lock_subject(struct divergences *d, const struc
 static void note_conditional(struct request *rq, enum cluster_id applied)
 {
 	struct divergences *d = &rq->client->worker->proxy->divergences;
-	const enum cluster_id refused = other_of(applied);
+	const enum cluster_id refused = cluster_id_other(applied);
 	struct subjects list;
 	char text[256];
 
@@ -241,7 +236,7 @@ static void note_conditional(struct request *rq, enum cluster_id applied)
 static void note_partial(struct request *rq, enum cluster_id missing, bool is_certain, struct strview why)
 {
 	struct divergences *d = &rq->client->worker->proxy->divergences;
-	const enum cluster_id applied = other_of(missing);
+	const enum cluster_id applied = cluster_id_other(missing);
 	struct subjects list;
 	char text[256];
 
@@ -376,7 +371,7 @@ void divergence_unanswered(struct request *rq, struct strview why)
 {
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (rq->legs[i].outcome == OUTCOME_PENDING &&
-		    rq->legs[other_of((enum cluster_id)i)].outcome == OUTCOME_OK)
+		    rq->legs[cluster_id_other((enum cluster_id)i)].outcome == OUTCOME_OK)
 			note_partial(rq, (enum cluster_id)i, false, why);
 	}
 }

@@ -241,7 +241,7 @@ static void on_startup(struct client *c, struct frame *f)
 
 static struct handshake_leg *other_leg(struct handshake *hs, enum cluster_id id)
 {
-	return &hs->leg[id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN];
+	return &hs->leg[cluster_id_other(id)];
 }
 
 /* Both clusters have accepted: their connections become the client's. */

@@ -24,7 +24,7 @@ static void source_init(struct virtual_source *s, const struct arrival *a)
 	*s = (struct virtual_source){
 		.settings = proxy->settings,
 		.topology = cluster_topology(&proxy->clusters[id]),
-		.other = cluster_topology(&proxy->clusters[id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN]),
+		.other = cluster_topology(&proxy->clusters[cluster_id_other(id)]),
 		.local_address = &a->c->local_address,
 		.functions = &a->c->worker->functions,
 	};

@@ -30,7 +30,7 @@ enum merge_choice merge_choose(const struct verdict *verdict, bool is_prepare, b
 	failed = !origin_ok && !target_ok ? (enum cluster_id)verdict->answer_from
 		 : origin_ok              ? CLUSTER_TARGET
 					  : CLUSTER_ORIGIN;
-	other = failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	other = cluster_id_other(failed);
 	if (verdict->class != CLASS_WRITE || !may_have_applied(outcome[other], code[other]))
 		return (enum merge_choice)failed;
 	/* A driver would prepare and send it again, to both: the cluster that has applied it would do so twice. */

@@ -515,7 +515,7 @@ void mirror_open(struct client *c, struct writer *startup)
 {
 	struct worker *worker = c->worker;
 	const struct settings *s = worker->settings;
-	const enum cluster_id secondary = s->primary == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	const enum cluster_id secondary = cluster_id_other(s->primary);
 	struct mirror *m;
 	const char *why;
 

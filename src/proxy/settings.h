@@ -179,6 +179,11 @@ struct settings {
 	enum log_format log_format;
 };
 
+static inline enum cluster_id cluster_id_other(enum cluster_id id)
+{
+	return id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+}
+
 /* "origin" or "target", for messages. */
 const char *cluster_id_name(enum cluster_id id);
 /* "ORIGIN" or "TARGET", as ZDM writes them. */

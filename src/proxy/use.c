@@ -13,7 +13,7 @@ bool use_is(const struct request *rq)
 
 bool use_undo(struct request *rq, enum cluster_id failed, const struct frame *error)
 {
-	struct request_leg *leg = &rq->legs[failed == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN];
+	struct request_leg *leg = &rq->legs[cluster_id_other(failed)];
 	struct client *c = rq->client;
 	struct server *s = request_server(rq, leg->cluster);
 	struct frame copy = *error;
