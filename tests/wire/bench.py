@@ -18,6 +18,7 @@ class Addresses:
     def __init__(self):
         self.prefix = f"127.{16 + os.getpid() % 200}"
         self.taken = 0
+        self.given = set()   # (addresses, port)
 
     def take(self, count=1):
         first = self.taken
@@ -35,7 +36,9 @@ class Addresses:
                     socks.append(sock)
                     sock.bind((address, port))
                     port = sock.getsockname()[1]
-                return port
+                if (addresses, port) not in self.given:  # free still, but somebody is about to listen there
+                    self.given.add((addresses, port))
+                    return port
             except OSError:
                 continue
             finally:
