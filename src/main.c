@@ -398,6 +398,20 @@ static void on_topology(struct control *control, void *arg)
 	}
 }
 
+static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
+{
+	(void)control;
+	(void)body;
+	(void)len;
+	(void)arg;
+}
+
+static void on_connected(struct control *control, void *arg)
+{
+	(void)control;
+	(void)arg;
+}
+
 static void on_hopeless(struct control *control, const char *why, void *arg)
 {
 	(void)control;
@@ -430,6 +444,8 @@ static bool make_controls(void)
 			.tls = run.tls[i],
 			.on_topology = on_topology,
 			.on_hopeless = on_hopeless,
+			.on_schema_event = on_schema_event,
+			.on_connected = on_connected,
 			.arg = &run.proxy.clusters[i],
 		});
 	}

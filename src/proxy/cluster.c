@@ -35,11 +35,26 @@ struct topology *topology_new(void)
 	return t;
 }
 
+static void keyspace_fini(struct keyspace_replication *k)
+{
+	for (unsigned i = 0; i < k->option_count; i++) {
+		free(k->options[i].key);
+		free(k->options[i].value);
+	}
+	free(k->options);
+	free(k->keyspace);
+	free(k->class);
+}
+
 static void topology_free(struct topology *t)
 {
-	for (unsigned i = 0; i < t->host_count; i++)
+	for (unsigned i = 0; i < t->all_count; i++)
 		host_fini(&t->hosts[i]);
 	host_fini(&t->local);
+	for (unsigned i = 0; i < t->keyspace_count; i++)
+		keyspace_fini(&t->keyspaces[i]);
+	free(t->keyspaces);
+	free(t->authenticator);
 	for (unsigned i = 0; i < t->peer_columns.count; i++)
 		free(t->peer_columns.items[i]);
 	free(t->peer_columns.items);

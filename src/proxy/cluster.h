@@ -33,16 +33,36 @@ struct host {
 	char *rack;
 	uint8_t host_id[16];
 	bool is_local_row; /* the node of the control connection */
+	uint8_t tier; /* 0: of the local datacenter; 1, 2 ..: of the fallback datacenters in the order of the option */
 	/* Every column of its row in system.local (the control connection's node) or system.peers. */
 	struct node_value *values;
 	unsigned value_count;
 };
 
+/* host.tier of nodes that no request goes to. */
+#define HOST_TIER_REMOTE UINT8_MAX
+
+struct replication_option {
+	char *key; /* "replication_factor", or a datacenter */
+	char *value;
+};
+
+/* How a keyspace is laid out: the map `replication` of system_schema.keyspaces. */
+struct keyspace_replication {
+	char *keyspace;
+	char *class; /* as the node writes it, "org.apache.cassandra.locator.SimpleStrategy"; NULL: the map has none */
+	struct replication_option *options; /* all the others */
+	unsigned option_count;
+};
+
+struct ring; /* ring.h */
+
 struct topology {
 	_Atomic uint32_t refs;
-	uint8_t version;    /* protocol version the control connection ended at */
-	uint32_t versions;  /* set of those that this cluster speaks (cql/version.h) */
-	bool requires_auth; /* it answered STARTUP by AUTHENTICATE */
+	uint8_t version;     /* protocol version the control connection ended at */
+	uint32_t versions;   /* set of those that this cluster speaks (cql/version.h) */
+	bool requires_auth;  /* it answered STARTUP by AUTHENTICATE */
+	char *authenticator; /* the class that AUTHENTICATE named; NULL: none, or it named none */
 	bool offers_lz4;
 	bool offers_snappy;
 	bool offers_compression; /* SUPPORTED had COMPRESSION at all */
@@ -55,16 +75,27 @@ struct topology {
 	struct net_address contact; /* the node of the control connection */
 	char contact_name[NET_TEXT_MAX];
 	char *contact_host; /* the contact point's name when it is no literal (for TLS name checks), else NULL */
-	/* Hosts of the local datacenter, sorted by rack and host id: the same order in every instance. */
+	/*
+	 * [0 .. local_count) are of the local datacenter, sorted by rack and host id: the same order in every instance.
+	 * Behind them, [local_count .. host_count), come those of the fallback datacenters, sorted by tier, rack and
+	 * host id; behind these, [host_count .. all_count), those of all other datacenters, which no request goes to.
+	 */
 	struct host *hosts;
+	unsigned local_count;
 	unsigned host_count;
-	/* Indexes into hosts that this instance uses (proxy_topology_index), round robin. */
+	unsigned all_count;
+	/* Indexes into the local hosts that this instance uses (proxy_topology_index), round robin. */
 	unsigned *assigned;
 	unsigned assigned_count;
 	/* All columns of the local row, from which the virtual tables take what is not per host. */
 	struct host local;
 	/* Column names that system.peers has in this cluster. */
 	struct string_list peer_columns;
+	/* Of all keyspaces, sorted by name; none where they were not asked for or the node has no such table. */
+	struct keyspace_replication *keyspaces;
+	unsigned keyspace_count;
+	/* Which hosts own which tokens; NULL when the cluster has no ring that we know how to read. */
+	struct ring *ring;
 };
 
 /* More nodes than this are not remembered as down at a time; the next attempt finds out again. */

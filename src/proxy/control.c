@@ -330,7 +330,7 @@ static void go_up(struct control *c, const struct topology *t)
 	log_info("%s %s: control connection is up: cluster %s, protocol %s, datacenter %s with %u node%s, of "
 		 "which this instance uses %u",
 		 c->cluster_name, c->text, t->cluster_name ? t->cluster_name : "without a name",
-		 version_name(c->version), topology_datacenter(t), t->host_count, t->host_count == 1 ? "" : "s",
+		 version_name(c->version), topology_datacenter(t), t->local_count, t->local_count == 1 ? "" : "s",
 		 t->assigned_count);
 	if (!t->requires_auth && c->credentials.user && *c->credentials.user)
 		log_at(c->was_up ? LOG_DEBUG : LOG_WARN,
@@ -372,19 +372,22 @@ static void on_topology(struct inquiry *inq, struct topology *t)
 {
 	struct control *c = container_of(inq, struct control, inquiry);
 	const struct endpoint *e = endpoint_list_current(&c->endpoints);
-	bool schema_agrees = topology_schema_agrees(t);
+	const bool schema_agrees = topology_schema_agrees(t);
+	const bool was_lost = c->state != CONTROL_UP;
 
 	if (e->host)
 		t->contact_host = xstrdup(e->host);
 	if (!c->datacenter)
 		c->datacenter = xstrdup(topology_datacenter(t));
-	if (c->state != CONTROL_UP)
+	if (was_lost)
 		go_up(c, t);
 	else
 		log_debug("%s %s: topology read again: %u nodes", c->cluster_name, c->text, t->host_count);
 	plan_refresh(c, schema_agrees);
 	cluster_publish(c->o.cluster, t);
 	c->o.on_topology(c, c->o.arg);
+	if (was_lost && c->o.on_connected)
+		c->o.on_connected(c, c->o.arg);
 }
 
 static void on_version_refused(struct inquiry *inq, uint8_t offered, const char *text)
@@ -472,6 +475,8 @@ static void on_event(struct server *server, struct frame *f)
 		return;
 	if (kind == EVENT_STATUS_CHANGE)
 		note_status(c, f->body + offset, f->length - offset);
+	if (kind == EVENT_SCHEMA_CHANGE && c->o.on_schema_event)
+		c->o.on_schema_event(c, f->body + offset, f->length - offset, c->o.arg);
 	/* One timer collapses a burst; what comes while the tables are read is looked at afterwards. */
 	if (c->inquiry.is_running)
 		c->refresh_again = true;

@@ -29,6 +29,17 @@ struct control_options {
 	 * the function returns.
 	 */
 	void (*on_hopeless)(struct control *control, const char *why, void *arg);
+	/*
+	 * A SCHEMA_CHANGE event came: `body` from the kind of event on (native protocol v5, section 4.2.6), not checked
+	 * any further, gone when the function returns. May be NULL. Never called in the zdm profile, which registers
+	 * for TOPOLOGY_CHANGE alone.
+	 */
+	void (*on_schema_event)(struct control *control, const uint8_t *body, uint32_t len, void *arg);
+	/*
+	 * The connection is up, for the first time or again: events may have been missed since the last one was lost.
+	 * The snapshot it brought has been published (on_topology was called). May be NULL.
+	 */
+	void (*on_connected)(struct control *control, void *arg);
 	void *arg;
 };
 

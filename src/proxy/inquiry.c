@@ -176,6 +176,8 @@ static void on_authenticate(struct login *login, struct strview class_name)
 	struct inquiry *inq = container_of(login, struct inquiry, login);
 
 	inq->requires_auth = true;
+	free(inq->authenticator);
+	inq->authenticator = class_name.len > 0 ? xstrndup(class_name.p, class_name.len) : NULL;
 	if (!inq->credentials->user || !*inq->credentials->user) {
 		fail(inq, true, "it requires authentication (%.*s), but no username is configured for %s",
 		     (int)MIN(class_name.len, (size_t)QUOTE_MAX), class_name.p, cluster_id_name(inq->source.id));
@@ -237,6 +239,8 @@ static const struct login_handler inquiry_login_handler = {
 static void forget(struct inquiry *inq)
 {
 	inq->requires_auth = false;
+	free(inq->authenticator);
+	inq->authenticator = NULL;
 	inq->offers_lz4 = false;
 	inq->offers_snappy = false;
 	inq->offers_compression = false;
@@ -362,6 +366,7 @@ static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 
 	t->version = inq->server->version;
 	t->requires_auth = inq->requires_auth;
+	t->authenticator = inq->authenticator ? xstrdup(inq->authenticator) : NULL;
 	t->offers_lz4 = inq->offers_lz4;
 	t->offers_snappy = inq->offers_snappy;
 	t->offers_compression = inq->offers_compression;

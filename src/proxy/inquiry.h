@@ -46,6 +46,7 @@ struct inquiry {
 	uint8_t step; /* enum inquiry_step: the question under way, or the last one */
 	bool is_running;
 	bool requires_auth; /* what the node said so far */
+	char *authenticator;
 	bool offers_lz4;
 	bool offers_snappy;
 	bool offers_compression;

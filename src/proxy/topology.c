@@ -270,35 +270,39 @@ static int compare_places(const void *a, const void *b)
 {
 	const struct host *x = a;
 	const struct host *y = b;
-	int order = strcmp(x->rack, y->rack);
+	int order = (int)x->tier - y->tier;
 
+	if (!order)
+		order = strcmp(x->rack, y->rack);
 	return order ? order : memcmp(x->host_id, y->host_id, sizeof(x->host_id));
 }
 
-/* Moves the datacenter's hosts into the snapshot, sorted; drops the others. */
+/* Moves all hosts into the snapshot, sorted, those of the datacenter first. */
 static void take_hosts(struct topology *t, struct host_list *all, const char *datacenter)
 {
-	t->hosts = xcalloc(MAX(all->count, 1u), sizeof(*t->hosts));
-	for (unsigned i = 0; i < all->count; i++) {
-		if (strcmp(all->items[i].datacenter, datacenter) == 0)
-			t->hosts[t->host_count++] = all->items[i];
-		else
-			host_fini(&all->items[i]);
+	t->hosts = all->items;
+	t->all_count = all->count;
+	*all = (struct host_list){ .items = NULL };
+	for (unsigned i = 0; i < t->all_count; i++) {
+		bool is_local = strcmp(t->hosts[i].datacenter, datacenter) == 0;
+
+		t->hosts[i].tier = is_local ? 0 : HOST_TIER_REMOTE;
+		t->local_count += is_local;
 	}
-	all->count = 0;
-	qsort(t->hosts, t->host_count, sizeof(*t->hosts), compare_places);
+	t->host_count = t->local_count;
+	qsort(t->hosts, t->all_count, sizeof(*t->hosts), compare_places);
 }
 
 const char *topology_datacenter(const struct topology *t)
 {
-	return t->host_count > 0 ? t->hosts[0].datacenter : NULL;
+	return t->local_count > 0 ? t->hosts[0].datacenter : NULL;
 }
 
 bool topology_schema_agrees(const struct topology *t)
 {
 	struct bytesview first = { .is_null = true };
 
-	for (unsigned i = 0; i < t->host_count; i++) {
+	for (unsigned i = 0; i < t->local_count; i++) {
 		struct bytesview v = host_value(&t->hosts[i], "schema_version");
 
 		if (v.is_null)
@@ -322,9 +326,9 @@ static void assign(struct topology *t, const struct settings *settings)
 {
 	unsigned count = MAX(settings->topology_addresses.count, 1u);
 
-	t->assigned = xcalloc(MAX(t->host_count, 1u), sizeof(*t->assigned));
-	for (unsigned i = 0; i < t->host_count; i++) {
-		if (topology_is_assigned(i, t->host_count, count, settings->topology_index))
+	t->assigned = xcalloc(MAX(t->local_count, 1u), sizeof(*t->assigned));
+	for (unsigned i = 0; i < t->local_count; i++) {
+		if (topology_is_assigned(i, t->local_count, count, settings->topology_index))
 			t->assigned[t->assigned_count++] = i;
 	}
 	/* Shuffled, so that instances with equal shares do not visit the nodes in step. */

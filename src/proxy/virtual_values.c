@@ -285,7 +285,7 @@ void virtual_node_get(const struct virtual_source *source, unsigned index, struc
 	bool mapped = true;
 
 	*out = (struct virtual_node){ .index = index, .port = net_port(local) };
-	out->real = t->host_count > 0 ? &t->hosts[index % t->host_count] : &t->local;
+	out->real = t->local_count > 0 ? &t->hosts[index % t->local_count] : &t->local;
 	if (index < s->topology_addresses.count && net_parse_ip(s->topology_addresses.items[index], 0, &a)) {
 		out->address_len = net_to_bytes(&a, out->address);
 	} else if (!net_is_any(local)) {

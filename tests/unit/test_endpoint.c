@@ -20,7 +20,7 @@ static void setup(void)
 	list = (struct endpoint_list){ .items = NULL };
 	known = topology_new();
 	known->hosts = xcalloc(2, sizeof(*known->hosts));
-	known->host_count = 2;
+	known->all_count = known->host_count = known->local_count = 2;
 	ck_assert(net_parse_ip("10.0.0.9", 9142, &known->hosts[0].address));
 	ck_assert(net_parse_ip("10.0.0.1", 9142, &known->hosts[1].address));
 }
