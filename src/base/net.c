@@ -104,11 +104,21 @@ bool net_is_any(const struct net_address *a)
 	return memcmp(bytes, zero, len) == 0;
 }
 
+bool net_has_node_id(const struct net_address *a)
+{
+	static const uint8_t none[NET_NODE_ID];
+
+	return memcmp(a->node_id, none, sizeof(none)) != 0;
+}
+
 bool net_equal(const struct net_address *a, const struct net_address *b)
 {
 	uint8_t left[16], right[16];
-	unsigned len = net_to_bytes(a, left);
+	unsigned len;
 
+	if (net_has_node_id(a) || net_has_node_id(b))
+		return memcmp(a->node_id, b->node_id, sizeof(a->node_id)) == 0;
+	len = net_to_bytes(a, left);
 	return net_port(a) == net_port(b) && net_to_bytes(b, right) == len && memcmp(left, right, len) == 0;
 }
 
@@ -139,10 +149,64 @@ const char *net_format(const struct net_address *a, char out[NET_TEXT_MAX])
 	char ip[NET_TEXT_MAX];
 	bool is_v6;
 
+	if (net_has_node_id(a))
+		return net_format_node_id(a->node_id, out);
 	net_format_ip(a, ip);
 	is_v6 = strchr(ip, ':') != NULL;
 	snprintf(out, NET_TEXT_MAX, "%s%.45s%s:%u", is_v6 ? "[" : "", ip, is_v6 ? "]" : "", net_port(a));
 	return out;
+}
+
+/* A hyphen stands before the bytes with these numbers (RFC 4122, section 3). */
+static bool has_hyphen(unsigned byte)
+{
+	return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+}
+
+const char *net_format_node_id(const uint8_t id[NET_NODE_ID], char out[NET_TEXT_MAX])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *p = out;
+
+	for (unsigned i = 0; i < NET_NODE_ID; i++) {
+		if (has_hyphen(i))
+			*p++ = '-';
+		*p++ = digits[id[i] >> 4];
+		*p++ = digits[id[i] & 15];
+	}
+	*p = '\0';
+	return out;
+}
+
+/* -1 for what is no hexadecimal digit, the end of a text among it. */
+static int digit_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool net_parse_node_id(const char *text, uint8_t out[NET_NODE_ID])
+{
+	uint8_t any = 0;
+
+	for (unsigned i = 0; i < NET_NODE_ID; i++, text += 2) {
+		int high, low;
+
+		if (has_hyphen(i) && *text++ != '-')
+			return false;
+		high = digit_value(text[0]);
+		low = high < 0 ? -1 : digit_value(text[1]);
+		if (low < 0)
+			return false;
+		out[i] = (uint8_t)(high << 4 | low);
+		any |= out[i];
+	}
+	return *text == '\0' && any != 0;
 }
 
 void net_prepare_socket(int fd)

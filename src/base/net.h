@@ -6,9 +6,19 @@
 
 #include "base/common.h"
 
+/* Of a node id, a UUID. */
+#define NET_NODE_ID 16
+
+/*
+ * `node_id`, when it is not all zeros, says which of the nodes behind one
+ * socket address is meant: a proxy that tells them apart by the TLS server name
+ * (SNI) stands there. It is then the identity: the socket address may change
+ * and the node stays the same.
+ */
 struct net_address {
 	struct sockaddr_storage ss;
 	socklen_t len;
+	uint8_t node_id[NET_NODE_ID];
 };
 
 /* "127.0.0.1:9042", "[::1]:9042" */
@@ -20,14 +30,21 @@ MUSTCHECK bool net_parse_ip(const char *text, uint16_t port, struct net_address 
 MUSTCHECK bool net_from_bytes(const uint8_t *bytes, unsigned len, uint16_t port, struct net_address *out);
 /* The raw bytes of the address, 4 or 16; returns how many. An IPv4-mapped IPv6 address gives 4. */
 unsigned net_to_bytes(const struct net_address *a, uint8_t out[16]);
-bool net_is_any(const struct net_address *a);                             /* 0.0.0.0 or :: */
-bool net_equal(const struct net_address *a, const struct net_address *b); /* address and port */
+bool net_is_any(const struct net_address *a); /* 0.0.0.0 or :: */
+/* The same node: by node id where one of them has one, else by address and port. */
+bool net_equal(const struct net_address *a, const struct net_address *b);
+/* True when the node id counts. */
+bool net_has_node_id(const struct net_address *a);
 uint16_t net_port(const struct net_address *a);
 void net_set_port(struct net_address *a, uint16_t port);
-/* Writes address and port, returns out. */
+/* Writes address and port, or the node id where there is one; returns out. */
 const char *net_format(const struct net_address *a, char out[NET_TEXT_MAX]);
 /* Writes the address alone, without brackets and port. */
 const char *net_format_ip(const struct net_address *a, char out[NET_TEXT_MAX]);
+/* A UUID, "01234567-89ab-cdef-0123-456789abcdef" in small letters; returns out. */
+const char *net_format_node_id(const uint8_t id[NET_NODE_ID], char out[NET_TEXT_MAX]);
+/* The same back, in letters of any case; false for anything else, and for the one of zeros, which no node has. */
+MUSTCHECK bool net_parse_node_id(const char *text, uint8_t out[NET_NODE_ID]);
 
 /*
  * A listening, non-blocking, close-on-exec socket. `address` is a literal or a

@@ -165,6 +165,47 @@ static void expect_connection(int listener, const struct net_address *to)
 	close(accepted);
 }
 
+START_TEST(node_ids)
+{
+	struct net_address a = ip("10.1.2.3", 29042), b = ip("10.9.9.9", 1), plain = ip("10.1.2.3", 29042);
+
+	ck_assert(!net_has_node_id(&a));
+	ck_assert(net_parse_node_id("01234567-89ab-cdef-0123-456789abcdef", a.node_id));
+	ck_assert(net_parse_node_id("01234567-89AB-CDEF-0123-456789ABCDEF", b.node_id));
+	ck_assert(net_has_node_id(&a));
+	/* The same node behind another address; and what has no id is never it. */
+	ck_assert(net_equal(&a, &b));
+	ck_assert(!net_equal(&a, &plain));
+	ck_assert(!net_equal(&plain, &a));
+	b.node_id[15] ^= 1;
+	ck_assert(!net_equal(&a, &b));
+	ck_assert_str_eq(net_format(&a, text), "01234567-89ab-cdef-0123-456789abcdef");
+	ck_assert_str_eq(net_format_ip(&a, text), "10.1.2.3");
+	ck_assert_uint_eq(net_port(&a), 29042);
+}
+END_TEST
+
+START_TEST(no_node_ids)
+{
+	static const char *const texts[] = {
+		"",
+		"01234567",
+		"01234567-89ab-cdef-0123-456789abcde",
+		"01234567-89ab-cdef-0123-456789abcdef0",
+		"0123456789abcdef0123456789abcdef",
+		"01234567-89ab-cdef-0123456789abcdef-",
+		"g1234567-89ab-cdef-0123-456789abcdef",
+		"01234567-89ab-cdef-0123-456789abcdeg",
+		"00000000-0000-0000-0000-000000000000",
+		"{01234567-89ab-cdef-0123-456789abcdef}",
+	};
+	uint8_t id[NET_NODE_ID];
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		ck_assert_msg(!net_parse_node_id(texts[i], id), "'%s' was taken for a node id", texts[i]);
+}
+END_TEST
+
 START_TEST(listen_and_connect)
 {
 	struct net_address bound, again;
@@ -255,6 +296,8 @@ int main(void)
 	tcase_add_test(tc, no_literals);
 	tcase_add_test(tc, raw_bytes);
 	tcase_add_test(tc, comparisons);
+	tcase_add_test(tc, node_ids);
+	tcase_add_test(tc, no_node_ids);
 	tcase_add_test(tc, listen_and_connect);
 	tcase_add_test(tc, listen_on_a_name);
 	tcase_add_loop_test(tc, listen_on_all, 0, 2);
