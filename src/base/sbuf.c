@@ -484,6 +484,12 @@ bool sbuf_connect(struct sbuf *sb, const struct net_address *to, struct tls_cont
 	return true;
 }
 
+void sbuf_set_sni(struct sbuf *sb, const char *sni)
+{
+	if (sb->tls)
+		tls_set_sni(sb->tls, sni);
+}
+
 bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls)
 {
 	net_prepare_socket(fd);

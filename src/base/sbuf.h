@@ -109,6 +109,8 @@ void sbuf_init(struct sbuf *sb, struct loop *loop, const struct sbuf_handler *ha
  */
 MUSTCHECK bool sbuf_connect(struct sbuf *sb, const struct net_address *to, struct tls_context *tls,
 			    const char *server_name, const char **why);
+/* Right after sbuf_connect() with `tls`: see tls_set_sni(). */
+void sbuf_set_sni(struct sbuf *sb, const char *sni);
 /* Takes over a connected socket (accepted); on failure the socket is closed. */
 MUSTCHECK bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls);
 

@@ -269,11 +269,11 @@ static struct tls_context *context_new(const struct tls_options *o, bool is_serv
 		snprintf(error, error_size, "TLS cannot be set up: %s", tls_file_reason());
 		goto out;
 	}
-	if (o->ca && !tls_file_load_ca(ctx, o->ca, id, error, error_size))
+	if (o->ca && !tls_file_load_ca(ctx, o->ca, o->ca_pem, id, error, error_size))
 		goto out;
-	if (o->cert && !tls_file_load_chain(ctx, o->cert, id, error, error_size))
+	if (o->cert && !tls_file_load_chain(ctx, o->cert, o->cert_pem, id, error, error_size))
 		goto out;
-	if (o->key && !tls_file_load_key(ctx, o->key, o->cert, error, error_size))
+	if (o->key && !tls_file_load_key(ctx, o->key, o->key_pem, o->cert, error, error_size))
 		goto out;
 	if (is_server && !set_server(ctx, id, o)) {
 		snprintf(error, error_size, "TLS cannot be set up: %s", tls_file_reason());
@@ -364,6 +364,15 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 	}
 	tls->has_failed = tls->end == TLS_FAILED;
 	return tls;
+}
+
+void tls_set_sni(struct tls *tls, const char *sni)
+{
+	if (tls->end != TLS_OK || SSL_set_tlsext_host_name(tls->ssl, sni) == 1)
+		return;
+	tls->end = TLS_FAILED;
+	tls->has_failed = true;
+	set_error(tls, "'%s' cannot be used as the name of a TLS server", sni);
 }
 
 void tls_free(struct tls *tls)

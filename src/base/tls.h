@@ -11,6 +11,7 @@
 #define BASE_TLS_H
 
 #include "base/common.h"
+#include "base/strview.h"
 
 struct tls_context;
 struct tls;
@@ -19,7 +20,12 @@ struct tls_options {
 	const char *ca;   /* PEM file; client role: the only trust anchors. Server role: for client certificates */
 	const char *cert; /* PEM chain, may be NULL in the client role */
 	const char *key;  /* PEM, unencrypted; NULL exactly when cert is NULL */
-	bool verify_name; /* client role: the certificate must name the host (or address) */
+	/*
+	 * The content of such a file where it is in memory already; the path is then only its name in messages. Not
+	 * needed any more when the context is made. NULL in `p`: read the file.
+	 */
+	struct strview ca_pem, cert_pem, key_pem;
+	bool verify_name;         /* client role: the certificate must name the host (or address) */
 	bool require_client_cert; /* server role */
 };
 
@@ -43,6 +49,12 @@ enum tls_status {
  * an address (RFC 6066, section 3). NULL when memory is exhausted.
  */
 struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name);
+/*
+ * Before the handshake, client role: sends this SNI name instead of the one
+ * that the certificate is checked against. For a proxy in front of several
+ * servers that has one certificate, its own, and tells them apart by SNI.
+ */
+void tls_set_sni(struct tls *tls, const char *sni);
 void tls_free(struct tls *tls);
 
 enum tls_status tls_handshake(struct tls *tls);

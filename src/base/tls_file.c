@@ -23,8 +23,18 @@ const char *tls_file_reason(void)
 	return reason ? reason : "unknown reason";
 }
 
+/* A memory BIO over what the caller has; NULL with the reason in `error`. */
+static BIO *pem_over(const char *name, struct strview pem, char *error, size_t error_size)
+{
+	BIO *bio = pem.len < PEM_FILE_MAX ? BIO_new_mem_buf(pem.p, (int)pem.len) : NULL;
+
+	if (!bio)
+		snprintf(error, error_size, "%s is too large for a PEM file (%d bytes or more)", name, PEM_FILE_MAX);
+	return bio;
+}
+
 /* The file as a memory BIO over *data, which pem_close() wipes (it may be a key); NULL with the reason in `error`. */
-static BIO *pem_open(const char *path, char **data, char *error, size_t error_size)
+static BIO *pem_read(const char *path, char **data, char *error, size_t error_size)
 {
 	FILE *f = fopen(path, "rbe");
 	BIO *bio = NULL;
@@ -53,10 +63,17 @@ out:
 	return bio;
 }
 
+static BIO *pem_open(const char *path, struct strview pem, char **data, char *error, size_t error_size)
+{
+	*data = NULL;
+	return pem.p ? pem_over(path, pem, error, error_size) : pem_read(path, data, error, error_size);
+}
+
 static void pem_close(BIO *bio, char *data)
 {
 	BIO_free(bio);
-	OPENSSL_clear_free(data, PEM_FILE_MAX);
+	if (data)
+		OPENSSL_clear_free(data, PEM_FILE_MAX);
 	ERR_clear_error();
 }
 
@@ -84,14 +101,15 @@ static void pem_explain(const char *path, const char *what, char *error, size_t 
 		snprintf(error, error_size, "%s: not a usable %s: %s", path, what, tls_file_reason());
 }
 
-bool tls_file_load_ca(SSL_CTX *ctx, const char *path, EVP_MD_CTX *id, char *error, size_t error_size)
+bool tls_file_load_ca(SSL_CTX *ctx, const char *path, struct strview pem, EVP_MD_CTX *id, char *error,
+		      size_t error_size)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 	const char *damage = NULL;
 	unsigned count = 0;
 	size_t left, before;
 	char *data;
-	BIO *bio = pem_open(path, &data, error, error_size);
+	BIO *bio = pem_open(path, pem, &data, error, error_size);
 
 	if (!bio)
 		return false;
@@ -119,10 +137,11 @@ bool tls_file_load_ca(SSL_CTX *ctx, const char *path, EVP_MD_CTX *id, char *erro
 	return count > 0;
 }
 
-bool tls_file_load_chain(SSL_CTX *ctx, const char *path, EVP_MD_CTX *id, char *error, size_t error_size)
+bool tls_file_load_chain(SSL_CTX *ctx, const char *path, struct strview pem, EVP_MD_CTX *id, char *error,
+			 size_t error_size)
 {
 	char *data;
-	BIO *bio = pem_open(path, &data, error, error_size);
+	BIO *bio = pem_open(path, pem, &data, error, error_size);
 	X509 *cert;
 	bool ok;
 
@@ -157,12 +176,13 @@ static int refuse_passphrase(char *buf, int size, int rwflag, void *was_asked)
 	return -1;
 }
 
-bool tls_file_load_key(SSL_CTX *ctx, const char *path, const char *cert_path, char *error, size_t error_size)
+bool tls_file_load_key(SSL_CTX *ctx, const char *path, struct strview pem, const char *cert_path, char *error,
+		       size_t error_size)
 {
 	bool was_asked = false;
 	EVP_PKEY *key;
 	char *data;
-	BIO *bio = pem_open(path, &data, error, error_size);
+	BIO *bio = pem_open(path, pem, &data, error, error_size);
 	bool ok = false;
 
 	if (!bio)

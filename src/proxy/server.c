@@ -86,6 +86,8 @@ struct server *server_open(const struct server_options *o, const char **why)
 		free(s);
 		return NULL;
 	}
+	if (o->sni && *o->sni)
+		sbuf_set_sni(&s->wire.sb, o->sni);
 	return s;
 }
 

@@ -52,6 +52,7 @@ struct server_options {
 	struct net_address address;
 	struct tls_context *tls; /* NULL: plain */
 	const char *server_name; /* for TLS, see tls_new(); copied by OpenSSL */
+	const char *sni;         /* the SNI name when it is another one, see tls_set_sni(); else NULL or "" */
 	uint8_t version;         /* of every frame that is sent */
 	uint32_t max_frame;      /* largest body of an answer */
 	uint32_t max_streams;
@@ -92,7 +93,7 @@ struct server {
 	uint8_t foreign_version; /* of the frame that ended the connection, when we do not know that version; else 0 */
 	struct loop_deferred deferred;
 	struct net_address address;
-	char name[NET_TEXT_MAX]; /* address and port, for messages */
+	char name[NET_TEXT_MAX]; /* address and port, or node id, for messages */
 };
 
 /* Starts to connect. NULL when that fails at once; *why is then the reason. */

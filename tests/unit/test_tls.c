@@ -427,6 +427,50 @@ START_TEST(sni_only_for_dns_names)
 }
 END_TEST
 
+/* A proxy with one certificate, its own, in front of servers that only SNI tells apart. */
+static const struct {
+	const char *verified;
+	const char *refusal;
+} proxies[] = {
+	{ "node.example", NULL },
+	{ "127.0.0.3", NULL },
+	{ "elsewhere.example", "not for elsewhere.example" },
+};
+
+START_TEST(sni_of_another_name)
+{
+	static const char sni[] = "01234567-89ab-cdef-0123-456789abcdef";
+	struct tls_context *ctx = client_context("ca.crt", NULL, true), *node = server_context("node", NULL);
+	unsigned char hello[4096];
+	enum tls_status status;
+	char found[256];
+	struct tls *client, *server;
+	int fds[2];
+	ssize_t n;
+
+	make_sockets(fds);
+	client = tls_new(ctx, fds[0], proxies[_i].verified);
+	tls_set_sni(client, sni);
+	server = tls_new(node, fds[1], NULL);
+	ck_assert_int_eq(tls_handshake(client), TLS_WANT_READ);
+	n = recv(fds[1], hello, sizeof(hello), MSG_PEEK);
+	ck_assert_int_gt(n, 0);
+	find_sni(hello, (size_t)n, found);
+	ck_assert_str_eq(found, sni);
+	ck_assert(goes_on(tls_handshake(server)));
+	status = tls_handshake(client);
+	ck_assert_int_eq(status, proxies[_i].refusal ? TLS_FAILED : TLS_OK);
+	if (proxies[_i].refusal)
+		expect_text(tls_error(client), proxies[_i].refusal);
+	tls_free(client);
+	tls_free(server);
+	tls_context_free(ctx);
+	tls_context_free(node);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(a_name_too_long_for_sni)
 {
 	struct pair p;
@@ -484,6 +528,7 @@ int main(void)
 	tcase_add_test(tc, no_hint_once_data_has_come);
 	tcase_add_loop_test(tc, tickets, 0, 2);
 	tcase_add_loop_test(tc, sni_only_for_dns_names, 0, (int)ARRAY_LEN(snis));
+	tcase_add_loop_test(tc, sni_of_another_name, 0, (int)ARRAY_LEN(proxies));
 	tcase_add_test(tc, a_name_too_long_for_sni);
 	return run_with_pki(tc, certs, ARRAY_LEN(certs), make_bundles);
 }

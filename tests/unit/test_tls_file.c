@@ -64,6 +64,74 @@ START_TEST(bad_files)
 }
 END_TEST
 
+/* What pki.h wrote, as a caller has it who took it from somewhere else. */
+static struct strview content(const char *name)
+{
+	static char buffers[3][8192];
+	static unsigned turn;
+	char *buffer = buffers[turn++ % ARRAY_LEN(buffers)];
+	FILE *f = fopen(pki_path(name), "rb");
+	size_t len;
+
+	ck_assert(f != NULL);
+	len = fread(buffer, 1, sizeof(buffers[0]), f);
+	fclose(f);
+	ck_assert(len > 0 && len < sizeof(buffers[0]));
+	return (struct strview){ buffer, len };
+}
+
+START_TEST(from_memory)
+{
+	struct tls_options o = {
+		.ca = "zip: ca",
+		.cert = "zip: cert",
+		.key = "zip: key",
+		.ca_pem = content("ca.crt"),
+		.cert_pem = content("client.crt"),
+		.key_pem = content("client.key"),
+		.verify_name = true,
+	};
+	struct tls_context *ctx = tls_context_new_client(&o, error, sizeof(error));
+	struct pair p;
+
+	ck_assert_msg(ctx != NULL, "%s", error);
+	p = connect_pair(ctx, server_context("node", "ca.crt"), "node.example");
+	expect_open(&p);
+	end_pair(&p);
+}
+END_TEST
+
+/* NULL: the good one. */
+static const struct {
+	const char *ca, *cert, *key;
+	const char *refusal;
+} bad_memory[] = {
+	{ "text.crt", NULL, NULL, "zip: ca: no certificate in PEM form" },
+	{ NULL, "text.crt", NULL, "zip: cert: no certificate in PEM form" },
+	{ NULL, NULL, "text.crt", "zip: key: no private key in PEM form" },
+	{ NULL, NULL, "node.key", "zip: key: the key does not belong to the certificate in zip: cert" },
+	{ NULL, NULL, "node-encrypted.key", "zip: key: the key is encrypted" },
+};
+
+START_TEST(bad_content)
+{
+	struct tls_options o = {
+		.ca = "zip: ca",
+		.cert = "zip: cert",
+		.key = "zip: key",
+		.ca_pem = content(bad_memory[_i].ca ? bad_memory[_i].ca : "ca.crt"),
+		.cert_pem = content(bad_memory[_i].cert ? bad_memory[_i].cert : "client.crt"),
+		.key_pem = content(bad_memory[_i].key ? bad_memory[_i].key : "client.key"),
+	};
+
+	ck_assert_ptr_null(tls_context_new_client(&o, error, sizeof(error)));
+	expect_text(error, bad_memory[_i].refusal);
+	o.ca_pem = (struct strview){ "", 0 };
+	ck_assert_ptr_null(tls_context_new_client(&o, error, sizeof(error)));
+	expect_text(error, "zip: ca: no certificate in PEM form");
+}
+END_TEST
+
 static void make_bad_files(void)
 {
 	pki_encrypt_key("node");
@@ -84,5 +152,7 @@ int main(void)
 	TCase *tc = tcase_create("tls_file");
 
 	tcase_add_loop_test(tc, bad_files, 0, (int)ARRAY_LEN(bad_options));
+	tcase_add_test(tc, from_memory);
+	tcase_add_loop_test(tc, bad_content, 0, (int)ARRAY_LEN(bad_memory));
 	return run_with_pki(tc, certs, ARRAY_LEN(certs), make_bad_files);
 }
