@@ -1,6 +1,7 @@
 /* cluster.c - see cluster.h */
 #include "proxy/cluster.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -237,6 +238,16 @@ bool cluster_pick_host(struct cluster *c, struct net_address *out)
 	}
 	topology_unref(t);
 	return true;
+}
+
+void cluster_reach(struct cluster *c, const struct net_address *node, struct reach *out)
+{
+	const char *name = c->settings->tls_server_name;
+	char ip[NET_TEXT_MAX];
+
+	out->address = *node;
+	out->sni[0] = '\0';
+	snprintf(out->server_name, sizeof(out->server_name), "%s", name ? name : net_format_ip(node, ip));
 }
 
 uint32_t clusters_served_versions(struct cluster *clusters, const struct settings *settings)

@@ -136,6 +136,19 @@ struct topology *topology_new(void);
  */
 MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
 
+/*
+ * How a connection to a node is made. The names are for TLS: what its
+ * certificate must be for, and what is sent as SNI ("": the same name, where it
+ * is no address).
+ */
+struct reach {
+	struct net_address address; /* the node, with the socket address that it is reached at now */
+	char server_name[256];
+	char sni[NET_TEXT_MAX];
+};
+/* From any thread, when a connection is opened; takes a lock. */
+void cluster_reach(struct cluster *c, const struct net_address *node, struct reach *out);
+
 /* A node refused a connection, or the cluster says that it is down: others are picked for so long, if there are any. */
 void cluster_mark_down(struct cluster *c, const struct net_address *host, uint32_t for_ms);
 /* It took a connection, or the cluster says that it is up. */

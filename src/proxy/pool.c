@@ -6,14 +6,13 @@ static struct server *open_counted(struct worker *worker, enum cluster_id cluste
 				   const struct server_handler *handler, void *owner, const char **why)
 {
 	struct node_stats *stats = node_stats_get(&worker->proxy->nodes, role, worker->index, address);
-	const struct cluster_settings *cs = &worker->settings->cluster[cluster];
-	char ip[NET_TEXT_MAX];
-	const struct server_options options = {
+	struct reach reach;
+	struct server_options options = {
 		.loop = &worker->loop,
 		.cluster = cluster,
-		.address = *address,
 		.tls = worker->cluster_tls[cluster],
-		.server_name = cs->tls_server_name ? cs->tls_server_name : net_format_ip(address, ip),
+		.server_name = reach.server_name,
+		.sni = reach.sni,
 		.version = version,
 		.max_frame = pool_max_answer(worker->settings),
 		.max_streams = worker->settings->max_stream_ids,
@@ -22,8 +21,11 @@ static struct server *open_counted(struct worker *worker, enum cluster_id cluste
 		.handler = handler,
 		.owner = owner,
 	};
-	struct server *server = server_open(&options, why);
+	struct server *server;
 
+	cluster_reach(&worker->proxy->clusters[cluster], address, &reach);
+	options.address = reach.address;
+	server = server_open(&options, why);
 	if (!server)
 		metric_add(&stats->failed_connections, 1);
 	return server;
