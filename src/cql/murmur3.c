@@ -1,6 +1,8 @@
 /* murmur3.c - see murmur3.h */
 #include "cql/murmur3.h"
 
+#include <string.h>
+
 #define C1 UINT64_C(0x87c37b91114253d5)
 #define C2 UINT64_C(0x4cf5ad432745937f)
 
@@ -38,20 +40,18 @@ static uint64_t tail(const uint8_t *p, size_t len)
 	return k;
 }
 
-int64_t murmur3_token(const uint8_t *key, size_t len)
+static void add_block(struct murmur3 *m, const uint8_t *block)
 {
-	const size_t blocks = len / 16;
-	const uint8_t *rest = key + blocks * 16;
-	const size_t left = len % 16;
-	uint64_t h1 = 0;
-	uint64_t h2 = 0;
+	m->h1 ^= rotate(get_le64(block) * C1, 31) * C2;
+	m->h1 = (rotate(m->h1, 27) + m->h2) * 5 + 0x52dce729;
+	m->h2 ^= rotate(get_le64(block + 8) * C2, 33) * C1;
+	m->h2 = (rotate(m->h2, 31) + m->h1) * 5 + 0x38495ab5;
+}
 
-	for (size_t i = 0; i < blocks; i++) {
-		h1 ^= rotate(get_le64(key + i * 16) * C1, 31) * C2;
-		h1 = (rotate(h1, 27) + h2) * 5 + 0x52dce729;
-		h2 ^= rotate(get_le64(key + i * 16 + 8) * C2, 33) * C1;
-		h2 = (rotate(h2, 31) + h1) * 5 + 0x38495ab5;
-	}
+static int64_t end(uint64_t h1, uint64_t h2, uint64_t len, const uint8_t *rest)
+{
+	const size_t left = len % 16;
+
 	if (left > 8)
 		h2 ^= rotate(tail(rest + 8, left - 8) * C2, 33) * C1;
 	if (left > 0)
@@ -64,4 +64,46 @@ int64_t murmur3_token(const uint8_t *key, size_t len)
 	h2 = mix_final(h2);
 	h1 += h2;
 	return (int64_t)h1 == INT64_MIN ? INT64_MAX : (int64_t)h1;
+}
+
+void murmur3_start(struct murmur3 *m)
+{
+	m->h1 = 0;
+	m->h2 = 0;
+	m->len = 0;
+}
+
+void murmur3_add(struct murmur3 *m, const uint8_t *part, size_t len)
+{
+	const size_t kept = m->len % sizeof(m->rest);
+	size_t used = 0;
+
+	m->len += len;
+	if (kept + len < sizeof(m->rest)) {
+		memcpy(m->rest + kept, part, len);
+		return;
+	}
+	if (kept > 0) {
+		used = sizeof(m->rest) - kept;
+		memcpy(m->rest + kept, part, used);
+		add_block(m, m->rest);
+	}
+	for (; len - used >= sizeof(m->rest); used += sizeof(m->rest))
+		add_block(m, part + used);
+	memcpy(m->rest, part + used, len - used);
+}
+
+int64_t murmur3_end(const struct murmur3 *m)
+{
+	return end(m->h1, m->h2, m->len, m->rest);
+}
+
+int64_t murmur3_token(const uint8_t *key, size_t len)
+{
+	struct murmur3 m = { .h1 = 0 };
+	size_t used = 0;
+
+	for (; len - used >= sizeof(m.rest); used += sizeof(m.rest))
+		add_block(&m, key + used);
+	return end(m.h1, m.h2, len, key + used);
 }

@@ -12,4 +12,15 @@
 /* The lowest value is no token: Cassandra turns it into the highest. */
 int64_t murmur3_token(const uint8_t *key, size_t len);
 
+/* The same for a key that comes in parts. */
+struct murmur3 {
+	uint64_t h1;
+	uint64_t h2;
+	uint64_t len;
+	uint8_t rest[16]; /* the last len % 16 bytes */
+};
+void murmur3_start(struct murmur3 *m);
+void murmur3_add(struct murmur3 *m, const uint8_t *part, size_t len);
+int64_t murmur3_end(const struct murmur3 *m);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "proxy/ring.h"
 #include "proxy/topology.h"
 
 void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_settings *settings)
@@ -54,6 +55,7 @@ static void topology_free(struct topology *t)
 	host_fini(&t->local);
 	for (unsigned i = 0; i < t->keyspace_count; i++)
 		keyspace_fini(&t->keyspaces[i]);
+	ring_free(t->ring);
 	free(t->keyspaces);
 	free(t->authenticator);
 	for (unsigned i = 0; i < t->peer_columns.count; i++)
@@ -147,6 +149,7 @@ void cluster_publish(struct cluster *c, struct topology *t)
 {
 	struct topology *old;
 
+	t->ring = ring_build(t, c->id);
 	pthread_mutex_lock(&c->lock);
 	old = c->topology;
 	c->topology = t;

@@ -38,11 +38,35 @@ START_TEST(texts)
 }
 END_TEST
 
+/* A key in two parts, cut anywhere, and in single bytes. */
+START_TEST(parts)
+{
+	uint8_t key[50];
+	struct murmur3 m;
+
+	for (unsigned i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(i * 37);
+	for (size_t len = 0; len <= sizeof(key); len++) {
+		for (size_t cut = 0; cut <= len; cut++) {
+			murmur3_start(&m);
+			murmur3_add(&m, key, cut);
+			murmur3_add(&m, key + cut, len - cut);
+			ck_assert_int_eq(murmur3_end(&m), murmur3_token(key, len));
+		}
+		murmur3_start(&m);
+		for (size_t i = 0; i < len; i++)
+			murmur3_add(&m, key + i, 1);
+		ck_assert_int_eq(murmur3_end(&m), murmur3_token(key, len));
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("murmur3");
 
 	tcase_add_loop_test(tcase, keys, 0, ARRAY_LEN(counted));
 	tcase_add_test(tcase, texts);
+	tcase_add_test(tcase, parts);
 	return run_tcase("murmur3", tcase);
 }
