@@ -26,6 +26,7 @@
 #include "control/http.h"
 #include "proxy/control.h"
 #include "proxy/listener.h"
+#include "proxy/schema_events.h"
 #include "proxy/worker.h"
 
 #ifndef PACKAGE_VERSION
@@ -70,6 +71,7 @@ static struct {
 	unsigned workers_busy; /* not drained yet */
 	struct metrics **metrics;
 	struct control *controls[CLUSTER_COUNT];
+	struct schema_events *schema_events;
 	struct tls_context *tls[CLUSTER_COUNT];
 	bool reached[CLUSTER_COUNT];
 	struct http *http;
@@ -379,8 +381,11 @@ static void say_versions(void)
 static void on_topology(struct control *control, void *arg)
 {
 	struct cluster *cluster = arg;
+	struct topology *t = cluster_topology(cluster);
 
 	(void)control;
+	schema_events_snapshot(run.schema_events, cluster->id, t);
+	topology_unref(t);
 	if (run.reached[cluster->id]) {
 		/* Without host assignment all connections go to the contact point, whoever stands behind it. */
 		for (unsigned i = 0; cluster->settings->enable_host_assignment && i < run.workers_started; i++)
@@ -400,16 +405,31 @@ static void on_topology(struct control *control, void *arg)
 
 static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
 {
+	struct cluster *cluster = arg;
+	struct topology *t = cluster_topology(cluster);
+
 	(void)control;
-	(void)body;
-	(void)len;
-	(void)arg;
+	if (!t)
+		return;
+	schema_events_report(run.schema_events, cluster->id, t->version, body, len);
+	topology_unref(t);
 }
 
 static void on_connected(struct control *control, void *arg)
 {
+	const struct cluster *cluster = arg;
+
 	(void)control;
+	if (run.settings->profile != PROFILE_ZDM)
+		schema_events_on_connected(run.schema_events, cluster->id);
+}
+
+static void deliver(struct notice *notice, void *arg)
+{
 	(void)arg;
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_notify(&run.workers[i], notice);
+	notice_unref(notice);
 }
 
 static void on_hopeless(struct control *control, const char *why, void *arg)
@@ -424,6 +444,12 @@ static bool make_controls(void)
 {
 	char error[512];
 
+	run.schema_events = schema_events_new(&(struct schema_events_options){
+		.loop = &run.loop,
+		.wait_ms = SCHEMA_EVENTS_WAIT_MS,
+		.read_from = run.settings->system_queries,
+		.deliver = deliver,
+	});
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		const struct cluster_settings *cs = &run.settings->cluster[i];
 		const struct tls_options tls = {
@@ -568,6 +594,7 @@ static void stop(void)
 			control_free(run.controls[i]);
 		tls_context_free(run.tls[i]);
 	}
+	schema_events_free(run.schema_events);
 	proxy_fini(&run.proxy);
 	/* With its handler a signal's default action would come back, and change the exit status at the last moment. */
 	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++) {

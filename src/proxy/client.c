@@ -574,8 +574,10 @@ static void server_on_event(struct server *server, struct frame *f)
 	struct plain p;
 	const char *why;
 
-	/* One cluster's view of the schema is enough, and the other events name nodes that drivers must not see. */
-	if (server->cluster != c->worker->settings->primary || !(c->events & EVENT_SCHEMA_CHANGE))
+	/* Not registered for on these connections but in the zdm profile. One cluster's view of the schema is enough,
+	 * and the other events name nodes that drivers must not see. */
+	if (c->worker->settings->profile != PROFILE_ZDM || server->cluster != c->worker->settings->primary ||
+	    !(c->events & EVENT_SCHEMA_CHANGE))
 		return;
 	if (!plain_open(&p, &c->worker->loop, server->compression, f, server->wire.max_frame, &why))
 		return;

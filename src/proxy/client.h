@@ -71,6 +71,7 @@ struct client {
 	uint8_t compression;     /* enum cql_compression */
 	uint8_t leg_compression[CLUSTER_COUNT]; /* the same of its connections to each cluster, once it is READY */
 	uint8_t events;                         /* enum event_kind bits it registered for */
+	uint32_t late_event_bytes;              /* of events, since it fell behind with reading (notice.h) */
 	uint8_t close_reason;
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */

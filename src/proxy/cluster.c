@@ -70,6 +70,12 @@ static void topology_free(struct topology *t)
 	free(t);
 }
 
+struct topology *topology_ref(struct topology *t)
+{
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+	return t;
+}
+
 void topology_unref(struct topology *t)
 {
 	if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)

@@ -125,6 +125,8 @@ struct topology *cluster_topology(struct cluster *c);
 /* Makes `t` the current snapshot; takes over its reference. */
 void cluster_publish(struct cluster *c, struct topology *t);
 void topology_unref(struct topology *t);
+/* Another reference; returns t. */
+struct topology *topology_ref(struct topology *t);
 /* An empty snapshot with one reference. */
 struct topology *topology_new(void);
 

@@ -268,6 +268,11 @@ static void dispatch_batch(struct arrival *a)
 	request_start(rq);
 }
 
+/*
+ * What drivers are told comes from the control connections (schema_events.h),
+ * so nothing is sent to the clusters. In the zdm profile the nodes' own events
+ * are passed on, from the connections of the client.
+ */
 static void dispatch_register(struct arrival *a)
 {
 	struct request *rq;
@@ -276,6 +281,11 @@ static void dispatch_register(struct arrival *a)
 
 	if (!message_parse_register(a->plain.data + a->offset, a->plain.len - a->offset, &kinds, &why)) {
 		arrival_refuse(a, why);
+		return;
+	}
+	if (a->c->worker->settings->profile != PROFILE_ZDM) {
+		a->c->events |= (uint8_t)kinds;
+		client_send(a->c, a->f->stream, OP_READY, 0, NULL, 0);
 		return;
 	}
 	rq = request_new(a->c, a->f, &a->plain);

@@ -276,16 +276,13 @@ int64_t virtual_token(unsigned count, unsigned num_tokens, unsigned i, unsigned 
  * id of a configured address is made from its 16-byte form, that of a
  * listener's from the 4-byte form, and 127.0.0.1 stands in for none at all.
  */
-void virtual_node_get(const struct virtual_source *source, unsigned index, struct virtual_node *out)
+void virtual_node_place(const struct settings *s, const struct net_address *local, unsigned index,
+			struct virtual_node *out)
 {
-	const struct settings *s = source->settings;
-	const struct topology *t = source->topology;
-	const struct net_address *local = source->local_address;
 	struct net_address a;
 	bool mapped = true;
 
 	*out = (struct virtual_node){ .index = index, .port = net_port(local) };
-	out->real = t->local_count > 0 ? &t->hosts[index % t->local_count] : &t->local;
 	if (index < s->topology_addresses.count && net_parse_ip(s->topology_addresses.items[index], 0, &a)) {
 		out->address_len = net_to_bytes(&a, out->address);
 	} else if (!net_is_any(local)) {
@@ -296,6 +293,14 @@ void virtual_node_get(const struct virtual_source *source, unsigned index, struc
 		out->address_len = 4;
 	}
 	virtual_host_id(out->address, out->address_len, mapped, out->host_id);
+}
+
+void virtual_node_get(const struct virtual_source *source, unsigned index, struct virtual_node *out)
+{
+	const struct topology *t = source->topology;
+
+	virtual_node_place(source->settings, source->local_address, index, out);
+	out->real = t->local_count > 0 ? &t->hosts[index % t->local_count] : &t->local;
 }
 
 /* ---- values ---- */

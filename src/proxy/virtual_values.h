@@ -29,6 +29,9 @@ struct virtual_node {
 /* How many instances there are, this one included; at least 1. */
 unsigned virtual_node_count(const struct settings *settings);
 void virtual_node_get(const struct virtual_source *source, unsigned index, struct virtual_node *out);
+/* The same without `real`: where drivers who reached us at `local` find this instance. */
+void virtual_node_place(const struct settings *s, const struct net_address *local, unsigned index,
+			struct virtual_node *out);
 
 /*
  * A version 5 UUID of the address in the nil name space. `mapped`: the address

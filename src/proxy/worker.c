@@ -13,6 +13,7 @@
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
 #include "proxy/mirror.h"
+#include "proxy/notice.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
 
@@ -25,6 +26,7 @@ struct worker_message {
 	int fd;                  /* of a client given */
 	unsigned listener;       /* it came from */
 	enum cluster_id cluster; /* whose topology has changed */
+	struct notice *notice;
 };
 
 static void handshake_timed_out(struct timeout_item *item)
@@ -264,6 +266,24 @@ void worker_topology_changed(struct worker *w, enum cluster_id cluster)
 	struct worker_message *m = message_new(w, run_topology_changed);
 
 	m->cluster = cluster;
+	loop_post(&w->loop, &m->message);
+}
+
+static void run_notify(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+
+	list_for_each_safe(node, tmp, &m->worker->clients)
+		notice_send(m->notice, list_entry(node, struct client, node));
+	notice_unref(m->notice);
+	free(m);
+}
+
+void worker_notify(struct worker *w, struct notice *notice)
+{
+	struct worker_message *m = message_new(w, run_notify);
+
+	m->notice = notice_ref(notice);
 	loop_post(&w->loop, &m->message);
 }
 

@@ -58,6 +58,10 @@ void worker_drain(struct worker *w);
 /* From the main thread: a cluster's topology is a new one; clients on nodes that are gone are drained. */
 void worker_topology_changed(struct worker *w, enum cluster_id cluster);
 
+struct notice;
+/* From the main thread: events for the clients that registered for them. Keeps its own reference. */
+void worker_notify(struct worker *w, struct notice *notice);
+
 /* A client has gone: the drain may be over. */
 void worker_client_gone(struct worker *w);
 

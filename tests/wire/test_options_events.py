@@ -1,4 +1,4 @@
-"""OPTIONS, REGISTER and what nodes send on their own."""
+"""OPTIONS, REGISTER, and in the zdm profile what nodes send on their own; for the native one see test_schema_events.py."""
 import pytest
 
 import behaviour
@@ -70,7 +70,7 @@ async def test_the_zdm_profile_passes_errors_of_options_on(make_bench):
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_register_goes_to_both(make_bench, primary, version, compression):
-    bench = await make_bench(primary=primary)
+    bench = await make_bench(primary=primary, profile="zdm")
     c = await bench.client(version, compression)
     assert (await c.register(*EVENTS)).opcode == Op.READY
     await bench.settle(c)
@@ -81,7 +81,8 @@ async def test_register_goes_to_both(make_bench, primary, version, compression):
 
 @pytest.mark.checklist(75)
 @pytest.mark.parametrize("where", PRIMARIES)
-async def test_register_that_fails_on_one(bench, where):
+async def test_register_that_fails_on_one(make_bench, where):
+    bench = await make_bench(profile="zdm")
     getattr(bench, where).on(Op.REGISTER, behaviour.error(Err.SERVER_ERROR, "no events"))
     c = await bench.client()
     assert_error(await c.register("SCHEMA_CHANGE"), Err.SERVER_ERROR, "no events")
@@ -91,7 +92,7 @@ async def test_register_that_fails_on_one(bench, where):
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_schema_changes_come_once_and_nothing_else(make_bench, primary, version, compression):
-    bench = await make_bench(primary=primary)
+    bench = await make_bench(primary=primary, profile="zdm")
     c = await bench.client(version, compression)
     await c.register(*EVENTS)
     for cluster in (bench.secondary, bench.primary):
@@ -105,7 +106,8 @@ async def test_schema_changes_come_once_and_nothing_else(make_bench, primary, ve
 
 
 @pytest.mark.checklist(76)
-async def test_events_between_answers(bench):
+async def test_events_between_answers(make_bench):
+    bench = await make_bench(profile="zdm")
     c = await bench.client(5, "lz4")
     await c.register("SCHEMA_CHANGE")
     for i in range(30):
@@ -117,7 +119,8 @@ async def test_events_between_answers(bench):
     assert [e.event[3] for e in c.events] == [f"ks{i}" for i in range(30)]
 
 
-async def test_events_reach_only_those_who_asked(bench):
+async def test_events_reach_only_those_who_asked(make_bench):
+    bench = await make_bench(profile="zdm")
     one, other = await bench.client(), await bench.client()
     await one.register("SCHEMA_CHANGE")
     assert bench.origin.emit("SCHEMA_CHANGE", "DROPPED", "KEYSPACE", "ks") == 1
@@ -127,7 +130,8 @@ async def test_events_reach_only_those_who_asked(bench):
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\0\x0dSCHEMA_CHANG", b"\0\7WEATHER\0\3SUN", b"\xff\xff"])
-async def test_events_that_cannot_be_read(bench, body):
+async def test_events_that_cannot_be_read(make_bench, body):
+    bench = await make_bench(profile="zdm")
     c = await bench.client()
     await c.register(*EVENTS)
     bench.origin.connections()[0].send(Op.EVENT, body, stream=-1)

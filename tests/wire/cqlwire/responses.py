@@ -306,6 +306,14 @@ class Response:
         return f"<{self.frame!r} kind={self.kind} rows={self.rows}>"
 
 
+def _schema_change_rest(r, version):
+    """What stands behind CREATED, UPDATED or DROPPED of an event: keyspace and table in v2, else target, keyspace ..."""
+    if has_short_head(version):
+        return r.string(), r.string()
+    rest = tuple(r.string() for _ in range(3) if r.left())
+    return rest + (r.string_list(),) if rest[0] in ("FUNCTION", "AGGREGATE") and version > 3 else rest
+
+
 def parse(frame):
     r = Reader(frame.body)
     a = Response(frame, frame.opcode)
@@ -329,7 +337,7 @@ def parse(frame):
         a.token = r.bytes()
     elif frame.opcode == Op.EVENT:
         kind, change = r.string(), r.string()
-        rest = tuple(r.string() for _ in range(3) if r.left()) if kind == "SCHEMA_CHANGE" else r.inet()
+        rest = _schema_change_rest(r, frame.version) if kind == "SCHEMA_CHANGE" else r.inet()
         a.event = (kind, change) + tuple(rest)
     elif frame.opcode != Op.READY:
         raise WireError(f"opcode {frame.opcode:#x} is no answer")
