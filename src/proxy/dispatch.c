@@ -173,6 +173,9 @@ static void dispatch_execute(struct arrival *a)
 	rq->verdict = ref->entry->verdict;
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
+	rq->values_offset = m.params.values_offset;
+	rq->value_count = m.params.value_count;
+	rq->values_are_named = (m.params.flags & QUERY_NAMES_FOR_VALUES) != 0;
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset + m.params.flags_size - 1u;
 	start_statement(a, rq, SV(""), &m.params);

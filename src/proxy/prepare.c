@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cql/routing_key.h"
 #include "proxy/amend.h"
 #include "proxy/answer.h"
 #include "proxy/failure.h"
@@ -125,6 +126,28 @@ static enum bound_counter bound_counter(const struct client *c, const struct ope
 		       : BOUND_NONE;
 }
 
+/* The partition key and its table, as the clusters have them. They have one table, if all is well, and count alike. */
+static void take_key(struct prepared *entry, const struct opened_prepared answers[CLUSTER_COUNT])
+{
+	struct strview keyspace, table;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		const struct prepared_answer *a = &answers[i].answer;
+
+		entry->key[i] = routing_key_new(a->body, a->len, &a->message);
+	}
+	if (routing_key_equal(entry->key[CLUSTER_ORIGIN], entry->key[CLUSTER_TARGET])) {
+		free(entry->key[CLUSTER_TARGET]);
+		entry->key[CLUSTER_TARGET] = entry->key[CLUSTER_ORIGIN];
+	}
+	routing_key_table(answers[CLUSTER_ORIGIN].answer.body, answers[CLUSTER_ORIGIN].answer.len,
+			  &answers[CLUSTER_ORIGIN].answer.message, &keyspace, &table);
+	if (keyspace.len == 0)
+		return;
+	entry->table_keyspace = xstrndup(keyspace.p, keyspace.len);
+	entry->table = xstrndup(table.p, table.len);
+}
+
 /* An entry for the text that was sent, with what the clusters have said about it. NULL if that text cannot be read. */
 static struct prepared *make_entry(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
 {
@@ -153,6 +176,7 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	entry->allows = amend_allows(m.text, &facts, keyspace, bound_counter(c, answers), c->worker->proxy->amends);
 	entry->results_equal = bytes_equal(answers[CLUSTER_ORIGIN].answer.message.result_spec,
 					   answers[CLUSTER_TARGET].answer.message.result_spec);
+	take_key(entry, answers);
 	return entry;
 }
 
@@ -162,6 +186,9 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 	struct prepared *known = prepared_find_on(&worker->proxy->prepared, PREPARED_CLIENT, prepared_client_id(entry));
 
 	if (known) {
+		/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
+		if (!entry->key[CLUSTER_ORIGIN] && !entry->key[CLUSTER_TARGET])
+			prepared_copy_key(entry, known);
 		prepared_unref(known); /* and said */
 	} else if (!bytes_equal(answers[CLUSTER_ORIGIN].answer.message.bind_spec,
 				answers[CLUSTER_TARGET].answer.message.bind_spec)) {

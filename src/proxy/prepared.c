@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "cql/routing_key.h"
 #include "proxy/generated.h"
 #include "proxy/virtual.h"
 
@@ -42,9 +43,27 @@ void prepared_unref(struct prepared *p)
 		return;
 	virtual_query_free(p->virtual_query);
 	free(p->generated);
+	if (p->key[CLUSTER_TARGET] != p->key[CLUSTER_ORIGIN])
+		free(p->key[CLUSTER_TARGET]);
+	free(p->key[CLUSTER_ORIGIN]);
+	free(p->table_keyspace);
+	free(p->table);
 	free(p->text);
 	free(p->keyspace);
 	free(p);
+}
+
+void prepared_copy_key(struct prepared *p, const struct prepared *from)
+{
+	const struct routing_key *origin = from->key[CLUSTER_ORIGIN];
+	const struct routing_key *target = from->key[CLUSTER_TARGET];
+
+	p->key[CLUSTER_ORIGIN] = routing_key_copy(origin);
+	p->key[CLUSTER_TARGET] = target == origin ? p->key[CLUSTER_ORIGIN] : routing_key_copy(target);
+	free(p->table_keyspace);
+	free(p->table);
+	p->table_keyspace = from->table_keyspace ? xstrdup(from->table_keyspace) : NULL;
+	p->table = from->table ? xstrdup(from->table) : NULL;
 }
 
 static struct prepared *prepared_hold(struct prepared *p)
@@ -84,9 +103,15 @@ static bool ids_equal(struct bytesview a, struct bytesview b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
+static uint64_t size_of_text(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
 static uint64_t memory_of(const struct prepared *p)
 {
-	return sizeof(*p) + p->text_len + (p->keyspace ? strlen(p->keyspace) : 0) + generated_size(p->generated) +
+	return sizeof(*p) + p->text_len + size_of_text(p->keyspace) + size_of_text(p->table_keyspace) +
+	       size_of_text(p->table) + routing_key_size(p->key[CLUSTER_ORIGIN]) + generated_size(p->generated) +
 	       virtual_query_memory(p->virtual_query);
 }
 
@@ -222,6 +247,7 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	if (cluster == CLUSTER_ORIGIN && copy->own_id.len == 0)
 		copy->own_id = p->id[CLUSTER_ORIGIN];
 	copy->generated = generated_copy(p->generated);
+	prepared_copy_key(copy, p);
 	copy->is_qualified = p->is_qualified;
 	copy->verdict = p->verdict;
 	copy->allows = p->allows;

@@ -31,6 +31,7 @@ struct prepared_id {
 
 struct virtual_query;
 struct generated;
+struct routing_key;
 
 /*
  * Three ids belong to an entry: each cluster's, and the client's, which is
@@ -60,6 +61,11 @@ struct prepared {
 	uint8_t allows;                      /* ALLOWS_* bits of amend.h */
 	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
 	struct generated *generated;         /* markers that the client does not know of; owned; NULL: none */
+	/* The partition key as each cluster counts the variables, owned, often one for both; NULL: not known. */
+	struct routing_key *key[CLUSTER_COUNT];
+	/* Keyspace and table of the first variable as the clusters name them, owned; NULL without variables. */
+	char *table_keyspace;
+	char *table;
 	struct list lru;
 	struct prepared *chain[PREPARED_INDEXES]; /* hash chains by id */
 };
@@ -80,6 +86,11 @@ struct prepared_table {
 struct prepared_ref {
 	struct prepared *entry;
 	uint32_t refs;
+	/* Where a ring has the replicas of the statement's keyspace, once it was asked (placement.h). */
+	struct {
+		uint32_t generation; /* of that ring; 0: none was asked */
+		uint16_t table;
+	} place[CLUSTER_COUNT];
 };
 
 #define PREPARED_FRONT_SLOTS 4096
@@ -98,6 +109,8 @@ void prepared_table_fini(struct prepared_table *t);
 /* An entry to be filled, with one reference. `text` and `keyspace` (len 0: none) are copied. */
 struct prepared *prepared_new(struct strview text, struct strview keyspace);
 void prepared_unref(struct prepared *p);
+/* What `from` knows of the partition key, for an entry that does not and is not in the table yet. */
+void prepared_copy_key(struct prepared *p, const struct prepared *from);
 
 /* The id that drivers get: own_id where there is one, else origin's, else target's. */
 struct bytesview prepared_client_id(const struct prepared *p);

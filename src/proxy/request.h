@@ -94,9 +94,15 @@ struct request {
 	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
 	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
 	char *keyspace;                /* PREPARE: the client's when it came, owned; NULL: none */
-	bool has_prepared_children;    /* BATCH */
-	bool is_local;                 /* we answer it, whatever its leg's answer: local_trace.h */
-	uint8_t events;                /* REGISTER: enum event_kind bits */
+	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
+	uint32_t values_offset;
+	uint16_t value_count;
+	bool values_are_named;
+	uint8_t token_state; /* enum token_state */
+	int64_t token;
+	bool has_prepared_children; /* BATCH */
+	bool is_local;              /* we answer it, whatever its leg's answer: local_trace.h */
+	uint8_t events;             /* REGISTER: enum event_kind bits */
 	struct kept_answer kept;
 	uint8_t small_body[SMALL_BODY];
 };

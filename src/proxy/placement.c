@@ -1,0 +1,102 @@
+/* placement.c - see placement.h */
+#include "proxy/placement.h"
+
+#include "cql/routing_key.h"
+
+static bool execute_token(const struct request *rq, const struct routing_key *key, int64_t *token)
+{
+	return key && routing_key_token(key,
+					&(struct bound_values){
+						.body = rq->data,
+						.len = rq->len,
+						.offset = rq->values_offset,
+						.count = rq->value_count,
+						.is_by_name = rq->values_are_named,
+					},
+					token);
+}
+
+bool placement_token(struct request *rq, unsigned cluster, int64_t *token)
+{
+	const struct prepared *entry = rq->prepared->entry;
+
+	/* Clusters that count the variables differently are rare enough to be asked each time. */
+	if (unlikely(entry->key[CLUSTER_ORIGIN] != entry->key[CLUSTER_TARGET]))
+		return execute_token(rq, entry->key[cluster], token);
+	if (rq->token_state == TOKEN_NOT_ASKED)
+		rq->token_state = execute_token(rq, entry->key[cluster], &rq->token) ? TOKEN_KNOWN : TOKEN_NONE;
+	*token = rq->token;
+	return rq->token_state == TOKEN_KNOWN;
+}
+
+static uint16_t table_of(struct prepared_ref *ref, unsigned cluster, const struct ring *ring)
+{
+	if (unlikely(ref->place[cluster].generation != ring_generation(ring))) {
+		const char *keyspace = ref->entry->table_keyspace;
+
+		ref->place[cluster].table = keyspace ? ring_table(ring, sv_from(keyspace)) : RING_NO_TABLE;
+		ref->place[cluster].generation = ring_generation(ring);
+	}
+	return ref->place[cluster].table;
+}
+
+/* The first statement of a BATCH that is prepared. */
+static bool first_prepared(const struct request *rq, struct batch_child *child)
+{
+	struct batch_message m;
+	uint32_t offset = 0;
+	const char *why;
+
+	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
+	    !message_parse_batch(rq->data, rq->len, offset, rq->client->version, &m, &why))
+		return false;
+	offset = m.children_offset;
+	for (unsigned i = 0; i < m.child_count; i++) {
+		if (!message_batch_child(rq->data, rq->len, &offset, child))
+			return false;
+		if (child->is_prepared)
+			return true;
+	}
+	return false;
+}
+
+static unsigned batch_replicas(const struct request *rq, unsigned cluster, const struct ring *ring,
+			       const uint16_t **hosts)
+{
+	struct prepared_ref *ref;
+	struct batch_child child;
+	unsigned n = 0;
+	int64_t token;
+
+	if (!first_prepared(rq, &child))
+		return 0;
+	ref = prepared_find(&rq->client->worker->prepared, child.id);
+	if (!ref)
+		return 0;
+	if (ref->entry->key[cluster] && routing_key_token(ref->entry->key[cluster],
+							  &(struct bound_values){
+								  .body = rq->data,
+								  .len = rq->len,
+								  .offset = child.values_offset,
+								  .count = child.value_count,
+							  },
+							  &token))
+		n = ring_replicas(ring, table_of(ref, cluster, ring), token, hosts);
+	prepared_release(ref);
+	return n;
+}
+
+unsigned placement_replicas(struct request *rq, unsigned cluster, const struct ring *ring, const uint16_t **hosts)
+{
+	uint16_t table;
+	int64_t token;
+
+	if (unlikely(!ring))
+		return 0;
+	if (!rq->prepared)
+		return rq->has_prepared_children ? batch_replicas(rq, cluster, ring, hosts) : 0;
+	table = table_of(rq->prepared, cluster, ring);
+	if (table == RING_NO_TABLE || !placement_token(rq, cluster, &token))
+		return 0;
+	return ring_replicas(ring, table, token, hosts);
+}
