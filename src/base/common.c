@@ -14,7 +14,7 @@ void assert_failed(const char *expr, const char *file, int line)
 }
 #endif
 
-static NORETURN void out_of_memory(size_t size)
+void out_of_memory(size_t size)
 {
 	fprintf(stderr, "cqlferry: out of memory (%zu bytes wanted)\n", size);
 	abort();

@@ -45,5 +45,7 @@ void *xrealloc(void *old, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* How the functions above end the process, for other allocators. */
+NORETURN void out_of_memory(size_t size);
 
 #endif

@@ -1,9 +1,9 @@
 /* login.c - see login.h */
 #include "proxy/login.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "proxy/plain.h"
 
 #define DSE_AUTHENTICATOR "com.datastax.bdp.cassandra.auth.DseAuthenticator"
@@ -16,10 +16,7 @@ static const struct leg_ops login_leg_ops;
 
 static void wipe_string(char **s)
 {
-	if (*s) {
-		explicit_bzero(*s, strlen(*s));
-		free(*s);
-	}
+	secret_free(*s);
 	*s = NULL;
 }
 
@@ -34,16 +31,16 @@ void credentials_set(struct credentials *c, const struct sasl_plain *from)
 {
 	credentials_wipe(c);
 	if (from->authzid.len > 0)
-		c->authzid = xstrndup(from->authzid.p, from->authzid.len);
-	c->user = xstrndup(from->user.p, from->user.len);
-	c->password = xstrndup(from->password.p, from->password.len);
+		c->authzid = secret_strndup(from->authzid.p, from->authzid.len);
+	c->user = secret_strndup(from->user.p, from->user.len);
+	c->password = secret_strndup(from->password.p, from->password.len);
 }
 
 void credentials_set_text(struct credentials *c, const char *user, const char *password)
 {
 	credentials_wipe(c);
-	c->user = xstrdup(user ? user : "");
-	c->password = xstrdup(password ? password : "");
+	c->user = secret_strdup(user ? user : "");
+	c->password = secret_strdup(password ? password : "");
 }
 
 void credentials_copy(struct credentials *to, const struct credentials *from)
@@ -51,9 +48,9 @@ void credentials_copy(struct credentials *to, const struct credentials *from)
 	credentials_wipe(to);
 	if (!from->user)
 		return;
-	to->authzid = from->authzid ? xstrdup(from->authzid) : NULL;
-	to->user = xstrdup(from->user);
-	to->password = xstrdup(from->password);
+	to->authzid = from->authzid ? secret_strdup(from->authzid) : NULL;
+	to->user = secret_strdup(from->user);
+	to->password = secret_strdup(from->password);
 }
 
 void credentials_write_plain(const struct credentials *c, struct writer *w)
@@ -133,6 +130,11 @@ void login_with(struct login *login, const struct credentials *credentials)
 		send_plain(login);
 }
 
+bool login_is_dse(struct strview class_name)
+{
+	return sv_equal(class_name, SV(DSE_AUTHENTICATOR));
+}
+
 static void on_authenticate(struct login *login, struct frame *f)
 {
 	struct reader r = reader_over(f->body, f->length);
@@ -142,7 +144,7 @@ static void on_authenticate(struct login *login, struct frame *f)
 		login->handler->on_lost(login, "its AUTHENTICATE cannot be read");
 		return;
 	}
-	login->is_dse = sv_equal(class_name, SV(DSE_AUTHENTICATOR));
+	login->is_dse = login_is_dse(class_name);
 	login->handler->on_authenticate(login, class_name);
 }
 

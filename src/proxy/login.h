@@ -15,7 +15,7 @@
 #include "cql/writer.h"
 #include "proxy/server.h"
 
-/* A name and a password; both wiped when freed. */
+/* A name and a password, in memory for secrets (base/secret.h): wiped when freed. */
 struct credentials {
 	char *authzid; /* may be NULL */
 	char *user;
@@ -31,6 +31,9 @@ void credentials_copy(struct credentials *to, const struct credentials *from);
 void credentials_write_plain(const struct credentials *c, struct writer *w);
 /* Overwrites the written bytes, then frees. */
 void writer_wipe_free(struct writer *w);
+
+/* The authenticator of DSE, by the class that AUTHENTICATE names: it wants the mechanism's name before the token. */
+bool login_is_dse(struct strview class_name);
 
 struct login;
 
