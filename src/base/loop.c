@@ -139,6 +139,21 @@ void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t dur
 	list_append(&loop->queues, &q->node);
 }
 
+void timeout_queue_set_duration(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms)
+{
+	const uint64_t latest = loop_now(loop) + duration_ms * 1000000u;
+
+	q->duration_ns = duration_ms * 1000000u;
+	/* From the end: those in front of one that is early enough are earlier still. */
+	for (struct list *node = q->items.prev; node != &q->items; node = node->prev) {
+		struct timeout_item *item = list_entry(node, struct timeout_item, node);
+
+		if (item->deadline_ns <= latest)
+			return;
+		item->deadline_ns = latest;
+	}
+}
+
 static void poll_on_timeout(struct timeout_item *item)
 {
 	struct loop_poll *poll = container_of(item, struct loop_poll, item);

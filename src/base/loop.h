@@ -140,6 +140,12 @@ static inline void loop_task_stop(struct loop_task *task)
 
 void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms,
 			void (*on_timeout)(struct timeout_item *));
+/*
+ * Another duration from now on. What waits on the queue keeps its deadline, but
+ * none is further away than the new duration, so that the order stays that of
+ * the deadlines.
+ */
+void timeout_queue_set_duration(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms);
 void loop_arm_tick(struct loop *loop);
 
 static inline void timeout_item_init(struct timeout_item *item)
