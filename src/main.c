@@ -9,7 +9,8 @@
  *   5 control connections                  5 all idle, or shutdown_timeout passes
  *   6 both clusters reached: listeners     6 control connections and HTTP close
  *
- * A second signal ends the process at once.
+ * A second one of these ends the process at once. SIGHUP reloads the
+ * configuration and SIGUSR1 opens files anew: see control/reload.h.
  */
 #include <event2/event.h>
 #include <getopt.h>
@@ -22,8 +23,9 @@
 
 #include "base/log.h"
 #include "base/tls.h"
-#include "control/config.h"
 #include "control/http.h"
+#include "control/reload.h"
+#include "proxy/contexts.h"
 #include "proxy/control.h"
 #include "proxy/listener.h"
 #include "proxy/schema_events.h"
@@ -61,7 +63,9 @@ struct arguments {
 
 /* The running process. One object, since there is one process. */
 static struct {
-	struct config *config;
+	struct config_request request;
+	struct config *config; /* of the start; a running proxy's is the reload's */
+	struct reload *reload;
 	const struct settings *settings;
 	bool is_zdm_start;
 	struct loop loop;
@@ -80,6 +84,7 @@ static struct {
 	uint32_t listen_retry_ms;
 	struct event listen_retry;
 	struct event signals[2];
+	struct event reload_signal, reopen_signal;
 	struct event drain_timer;
 	struct event deadline_timer;
 	bool is_started;
@@ -163,28 +168,15 @@ static bool parse_arguments(int argc, char **argv, struct arguments *out)
 
 static bool load_config(const struct arguments *args)
 {
-	const struct config_request request = {
+	run.request = (struct config_request){
 		.path = args->path,
 		.overrides = args->overrides,
 		.override_count = args->override_count,
 		.environment = environ,
 	};
-	char error[1024];
-	char *warnings = NULL;
-	size_t size = 0;
-	FILE *memory = open_memstream(&warnings, &size);
-
-	run.is_zdm_start = config_request_is_zdm(&request);
-	run.config = config_load(&request, memory, error, sizeof(error));
-	if (memory)
-		fclose(memory);
-	for (char *line = warnings, *end; line && (end = strchr(line, '\n')); line = end + 1) {
-		*end = '\0';
-		log_warn("%s", line);
-	}
-	free(warnings);
+	run.is_zdm_start = config_request_is_zdm(&run.request);
+	run.config = reload_read(&run.request);
 	if (!run.config) {
-		log_error("%s", error);
 		run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
 		return false;
 	}
@@ -304,6 +296,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		_exit(EXIT_FAILURE);
 	}
 	run.is_draining = true;
+	reload_stop(run.reload);
 	log_info("%s: draining %u clients", number == SIGTERM ? "SIGTERM" : "SIGINT",
 		 atomic_load(&run.proxy.client_count));
 	event_del(&run.listen_retry);
@@ -311,6 +304,22 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		end_now();
 	else
 		event_add(&run.drain_timer, &delay);
+}
+
+static void on_reload_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	(void)arg;
+	reload_begin(run.reload);
+}
+
+static void on_reopen_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	(void)arg;
+	reload_reopen_files(run.reload);
 }
 
 /* ---- 6: listeners ---- */
@@ -451,17 +460,9 @@ static bool make_controls(void)
 		.deliver = deliver,
 	});
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		const struct cluster_settings *cs = &run.settings->cluster[i];
-		const struct tls_options tls = {
-			.ca = cs->tls_ca, .cert = cs->tls_cert, .key = cs->tls_key, .verify_name = cs->tls == TLS_FULL
-		};
-
-		if (cs->tls != TLS_NONE) {
-			run.tls[i] = tls_context_new_client(&tls, error, sizeof(error));
-			if (!run.tls[i]) {
-				fatal(error);
-				return false;
-			}
+		if (!contexts_new_cluster(&run.settings->cluster[i], &run.tls[i], error, sizeof(error))) {
+			fatal(error);
+			return false;
 		}
 		run.controls[i] = control_new(&(struct control_options){
 			.loop = &run.loop,
@@ -498,6 +499,7 @@ static bool start_http(void)
 		.nodes = &run.proxy.nodes,
 		.divergences = &run.proxy.divergences,
 		.prepared_entries = prepared_entries,
+		.reload = reload_status(run.reload),
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,
 	};
@@ -560,11 +562,43 @@ static void raise_file_limit(void)
 			(unsigned long long)limit.rlim_cur, run.settings->max_client_connections, each);
 }
 
+/* A reload: the main thread's readers. */
+static void on_settings(const struct settings *settings, void *arg)
+{
+	(void)arg;
+	run.settings = settings;
+	timeout_queue_set_duration(&run.loop, &run.loop.write_timeouts, settings->client_write_timeout_ms);
+	if (run.http)
+		http_set_settings(run.http, settings);
+	raise_file_limit();
+	warn_about_credentials();
+}
+
+static void make_reload(void)
+{
+	const struct reload_context context = {
+		.request = &run.request,
+		.loop = &run.loop,
+		.proxy = &run.proxy,
+		.workers = run.workers,
+		.worker_count = run.settings->workers,
+		.controls = run.controls,
+		.tls = run.tls,
+		.on_settings = on_settings,
+	};
+
+	run.reload = reload_new(&context, run.config);
+	run.config = NULL;
+	evsignal_assign(&run.reload_signal, run.loop.base, SIGHUP, on_reload_signal, NULL);
+	evsignal_assign(&run.reopen_signal, run.loop.base, SIGUSR1, on_reopen_signal, NULL);
+	evsignal_add(&run.reload_signal, NULL);
+	evsignal_add(&run.reopen_signal, NULL);
+}
+
 static bool start(void)
 {
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGHUP, SIG_IGN); /* a terminal that closes, or a habit from other daemons, must not end a proxy */
 	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
 		fatal("no event loop can be made");
 		return false;
@@ -577,7 +611,10 @@ static bool start(void)
 	evtimer_assign(&run.deadline_timer, run.loop.base, on_deadline, NULL);
 	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
 	proxy_init(&run.proxy, run.settings);
-	return start_workers() && start_http() && make_controls();
+	if (!start_workers())
+		return false;
+	make_reload();
+	return start_http() && make_controls();
 }
 
 static void stop(void)
@@ -601,18 +638,51 @@ static void stop(void)
 		event_del(&run.signals[i]);
 		signal(signal_numbers[i], SIG_IGN);
 	}
+	if (run.reload) {
+		event_del(&run.reload_signal);
+		event_del(&run.reopen_signal);
+		signal(SIGHUP, SIG_IGN);
+		signal(SIGUSR1, SIG_IGN);
+	}
 	event_del(&run.drain_timer);
 	event_del(&run.deadline_timer);
 	event_del(&run.listen_retry);
 	loop_fini(&run.loop);
 	free(run.workers);
 	free(run.metrics);
+	reload_free(run.reload);
+}
+
+/* [log] file. */
+static bool use_log_file(void)
+{
+	const char *path = run.settings->log_file;
+	char error[512];
+	int fd;
+
+	if (!path)
+		return true;
+	fd = log_open(path, error, sizeof(error));
+	if (fd < 0) {
+		log_error("%s", error);
+		run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+		return false;
+	}
+	log_info("the log goes on in %s", path);
+	log_use(fd);
+	log_info("cqlferry %s", PACKAGE_VERSION);
+	return true;
 }
 
 static int run_proxy(void)
 {
+	/* What comes before the handlers must not end a process that is starting. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
 	log_set_level((enum log_level)run.settings->log_level);
 	log_set_json(run.settings->log_format == LOG_FORMAT_JSON);
+	if (!use_log_file())
+		return run.exit_status;
 	log_config();
 	if (start())
 		loop_run(&run.loop);

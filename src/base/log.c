@@ -1,5 +1,5 @@
 /*
- * log.c - the lines on standard error.
+ * log.c - the lines on standard error, or in a file.
  *
  *   2026-11-25T17:50:01.123Z INFO  message
  *   {"time":"2026-11-25T17:50:01.123Z","level":"info","message":"message"}
@@ -13,6 +13,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +31,8 @@
 int log_level_now = LOG_INFO;
 
 static bool log_json;
+/* Once it is a file's, the number stays for ever: others may be about to write to it. */
+static int log_fd = STDERR_FILENO;
 static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct {
@@ -49,6 +52,30 @@ void log_set_level(enum log_level level)
 void log_set_json(bool json)
 {
 	__atomic_store_n(&log_json, json, __ATOMIC_RELAXED);
+}
+
+int log_open(const char *path, char *error, size_t error_size)
+{
+	/* Not to wait for a reader when it is a FIFO. */
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = path ? open(path, flags, 0640) : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		snprintf(error, error_size, "cannot write the log to %s: %s", path ? path : "standard error",
+			 strerror(errno));
+	else if (path)
+		fcntl(fd, F_SETFL, O_APPEND); /* waits from here on: a line must not be lost because a disk is slow */
+	return fd;
+}
+
+void log_use(int fd)
+{
+	if (log_fd == STDERR_FILENO) {
+		__atomic_store_n(&log_fd, fd, __ATOMIC_RELEASE);
+		return;
+	}
+	dup3(fd, log_fd, O_CLOEXEC);
+	close(fd);
 }
 
 const char *log_level_name(enum log_level level)
@@ -190,8 +217,10 @@ static void put_level(struct line *line, enum log_level level, bool json)
 
 static void write_whole(const char *p, size_t n)
 {
+	const int fd = __atomic_load_n(&log_fd, __ATOMIC_ACQUIRE);
+
 	while (n > 0) {
-		ssize_t done = write(STDERR_FILENO, p, n);
+		ssize_t done = write(fd, p, n);
 
 		if (done < 0) {
 			if (errno == EINTR)

@@ -1,7 +1,7 @@
 /*
- * log.h - lines on standard error, as text or as JSON. Any thread may log; a
- * line is written by one write(2). The level is checked before anything is
- * formatted, so a line below the level costs one compare.
+ * log.h - lines on standard error or in a file, as text or as JSON. Any thread
+ * may log; a line is written by one write(2). The level is checked before
+ * anything is formatted, so a line below the level costs one compare.
  *
  * Secrets are never passed to these functions.
  */
@@ -29,6 +29,15 @@ extern int log_level_now;
 
 void log_set_level(enum log_level level);
 void log_set_json(bool json);
+
+/*
+ * Opens a file to append to, made with mode 0640 when there is none; NULL is
+ * standard error. The descriptor is for log_use(). -1 with the reason, which
+ * names the file, in `error`.
+ */
+int log_open(const char *path, char *error, size_t error_size);
+/* The lines of all threads go there from now on. Takes over the descriptor. One thread only. */
+void log_use(int fd);
 
 /* "error" ... "trace"; the reverse returns -1 for an unknown word (any letter case is accepted). */
 const char *log_level_name(enum log_level level);

@@ -251,6 +251,7 @@ struct config *config_load(const struct config_request *request, FILE *warnings,
 	struct config *config = xcalloc(1, sizeof(*config));
 
 	config->request = request;
+	config->path = request->path ? xstrdup(request->path) : NULL;
 	config->warnings = warnings;
 	config->error = error;
 	config->error_size = error_size;
@@ -294,6 +295,7 @@ void config_free(struct config *config)
 		free(config->values[i].place);
 	}
 	free(config->values);
+	free(config->path);
 	free(config);
 }
 

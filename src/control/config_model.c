@@ -33,15 +33,14 @@ void config_warn(struct config *config, const char *fmt, ...)
 	fputc('\n', config->warnings);
 }
 
-/* "FILE:12: [origin] port", "ZDM_ORIGIN_PORT", "FILE:3: origin_port", "--set origin.port"; malloc'd. */
-static char *place_of(struct config *config, const struct setting *s, unsigned instance)
+char *config_place(const struct config *config, const struct setting *s, unsigned instance)
 {
 	const struct config_value *v = config_value_find(config, s, instance);
 	enum setting_dialect dialect = v                                    ? v->dialect
 				       : config->source == CONFIG_FROM_ENV  ? DIALECT_ENV
 				       : config->source == CONFIG_FROM_YAML ? DIALECT_YAML
 									    : DIALECT_INI;
-	const char *place = v ? v->place : config->request->path;
+	const char *place = v ? v->place : config->path;
 	const char *section = setting_section_name(s->section, &config->settings, instance);
 	char *name, *text;
 
@@ -64,7 +63,7 @@ static bool fail_setting_v(struct config *config, const struct setting *s, unsig
 static bool fail_setting_v(struct config *config, const struct setting *s, unsigned instance, const char *fmt,
 			   va_list args)
 {
-	char *place = place_of(config, s, instance);
+	char *place = config_place(config, s, instance);
 	char *text = NULL;
 
 	if (vasprintf(&text, fmt, args) < 0)

@@ -25,6 +25,7 @@ struct config {
 	struct config_value *values;
 	unsigned value_count;
 	enum config_source_kind source;
+	char *path;                           /* NULL: the environment */
 	const struct config_request *request; /* while loading only */
 	FILE *warnings;
 	char *error;
@@ -45,6 +46,12 @@ bool config_fail_setting(struct config *config, const struct setting *s, unsigne
 bool config_fail_key(struct config *config, enum setting_section section, const char *key, unsigned instance,
 		     const char *fmt, ...) PRINTF_LIKE(5, 6);
 
+/*
+ * Where a setting stands, as messages begin, malloc'd: "FILE:12: [origin] port",
+ * "ZDM_ORIGIN_PORT", "FILE:3: origin_port", "--set origin.port". Without a value
+ * the name it would have in this source.
+ */
+char *config_place(const struct config *config, const struct setting *s, unsigned instance);
 /* The value of a setting, NULL where the default counts. Valid until the next value is added. */
 struct config_value *config_value_find(const struct config *config, const struct setting *s, unsigned instance);
 /* Adds a value; text and place are copied. A value there was is replaced. */

@@ -41,18 +41,28 @@ static void add_cluster(struct evbuffer *out, const struct health *h, enum clust
 			    h->cluster[id].failures, h->failure_threshold, is_down(h, id) ? "DOWN" : "UP");
 }
 
+static void add_primary(struct evbuffer *out, const struct health *h)
+{
+	if (h->epoch > 0)
+		evbuffer_add_printf(out, ",\"Primary\":\"%s\",\"PrimaryEpoch\":%" PRIu64, cluster_id_upper(h->primary),
+				    h->epoch);
+	add_text(out, "}");
+}
+
 int health_write_readiness(const struct health *h, struct evbuffer *out)
 {
 	bool down = h->is_draining || is_down(h, CLUSTER_ORIGIN) || is_down(h, CLUSTER_TARGET);
 
 	if (!h->is_started) {
-		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");
+		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"");
+		add_primary(out, h);
 		return 503;
 	}
 	add_text(out, "{\"OriginStatus\":");
 	add_cluster(out, h, CLUSTER_ORIGIN);
 	add_text(out, ",\"TargetStatus\":");
 	add_cluster(out, h, CLUSTER_TARGET);
-	evbuffer_add_printf(out, ",\"Status\":\"%s\"}", down ? "DOWN" : "UP");
+	evbuffer_add_printf(out, ",\"Status\":\"%s\"", down ? "DOWN" : "UP");
+	add_primary(out, h);
 	return down ? 503 : 200;
 }

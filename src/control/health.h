@@ -8,6 +8,11 @@
  *   a cluster down 503  the same with "Status":"DOWN" there and at the end
  *   draining       503  the same with "Status":"DOWN" at the end only
  *
+ * Behind the last member the native profile has the cluster that reads go to,
+ * and how many times that was switched, counted from 1 (reload.h):
+ *
+ *                        ,"Primary":"ORIGIN","PrimaryEpoch":1}
+ *
  * A cluster is down when its control connection failed
  * heartbeat_failure_threshold times in a row or more often. While draining the
  * clusters' own states stay true, so that one can see why the whole is down.
@@ -23,6 +28,8 @@ struct health {
 	bool is_started;
 	bool is_draining;
 	uint32_t failure_threshold;
+	uint64_t epoch; /* of the primary; 0: is not shown, as in ZDM Proxy */
+	enum cluster_id primary;
 	struct control_status cluster[CLUSTER_COUNT];
 };
 

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "control/health.h"
 #include "control/metrics_page.h"
+#include "control/reload.h"
 
 #define MAX_HEADERS 16384
 #define MAX_BODY 4096
@@ -67,6 +68,10 @@ static void get_health(const struct http *http, struct health *out)
 
 	out->is_started = *c->is_started;
 	out->is_draining = *c->is_draining;
+	if (c->reload && c->settings->profile == PROFILE_NATIVE) {
+		out->primary = c->reload->primary;
+		out->epoch = c->reload->epoch;
+	}
 	out->failure_threshold = c->settings->heartbeat_failure_threshold;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		out->cluster[i] = (struct control_status){ .address = HEALTH_NOT_CONNECTED };
@@ -80,7 +85,7 @@ static void readiness(struct evhttp_request *rq, void *arg)
 {
 	struct http *http = arg;
 	struct evbuffer *body;
-	struct health health;
+	struct health health = { .epoch = 0 };
 	int status = 500;
 
 	if (evhttp_request_get_command(rq) != EVHTTP_REQ_GET) {
@@ -106,6 +111,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.bounds = c->bounds,
 		.nodes = c->nodes,
 		.divergences = c->divergences,
+		.reload = c->reload,
 	};
 	struct evbuffer *body;
 
@@ -179,6 +185,11 @@ struct http *http_start(const struct http_context *context, char *error, size_t 
 uint16_t http_port(const struct http *http)
 {
 	return net_port(&http->bound);
+}
+
+void http_set_settings(struct http *http, const struct settings *settings)
+{
+	http->context.settings = settings;
 }
 
 void http_stop(struct http *http)

@@ -9,6 +9,7 @@
 #include "proxy/metrics.h"
 
 struct divergences;
+struct reload_status;
 struct http;
 
 /* What the pages read. All of it belongs to main and outlives the server. */
@@ -25,6 +26,7 @@ struct http_context {
 	struct divergences *divergences; /* NULL: no series by table */
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
+	const struct reload_status *reload; /* NULL: nothing is said of reloads and the primary */
 	/* True once requests are served, false again when draining: readiness then is 503. */
 	const bool *is_started;
 	const bool *is_draining;
@@ -34,6 +36,8 @@ struct http_context {
 struct http *http_start(const struct http_context *context, char *error, size_t error_size);
 /* The port it listens on (for port 0 in the settings: the one that was chosen). */
 uint16_t http_port(const struct http *http);
+/* The pages are by these settings from now on. */
+void http_set_settings(struct http *http, const struct settings *settings);
 void http_stop(struct http *http);
 
 #endif

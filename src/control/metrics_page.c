@@ -15,6 +15,7 @@
 
 #include "control/metrics_nodes.h"
 #include "control/metrics_tables.h"
+#include "control/reload.h"
 
 static const char *const type_names[] = {
 	[REQUEST_READS_ORIGIN] = "reads_origin",
@@ -74,12 +75,12 @@ static uint64_t sum(const struct metrics_page *p, size_t offset)
 }
 
 static void write_plain(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
-			const char *help, uint64_t value)
+			const char *help, double value)
 {
 	char *name = metrics_start_family(p, out, suffix, type, help);
 	char number[METRICS_NUMBER_MAX];
 
-	evbuffer_add_printf(out, "%s %s\n", name, metrics_format_number((double)value, number));
+	evbuffer_add_printf(out, "%s %s\n", name, metrics_format_number(value, number));
 	free(name);
 }
 
@@ -128,6 +129,47 @@ static void write_histogram(const struct metrics_page *p, struct evbuffer *out, 
 
 /* ---- families ---- */
 
+/* Two values of a family, which the workers do not count. */
+static void write_pair(const struct metrics_page *p, struct evbuffer *out, const char *suffix, const char *type,
+		       const char *help, const char *label, const char *const values[2], const uint64_t numbers[2])
+{
+	char *name = metrics_start_family(p, out, suffix, type, help);
+	char number[METRICS_NUMBER_MAX];
+
+	for (unsigned i = 0; i < 2; i++)
+		evbuffer_add_printf(out, "%s{%s=\"%s\"} %s\n", name, label, values[i],
+				    metrics_format_number((double)numbers[i], number));
+	free(name);
+}
+
+static void write_primary(const struct metrics_page *p, struct evbuffer *out)
+{
+	static const char *const clusters[] = { "origin", "target" };
+	const struct reload_status *r = p->reload;
+
+	if (!r)
+		return;
+	write_pair(p, out, "cqlferry_primary", "gauge", "1 for the cluster that reads go to", "cluster", clusters,
+		   (const uint64_t[]){ r->primary == CLUSTER_ORIGIN, r->primary == CLUSTER_TARGET });
+	write_plain(p, out, "cqlferry_primary_epoch", "gauge",
+		    "How many primaries this process has had; rises with each switch", (double)r->epoch);
+}
+
+static void write_reloads(const struct metrics_page *p, struct evbuffer *out)
+{
+	static const char *const results[] = { "failed", "ok" };
+	const struct reload_status *r = p->reload;
+
+	if (!r)
+		return;
+	write_plain(p, out, "cqlferry_reload_last_success_timestamp_seconds", "gauge",
+		    "When the configuration in force was loaded", r->last_success);
+	write_plain(p, out, "cqlferry_reload_last_successful", "gauge",
+		    "0 when the last SIGHUP changed nothing because of an error", !r->last_failed);
+	write_pair(p, out, "cqlferry_reloads_total", "counter", "Reloads of the configuration", "result", results,
+		   (const uint64_t[]){ r->failed, r->succeeded });
+}
+
 static void write_own(const struct metrics_page *p, struct evbuffer *out)
 {
 	static const struct series functions_kept[] = {
@@ -161,6 +203,8 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));
+	write_primary(p, out);
+	write_reloads(p, out);
 	write_by_cluster(p, out, "cqlferry_server_connections", "gauge", "Open connections to the nodes of a cluster",
 			 offsetof(struct metrics, server_connections));
 	write_by_cluster(p, out, "cqlferry_timeouts_total", "counter", "Requests that a cluster did not answer in time",

@@ -11,6 +11,7 @@
 
 struct evbuffer;
 struct divergences;
+struct reload_status;
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,6 +22,7 @@ struct metrics_page {
 	const struct histogram_bounds *bounds; /* by enum request_type */
 	const struct node_table *nodes;        /* NULL: no series by node */
 	struct divergences *divergences;       /* NULL: no series by table */
+	const struct reload_status *reload;    /* NULL: no series of reloads and the primary */
 	uint64_t prepared_entries;
 	uint64_t large_bytes; /* chunk_large_bytes() */
 };

@@ -108,7 +108,7 @@ struct down_host {
 
 struct cluster {
 	enum cluster_id id;
-	const struct cluster_settings *settings;
+	const struct cluster_settings *_Atomic settings; /* see proxy.h */
 	pthread_mutex_t lock;
 	struct topology *topology;               /* NULL until the control connection was up once; guarded by lock */
 	_Atomic uint32_t next_host;              /* round robin */

@@ -67,6 +67,7 @@ struct control {
 	bool was_up;
 	bool only_rejections;   /* every endpoint of this round showed a certificate that we do not accept */
 	bool refresh_again;     /* an event came while an inquiry ran */
+	bool is_elsewhere;      /* the contact points are others: the nodes known are of no use to find the cluster */
 	uint32_t failed_rounds; /* in a row, for the back-off */
 	uint32_t disagree_ms;
 	uint64_t up_since_ns;
@@ -233,7 +234,7 @@ static void start_round(struct control *c)
 	bool is_distinct = !c->o.tls || c->settings->tls != TLS_FULL || c->settings->tls_server_name;
 
 	c->only_rejections = true;
-	endpoint_list_fill(&c->endpoints, c->settings, known, is_distinct);
+	endpoint_list_fill(&c->endpoints, c->settings, c->is_elsewhere ? NULL : known, is_distinct);
 	topology_unref(known);
 }
 
@@ -337,6 +338,7 @@ static void go_up(struct control *c, const struct topology *t)
 		       "%s %s: the cluster requires no authentication; the configured credentials are not used",
 		       c->cluster_name, c->text);
 	c->was_up = true;
+	c->is_elsewhere = false;
 	c->disagree_ms = DISAGREE_MIN_MS;
 	arm(&c->heartbeat, c->o.settings->heartbeat_interval_ms);
 }
@@ -581,6 +583,86 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	fail(c, false, why);
 }
 
+/* ---- other settings ---- */
+
+static bool texts_equal(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool lists_equal(const struct string_list *a, const struct string_list *b)
+{
+	for (unsigned i = 0; i < MIN(a->count, b->count); i++) {
+		if (!texts_equal(a->items[i], b->items[i]))
+			return false;
+	}
+	return a->count == b->count;
+}
+
+static bool leads_elsewhere(const struct cluster_settings *a, const struct cluster_settings *b)
+{
+	return !lists_equal(&a->contact_points, &b->contact_points) || a->port != b->port || a->tls != b->tls ||
+	       !texts_equal(a->tls_server_name, b->tls_server_name);
+}
+
+/* Which nodes there are, and which of them are ours, is found out by these. */
+static bool nodes_may_differ(const struct settings *a, const struct settings *b, enum cluster_id id)
+{
+	const struct cluster_settings *ca = &a->cluster[id], *cb = &b->cluster[id];
+
+	return !texts_equal(ca->local_datacenter, cb->local_datacenter) ||
+	       ca->enable_host_assignment != cb->enable_host_assignment || a->topology_index != b->topology_index ||
+	       a->topology_addresses.count != b->topology_addresses.count;
+}
+
+static void set_credentials(struct control *c)
+{
+	credentials_wipe(&c->credentials);
+	if (c->settings->username)
+		credentials_set_text(&c->credentials, c->settings->username, c->settings->password);
+}
+
+static void start_over(struct control *c)
+{
+	drop(c, "the configuration has changed");
+	endpoint_list_clear(&c->endpoints);
+	wake_in(c, WAKE_ROUND, 0);
+}
+
+static void read_nodes_again(struct control *c)
+{
+	if (c->inquiry.is_running)
+		c->refresh_again = true;
+	else
+		arm(&c->refresh, 0);
+}
+
+void control_change_settings(struct control *c, const struct settings *settings, struct tls_context *tls)
+{
+	const struct settings *old = c->o.settings;
+	const bool is_elsewhere = leads_elsewhere(c->settings, &settings->cluster[c->o.cluster->id]);
+	const bool other_nodes = nodes_may_differ(old, settings, c->o.cluster->id);
+
+	c->o.settings = settings;
+	c->o.tls = tls;
+	c->settings = &settings->cluster[c->o.cluster->id];
+	c->inquiry.source.settings = settings;
+	set_credentials(c);
+	c->is_elsewhere |= is_elsewhere;
+	if (c->state == CONTROL_IDLE)
+		return;
+	if (is_elsewhere) {
+		log_info("%s: contact points, port or encryption have changed: connecting anew", c->cluster_name);
+		free(c->datacenter);
+		c->datacenter = NULL;
+		start_over(c);
+	} else if (c->state != CONTROL_UP) {
+		start_over(c); /* what has failed so far may succeed now */
+	} else if (other_nodes) {
+		read_nodes_again(c);
+	}
+}
+
 /* ---- life ---- */
 
 struct control *control_new(const struct control_options *options)
@@ -591,8 +673,7 @@ struct control *control_new(const struct control_options *options)
 	c->o = *options;
 	c->settings = options->cluster->settings;
 	c->cluster_name = cluster_id_name(options->cluster->id);
-	if (c->settings->username)
-		credentials_set_text(&c->credentials, c->settings->username, c->settings->password);
+	set_credentials(c);
 	snprintf(c->address, sizeof(c->address), "NOT_CONNECTED");
 	leg_init(&c->heartbeat_leg, &heartbeat_ops);
 	inquiry_init(&c->inquiry, base, &control_inquiry_handler, &c->credentials);

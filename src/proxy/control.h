@@ -47,6 +47,13 @@ struct control *control_new(const struct control_options *options);
 /* Starts to connect; never fails: what goes wrong is logged and tried again with back-off. */
 void control_start(struct control *control);
 void control_free(struct control *control);
+/*
+ * Other settings and TLS files from now on; the old ones, which are valid until
+ * this returns, are not used any more. The connection that is up stays unless
+ * the settings lead elsewhere: other contact points, another port or way of
+ * encryption. What it tells about nodes is then read anew.
+ */
+void control_change_settings(struct control *control, const struct settings *settings, struct tls_context *tls);
 
 /* For the health page: address of the current or last connection ("NOT_CONNECTED" before the first), failures in a row. */
 struct control_status {

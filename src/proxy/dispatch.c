@@ -51,13 +51,12 @@ static void follow_trace(const struct arrival *a, struct request *rq, struct str
 			 const struct query_params *params)
 {
 	struct proxy *proxy = a->c->worker->proxy;
-	enum cluster_id other;
+	enum cluster_id maker;
 
-	if (!traces_asked_for(&proxy->traces, text, a->plain.data, a->plain.len, params))
+	if (!traces_asked_for(&proxy->traces, text, a->plain.data, a->plain.len, params, &maker))
 		return;
-	other = cluster_id_other(proxy->settings->system_queries);
-	rq->verdict.to = (uint8_t)(1u << other);
-	rq->verdict.answer_from = (uint8_t)other;
+	rq->verdict.to = (uint8_t)(1u << maker);
+	rq->verdict.answer_from = (uint8_t)maker;
 }
 
 /* ---- one function per opcode ---- */
@@ -160,7 +159,7 @@ static void dispatch_execute(struct arrival *a)
 		prepared_release(ref);
 		return;
 	}
-	if (unlikely(a->amends) && !amend_execute(a, &m, ref->entry->allows)) {
+	if (unlikely(a->amends) && !amend_execute(a, &m, ref->allows)) {
 		prepared_release(ref);
 		return;
 	}
@@ -170,7 +169,7 @@ static void dispatch_execute(struct arrival *a)
 		return;
 	}
 	rq->prepared = ref;
-	rq->verdict = ref->entry->verdict;
+	rq->verdict = ref->verdict;
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
 	rq->values_offset = m.params.values_offset;
@@ -219,7 +218,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 			return false;
 		}
 		is_virtual = ref->entry->verdict.to == 0;
-		*allows &= ref->entry->allows;
+		*allows &= ref->allows;
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
 			client_send_error(
@@ -396,7 +395,7 @@ static bool open_payload(struct arrival *a)
 		arrival_refuse(a, why);
 		return false;
 	}
-	a->amends = a->c->worker->proxy->amends;
+	a->amends = a->c->worker->amends;
 	return true;
 }
 
@@ -434,7 +433,7 @@ void dispatch_frame(struct client *c, struct frame *f)
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
-	a.amends = c->worker->proxy->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
+	a.amends = c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
 	if (likely(!(a.plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(&a))
 		dispatch_by_opcode(&a);
 	plain_close(&a.plain);

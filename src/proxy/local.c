@@ -19,10 +19,11 @@ struct virtual_values {
 static void source_init(struct virtual_source *s, const struct arrival *a)
 {
 	struct proxy *proxy = a->c->worker->proxy;
-	const enum cluster_id id = proxy->settings->system_queries;
+	const struct settings *settings = a->c->worker->settings;
+	const enum cluster_id id = settings->system_queries;
 
 	*s = (struct virtual_source){
-		.settings = proxy->settings,
+		.settings = settings,
 		.topology = cluster_topology(&proxy->clusters[id]),
 		.other = cluster_topology(&proxy->clusters[cluster_id_other(id)]),
 		.local_address = &a->c->local_address,

@@ -135,8 +135,10 @@ void local_trace_answered(struct request *rq, const struct frame *f)
 	if ((f->flags & FRAME_TRACING) &&
 	    plain_open(&p, &c->worker->loop, client_leg_compression(c, rq->verdict.answer_from), f, UINT32_MAX, &why)) {
 		has_id = p.len >= sizeof(id);
-		if (has_id)
+		if (has_id) {
 			memcpy(id, p.data, sizeof(id));
+			traces_note(&c->worker->proxy->traces, id, (enum cluster_id)rq->verdict.answer_from);
+		}
 		plain_close(&p);
 	}
 	answer(rq, has_id ? id : NULL);

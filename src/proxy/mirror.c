@@ -544,6 +544,54 @@ void mirror_open(struct client *c, struct writer *startup)
 	c->mirror = m;
 }
 
+struct startup_copy {
+	struct writer *to;
+	uint16_t count;
+};
+
+static bool copy_startup_option(void *arg, struct strview key, struct strview value)
+{
+	struct startup_copy *copy = arg;
+
+	if (!sv_equal(key, SV("COMPRESSION"))) {
+		write_string(copy->to, key);
+		write_string(copy->to, value);
+		copy->count++;
+	}
+	return true;
+}
+
+/* The body of STARTUP for another cluster: the same options, with the compression of the client's leg there. */
+static void write_startup(const struct mirror *m, enum cluster_id cluster, struct writer *w)
+{
+	const enum cql_compression compression = client_leg_compression(m->client, cluster);
+	struct startup_copy copy = { .to = w };
+
+	write_short(w, 0);
+	(void)!message_each_option(m->startup.data, m->startup.len, copy_startup_option, &copy);
+	if (compression != COMPRESSION_NONE) {
+		write_cstring(w, "COMPRESSION");
+		write_cstring(w, cql_compression_name(compression));
+		copy.count++;
+	}
+	put_u16(w->data, copy.count);
+}
+
+void mirror_follow(struct client *c)
+{
+	const struct settings *s = c->worker->settings;
+	const enum cluster_id secondary = cluster_id_other(s->primary);
+	struct mirror *m = c->mirror;
+	struct writer startup;
+
+	if (likely(!m) || (s->read_mode == READ_DUAL_ASYNC_ON_SECONDARY && m->server->cluster == secondary))
+		return;
+	writer_init(&startup);
+	write_startup(m, secondary, &startup);
+	end(m, "reads go to this cluster now, or are not mirrored any more");
+	mirror_open(c, &startup);
+}
+
 void mirror_on_login_timeout(struct timeout_item *item)
 {
 	struct mirror *m = container_of(item, struct mirror, timeout);

@@ -7,7 +7,8 @@
  * that the client's own connection goes to, opened once the client is READY,
  * with a log-in of its own. It is not opened again for the same client; when it
  * ends, the client goes on without it. Copies go out on it after the request
- * itself was queued. Nothing here delays, fails or changes a client's answer:
+ * itself was queued. When the primary is switched, one to the other cluster
+ * takes its place. Nothing here delays, fails or changes a client's answer:
  *
  *   no stream id or no room in the output        the copy is dropped and counted
  *   not connected yet, or USE not answered yet   the copy is kept, up to a bound
@@ -30,6 +31,13 @@ struct mirror;
 void mirror_open(struct client *c, struct writer *startup);
 /* The client ends. Harmless without a mirror. */
 void mirror_close(struct client *c);
+
+/*
+ * The settings are others: a mirror whose cluster reads go to now ends, and one
+ * to the other cluster takes its place; without read_mode = dual_async_on_secondary
+ * none does. Harmless without a mirror: one is not opened for an old client.
+ */
+void mirror_follow(struct client *c);
 
 /* A copy of a request that has been started and whose verdict says to mirror it. */
 void mirror_request(const struct request *rq);

@@ -173,7 +173,9 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	}
 	entry->is_qualified = facts.is_qualified;
 	entry->verdict = route_statement(c->worker->settings, &facts, keyspace);
-	entry->allows = amend_allows(m.text, &facts, keyspace, bound_counter(c, answers), c->worker->proxy->amends);
+	entry->bound = (uint8_t)bound_counter(c, answers);
+	entry->generation = c->worker->prepared.generation;
+	entry->allows = amend_allows(m.text, &facts, keyspace, (enum bound_counter)entry->bound, c->worker->amends);
 	entry->results_equal = bytes_equal(answers[CLUSTER_ORIGIN].answer.message.result_spec,
 					   answers[CLUSTER_TARGET].answer.message.result_spec);
 	take_key(entry, answers);

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "cql/routing_key.h"
+#include "proxy/amend.h"
 #include "proxy/generated.h"
 #include "proxy/virtual.h"
 
@@ -140,6 +141,14 @@ void prepared_table_init(struct prepared_table *t, uint32_t max_count, uint64_t 
 		t->buckets[i] = xcalloc(buckets, sizeof(struct prepared *));
 }
 
+void prepared_table_set_bounds(struct prepared_table *t, uint32_t max_count, uint64_t max_memory)
+{
+	pthread_mutex_lock(&t->lock);
+	t->max_count = max_count;
+	t->max_memory = max_memory;
+	pthread_mutex_unlock(&t->lock);
+}
+
 static struct prepared **bucket_of(struct prepared_table *t, unsigned index, struct bytesview id)
 {
 	return &t->buckets[index][hash_id(id) & t->bucket_mask];
@@ -249,6 +258,8 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->generated = generated_copy(p->generated);
 	prepared_copy_key(copy, p);
 	copy->is_qualified = p->is_qualified;
+	copy->bound = p->bound;
+	copy->generation = p->generation;
 	copy->verdict = p->verdict;
 	copy->allows = p->allows;
 	prepared_insert(t, copy);
@@ -283,6 +294,13 @@ void prepared_front_init(struct prepared_front *f, struct prepared_table *t)
 {
 	memset(f, 0, sizeof(*f));
 	f->table = t;
+}
+
+void prepared_front_set(struct prepared_front *f, const struct settings *settings, uint32_t generation)
+{
+	f->settings = settings;
+	f->generation = generation;
+	f->amends = amends_of(settings);
 }
 
 void prepared_release(struct prepared_ref *ref)
@@ -340,13 +358,31 @@ static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref
 	if (*slot)
 		prepared_release(*slot);
 	ref = xmalloc(sizeof(*ref));
-	*ref = (struct prepared_ref){ .entry = p, .refs = 1 };
+	*ref = (struct prepared_ref){
+		.entry = p, .refs = 1, .generation = p->generation, .verdict = p->verdict, .allows = p->allows
+	};
 	*slot = NULL;
 	if (memory_of(p) <= PREPARED_FRONT_MEMORY_MAX) {
 		*slot = ref;
 		ref->refs++;
 	}
 	return ref;
+}
+
+/* The settings are others than those by which it was looked at. */
+static void look_again(const struct prepared_front *f, struct prepared_ref *ref)
+{
+	const struct prepared *p = ref->entry;
+	const struct strview text = { p->text, p->text_len };
+	const struct strview keyspace = sv_from(p->keyspace ? p->keyspace : "");
+	struct statement_facts facts;
+
+	ref->generation = f->generation;
+	if (p->verdict.to == 0)
+		return;
+	statement_scan(text, &facts);
+	ref->verdict = route_statement(f->settings, &facts, keyspace);
+	ref->allows = amend_allows(text, &facts, keyspace, (enum bound_counter)p->bound, f->amends);
 }
 
 struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id)
@@ -366,6 +402,8 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
 	} else {
 		ref->refs++;
 	}
+	if (unlikely(ref->generation != f->generation))
+		look_again(f, ref);
 	/* Written only after something was prepared: else EXECUTEs of all workers would fight for the line. */
 	now = atomic_load_explicit(&f->table->sequence, memory_order_relaxed);
 	if (unlikely(atomic_load_explicit(&ref->entry->last_used, memory_order_relaxed) != now))

@@ -10,6 +10,11 @@
  * An entry never changes. When a statement is prepared again and an id has
  * changed, a new entry replaces the old one, which is marked stale; the
  * workers' caches see the mark and ask the table again.
+ *
+ * What the settings make of a statement can change (reload.h), so it belongs to
+ * a worker's hold on the entry, together with the number of the settings it was
+ * found out by. prepared_find() compares that number with the worker's, and
+ * looks at the text again when they differ.
  */
 #ifndef PROXY_PREPARED_H
 #define PROXY_PREPARED_H
@@ -57,6 +62,10 @@ struct prepared {
 	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
 	bool is_qualified;
 	bool results_equal; /* both clusters reported the same result columns */
+	uint8_t bound;      /* enum bound_counter of amend.h */
+	/* As it was when it was prepared, with settings of this number. Requests take what struct prepared_ref says;
+	 * verdict.to == 0 (ours, see local.h) is so for ever. */
+	uint32_t generation;
 	struct verdict verdict;
 	uint8_t allows;                      /* ALLOWS_* bits of amend.h */
 	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
@@ -91,6 +100,9 @@ struct prepared_ref {
 		uint32_t generation; /* of that ring; 0: none was asked */
 		uint16_t table;
 	} place[CLUSTER_COUNT];
+	uint32_t generation;    /* of the settings by which the next two were found out */
+	struct verdict verdict; /* what a request that executes it starts with */
+	uint8_t allows;
 };
 
 #define PREPARED_FRONT_SLOTS 4096
@@ -100,11 +112,16 @@ struct prepared_ref {
 
 struct prepared_front {
 	struct prepared_table *table;
+	const struct settings *settings;
+	uint32_t generation; /* of these settings, 1 and up */
+	uint8_t amends;      /* AMEND_* bits, of these settings */
 	struct prepared_ref *slots[PREPARED_FRONT_SLOTS];
 };
 
 void prepared_table_init(struct prepared_table *t, uint32_t max_count, uint64_t max_memory);
 void prepared_table_fini(struct prepared_table *t);
+/* Other bounds from now on; entries beyond them go when the next statement is prepared. Any thread. */
+void prepared_table_set_bounds(struct prepared_table *t, uint32_t max_count, uint64_t max_memory);
 
 /* An entry to be filled, with one reference. `text` and `keyspace` (len 0: none) are copied. */
 struct prepared *prepared_new(struct strview text, struct strview keyspace);
@@ -124,11 +141,14 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 			struct bytesview id);
 
 void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
+/* What counts from now on; `generation` is another number each time. */
+void prepared_front_set(struct prepared_front *f, const struct settings *settings, uint32_t generation);
 void prepared_front_fini(struct prepared_front *f);
 
 /*
  * The entry for an id that a client sent: one that it got from us, or target's, which a client may have from a
- * time before the proxy. Held for the caller until prepared_release(); NULL when it is not known.
+ * time before the proxy. Held for the caller until prepared_release(); NULL when it is not known. Verdict and `allows`
+ * are by the worker's current settings, until the next turn of its loop.
  */
 struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id);
 /*

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "proxy/amend.h"
-
 void proxy_init(struct proxy *proxy, const struct settings *settings)
 {
 	memset(proxy, 0, sizeof(*proxy));
@@ -17,12 +15,20 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	node_table_init(&proxy->nodes, settings);
 	divergences_init(&proxy->divergences);
 	traces_init(&proxy->traces);
-	proxy->amends = amends_of(settings);
 	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_TARGET], &settings->buckets[CLUSTER_TARGET]);
 	histogram_bounds_from(&proxy->bounds[REQUEST_WRITES], &settings->buckets[CLUSTER_ORIGIN]);
+}
+
+void proxy_set_settings(struct proxy *proxy, const struct settings *settings)
+{
+	proxy->settings = settings;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		proxy->clusters[i].settings = &settings->cluster[i];
+	prepared_table_set_bounds(&proxy->prepared, settings->prepared_cache_entries, settings->prepared_cache_memory);
+	request_ids_set_rate(&proxy->request_ids, settings->tracing_rate_limit);
 }
 
 void proxy_fini(struct proxy *proxy)

@@ -2,6 +2,11 @@
  * proxy.h - what the whole process shares. Made by main before the workers
  * start and outliving them; the workers only read it, except what is atomic or
  * has a lock of its own.
+ *
+ * The main thread puts other settings in place with proxy_set_settings(). Old
+ * ones stay valid until every worker has been told (worker_change_post) and has
+ * said so, so what was read through `settings`, here and in struct cluster, is
+ * good until the turn of the loop ends. Workers use their own pointer.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
@@ -16,7 +21,7 @@
 #include "proxy/traces.h"
 
 struct proxy {
-	const struct settings *settings;
+	const struct settings *_Atomic settings;
 	struct cluster clusters[CLUSTER_COUNT];
 	struct prepared_table prepared;
 	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */
@@ -24,9 +29,8 @@ struct proxy {
 	struct histogram_bounds bounds[REQUEST_TYPES];
 	struct node_table nodes;
 	struct divergences divergences;
-	uint8_t amends; /* AMEND_* bits: what the settings change in requests */
 	struct request_ids request_ids;
-	struct traces traces;          /* made by the cluster that system queries do not go to */
+	struct traces traces;
 	_Atomic uint32_t client_count; /* accepted and not yet closed */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
 	uint8_t apart[64];             /* written per request with timestamps = add: not in a line with the above */
@@ -35,5 +39,7 @@ struct proxy {
 
 void proxy_init(struct proxy *proxy, const struct settings *settings);
 void proxy_fini(struct proxy *proxy);
+/* What is read from here on; on the main thread. */
+void proxy_set_settings(struct proxy *proxy, const struct settings *settings);
 
 #endif

@@ -306,8 +306,8 @@ static void send_transcoded(struct request *rq, enum cluster_id cluster, const s
 /* The tracing id is the first that an answer has (native protocol v5, section 2.2). */
 void reply_note_trace(const struct client *c, enum cluster_id cluster, const struct plain *p)
 {
-	if ((p->flags & FRAME_TRACING) && cluster != c->worker->settings->system_queries && p->len >= TRACE_ID_LEN)
-		traces_note(&c->worker->proxy->traces, p->data);
+	if ((p->flags & FRAME_TRACING) && p->len >= TRACE_ID_LEN)
+		traces_note(&c->worker->proxy->traces, p->data, cluster);
 }
 
 static void note_trace(const struct client *c, enum cluster_id cluster, const struct frame *f)
@@ -315,8 +315,7 @@ static void note_trace(const struct client *c, enum cluster_id cluster, const st
 	struct plain p;
 	const char *why;
 
-	if (cluster == c->worker->settings->system_queries ||
-	    !plain_open(&p, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
+	if (!plain_open(&p, &c->worker->loop, client_leg_compression(c, cluster), f, UINT32_MAX, &why))
 		return;
 	reply_note_trace(c, cluster, &p);
 	plain_close(&p);

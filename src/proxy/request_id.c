@@ -19,10 +19,20 @@
 
 /* ---- the rate ---- */
 
+static uint64_t interval_of(uint32_t per_second)
+{
+	return per_second > 0 ? NS_PER_S / per_second : 0;
+}
+
 void request_ids_init(struct request_ids *ids, uint32_t per_second)
 {
-	ids->interval_ns = per_second > 0 ? NS_PER_S / per_second : 0;
+	atomic_init(&ids->interval_ns, interval_of(per_second));
 	atomic_init(&ids->due_ns, 0);
+}
+
+void request_ids_set_rate(struct request_ids *ids, uint32_t per_second)
+{
+	atomic_store_explicit(&ids->interval_ns, interval_of(per_second), memory_order_relaxed);
 }
 
 /*
@@ -31,13 +41,14 @@ void request_ids_init(struct request_ids *ids, uint32_t per_second)
  */
 bool request_ids_take(struct request_ids *ids, uint64_t now_ns)
 {
+	const uint64_t interval = atomic_load_explicit(&ids->interval_ns, memory_order_relaxed);
 	uint64_t due, next;
 
-	if (ids->interval_ns == 0)
+	if (interval == 0)
 		return true;
 	due = atomic_load_explicit(&ids->due_ns, memory_order_relaxed);
 	do {
-		next = MAX(due, now_ns) + ids->interval_ns;
+		next = MAX(due, now_ns) + interval;
 		if (next - now_ns > NS_PER_S)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&ids->due_ns, &due, next, memory_order_relaxed,

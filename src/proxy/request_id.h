@@ -26,11 +26,13 @@ struct request;
 
 /* The rate limit of the process: a full bucket holds the ids of one second. */
 struct request_ids {
-	uint64_t interval_ns;    /* between two ids at the allowed rate; 0: no limit */
-	_Atomic uint64_t due_ns; /* when the bucket will be full again */
+	_Atomic uint64_t interval_ns; /* between two ids at the allowed rate; 0: no limit */
+	_Atomic uint64_t due_ns;      /* when the bucket will be full again */
 };
 
 void request_ids_init(struct request_ids *ids, uint32_t per_second);
+/* Another rate from now on. Any thread. */
+void request_ids_set_rate(struct request_ids *ids, uint32_t per_second);
 /* Takes one from the bucket; false when it is empty. `now_ns` is monotonic. Any thread. */
 MUSTCHECK bool request_ids_take(struct request_ids *ids, uint64_t now_ns);
 

@@ -177,6 +177,7 @@ struct settings {
 	/* [log] */
 	int log_level; /* enum log_level of base/log.h */
 	enum log_format log_format;
+	char *log_file; /* NULL: standard error */
 };
 
 static inline enum cluster_id cluster_id_other(enum cluster_id id)

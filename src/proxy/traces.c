@@ -16,21 +16,25 @@ void traces_fini(struct traces *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
-void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN])
+void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN], enum cluster_id maker)
 {
 	pthread_mutex_lock(&t->lock);
 	memcpy(t->ids[t->count % TRACES_MAX], id, TRACE_ID_LEN);
+	t->makers[t->count % TRACES_MAX] = (uint8_t)maker;
 	t->count++;
 	pthread_mutex_unlock(&t->lock);
 }
 
-bool traces_has(struct traces *t, const uint8_t id[TRACE_ID_LEN])
+bool traces_find(struct traces *t, const uint8_t id[TRACE_ID_LEN], enum cluster_id *maker)
 {
 	bool found = false;
 
 	pthread_mutex_lock(&t->lock);
-	for (unsigned i = 0; i < MIN(t->count, (uint32_t)TRACES_MAX) && !found; i++)
+	for (unsigned i = 0; i < MIN(t->count, (uint32_t)TRACES_MAX) && !found; i++) {
 		found = memcmp(t->ids[i], id, TRACE_ID_LEN) == 0;
+		if (found)
+			*maker = (enum cluster_id)t->makers[i];
+	}
 	pthread_mutex_unlock(&t->lock);
 	return found;
 }
@@ -65,7 +69,7 @@ static bool read_uuid(const struct token *token, uint8_t id[TRACE_ID_LEN])
 
 /* One walk over all values, of which a request may have 65535. */
 static bool value_asks(struct traces *t, const uint8_t *body, uint32_t len, const struct query_params *params,
-		       unsigned *left)
+		       unsigned *left, enum cluster_id *maker)
 {
 	struct reader r = reader_from(body, len, params->values_offset);
 
@@ -79,7 +83,7 @@ static bool value_asks(struct traces *t, const uint8_t *body, uint32_t len, cons
 			return false;
 		if (value.is_null || value.len != TRACE_ID_LEN)
 			continue;
-		if (traces_has(t, value.p))
+		if (traces_find(t, value.p, maker))
 			return true;
 		(*left)--;
 	}
@@ -87,7 +91,7 @@ static bool value_asks(struct traces *t, const uint8_t *body, uint32_t len, cons
 }
 
 bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
-		      const struct query_params *params)
+		      const struct query_params *params, enum cluster_id *maker)
 {
 	unsigned left = TRACES_LOOKUPS;
 	uint8_t id[TRACE_ID_LEN];
@@ -96,14 +100,14 @@ bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body
 
 	if (t->count == 0)
 		return false;
-	if (value_asks(t, body, len, params, &left))
+	if (value_asks(t, body, len, params, &left, maker))
 		return true;
 	scanner_init(&s, text);
 	do {
 		token = scanner_next(&s);
 		if (!read_uuid(&token, id))
 			continue;
-		if (traces_has(t, id))
+		if (traces_find(t, id, maker))
 			return true;
 		left--;
 	} while (token.kind != TOKEN_END && left > 0);

@@ -1,8 +1,8 @@
 /*
  * traces.h - where a trace can be read. The session of a traced request stands
  * in system_traces of the cluster that made its id: the one whose answer the
- * driver got. Reads of system keyspaces go to one cluster by configuration, so
- * the ids that the other one made are remembered here, and a read that names
+ * driver got. Reads of system keyspaces go to one cluster by configuration,
+ * which may change, so who made an id is remembered here, and a read that names
  * one goes there.
  *
  * A ring of the latest ids for the whole process: drivers read a trace soon,
@@ -28,22 +28,23 @@ struct traces {
 	pthread_mutex_t lock;
 	_Atomic uint32_t count; /* ids noted so far, also those that have been overwritten */
 	uint8_t ids[TRACES_MAX][TRACE_ID_LEN];
+	uint8_t makers[TRACES_MAX]; /* enum cluster_id */
 };
 
 void traces_init(struct traces *t);
 void traces_fini(struct traces *t);
 
-/* Remembers an id that the cluster which system queries do not go to has made. Any thread. */
-void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN]);
+/* Remembers an id that the cluster has made. Any thread. */
+void traces_note(struct traces *t, const uint8_t id[TRACE_ID_LEN], enum cluster_id maker);
 /* True when the id is one of the latest TRACES_MAX noted. Any thread. */
-bool traces_has(struct traces *t, const uint8_t id[TRACE_ID_LEN]);
+bool traces_find(struct traces *t, const uint8_t id[TRACE_ID_LEN], enum cluster_id *maker);
 
 /*
  * True when a read of system_traces asks for a noted id: as a uuid in the text
  * (len 0: none) or as a bound value, among its first TRACES_LOOKUPS. `params`
- * are those of the body.
+ * are those of the body. *maker is who made it.
  */
 bool traces_asked_for(struct traces *t, struct strview text, const uint8_t *body, uint32_t len,
-		      const struct query_params *params);
+		      const struct query_params *params, enum cluster_id *maker);
 
 #endif

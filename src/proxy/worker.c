@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/amend.h"
 #include "proxy/bulk.h"
 #include "proxy/client.h"
+#include "proxy/contexts.h"
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
 #include "proxy/mirror.h"
@@ -34,41 +36,60 @@ static void handshake_timed_out(struct timeout_item *item)
 	handshake_on_timeout(container_of(item, struct client, handshake_timeout));
 }
 
-static bool make_tls(struct worker *w, char *error, size_t error_size)
+static bool make_tls(const struct settings *s, struct tls_context *cluster_tls[CLUSTER_COUNT],
+		     struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS], char *error, size_t error_size)
 {
-	const struct settings *s = w->settings;
-
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		const struct cluster_settings *cs = &s->cluster[i];
-		const struct tls_options options = {
-			.ca = cs->tls_ca,
-			.cert = cs->tls_cert,
-			.key = cs->tls_key,
-			.verify_name = cs->tls == TLS_FULL,
-		};
-
-		if (cs->tls == TLS_NONE)
-			continue;
-		w->cluster_tls[i] = tls_context_new_client(&options, error, error_size);
-		if (!w->cluster_tls[i])
+		if (!contexts_new_cluster(&s->cluster[i], &cluster_tls[i], error, error_size))
 			return false;
 	}
 	for (unsigned i = 0; i < s->listener_count; i++) {
-		const struct listener_settings *ls = &s->listeners[i];
-		const struct tls_options options = {
-			.ca = ls->tls_ca,
-			.cert = ls->tls_cert,
-			.key = ls->tls_key,
-			.require_client_cert = ls->tls_require_client_cert,
-		};
-
-		if (!ls->tls_cert)
-			continue;
-		w->listener_tls[i] = tls_context_new_server(&options, error, error_size);
-		if (!w->listener_tls[i])
+		if (!contexts_new_listener(&s->listeners[i], &listener_tls[i], error, error_size))
 			return false;
 	}
 	return true;
+}
+
+static void free_tls(struct tls_context *cluster_tls[CLUSTER_COUNT],
+		     struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS])
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		tls_context_free(cluster_tls[i]);
+	for (unsigned i = 0; i < SETTINGS_MAX_LISTENERS; i++)
+		tls_context_free(listener_tls[i]);
+}
+
+/* The settings count from here on. */
+static void use_settings(struct worker *w, const struct settings *s, uint32_t generation)
+{
+	w->settings = s;
+	w->amends = amends_of(s);
+	prepared_front_set(&w->prepared, s, generation);
+}
+
+/* Those that the settings give; with new ones the queues get new durations here. */
+static void set_durations(struct worker *w)
+{
+	const struct settings *s = w->settings;
+	const struct {
+		struct timeout_queue *queue;
+		uint32_t ms;
+	} durations[] = {
+		{ &w->loop.write_timeouts, s->client_write_timeout_ms },
+		{ &w->extra_timeouts, s->request_timeout_ms },
+		{ &w->request_timeouts, s->request_timeout_ms },
+		{ &w->repair_timeouts, s->request_timeout_ms },
+		{ &w->bulk_idle_timeouts, s->heartbeat_interval_ms },
+		{ &w->mirror_timeouts, s->request_timeout_ms },
+		{ &w->mirror_login_timeouts, s->async_handshake_timeout_ms },
+		{ &w->upload_timeouts, s->request_timeout_ms },
+		{ &w->handshake_timeouts, s->handshake_timeout_ms },
+		{ &w->connect_timeouts[CLUSTER_ORIGIN], s->cluster[CLUSTER_ORIGIN].connection_timeout_ms },
+		{ &w->connect_timeouts[CLUSTER_TARGET], s->cluster[CLUSTER_TARGET].connection_timeout_ms },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(durations); i++)
+		timeout_queue_set_duration(&w->loop, durations[i].queue, durations[i].ms);
 }
 
 bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *error, size_t error_size)
@@ -101,8 +122,9 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
 				   handshake_connect_timed_out);
 	prepared_front_init(&w->prepared, &proxy->prepared);
+	use_settings(w, s, 1);
 	functions_init(&w->functions, index);
-	return make_tls(w, error, error_size);
+	return make_tls(s, w->cluster_tls, w->listener_tls, error, error_size);
 }
 
 static void *worker_main(void *arg)
@@ -163,10 +185,7 @@ void worker_free(struct worker *w)
 {
 	w->is_draining = true;
 	loop_run_messages(&w->loop);
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
-		tls_context_free(w->cluster_tls[i]);
-	for (unsigned i = 0; i < w->settings->listener_count; i++)
-		tls_context_free(w->listener_tls[i]);
+	free_tls(w->cluster_tls, w->listener_tls);
 	prepared_front_fini(&w->prepared);
 	slab_fini(&w->requests);
 	slab_fini(&w->mirrored);
@@ -290,4 +309,49 @@ void worker_notify(struct worker *w, struct notice *notice)
 void worker_drain(struct worker *w)
 {
 	loop_post(&w->loop, &message_new(w, run_drain)->message);
+}
+
+/* ---- other settings ---- */
+
+bool worker_change_init(struct worker_change *change, struct worker *w, const struct settings *settings,
+			uint32_t generation, char *error, size_t error_size)
+{
+	*change = (struct worker_change){ .worker = w, .settings = settings, .generation = generation };
+	return make_tls(settings, change->cluster_tls, change->listener_tls, error, error_size);
+}
+
+void worker_change_fini(struct worker_change *change)
+{
+	free_tls(change->cluster_tls, change->listener_tls);
+}
+
+static void swap_tls(struct tls_context **a, struct tls_context **b, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct tls_context *old = a[i];
+
+		a[i] = b[i];
+		b[i] = old;
+	}
+}
+
+/* Messages run between the turns of everything else, so nobody holds a piece of the old settings. */
+static void run_change(struct loop_message *message)
+{
+	struct worker_change *change = container_of(message, struct worker_change, message);
+	struct worker *w = change->worker;
+
+	swap_tls(w->cluster_tls, change->cluster_tls, CLUSTER_COUNT);
+	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
+	use_settings(w, change->settings, change->generation);
+	set_durations(w);
+	list_for_each_safe(node, tmp, &w->clients)
+		mirror_follow(list_entry(node, struct client, node));
+	change->on_done(change);
+}
+
+void worker_change_post(struct worker_change *change)
+{
+	change->message.run = run_change;
+	loop_post(&change->worker->loop, &change->message);
 }

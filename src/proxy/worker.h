@@ -14,6 +14,7 @@ struct worker {
 	struct loop loop;
 	struct proxy *proxy;
 	const struct settings *settings;
+	uint8_t amends; /* AMEND_* bits: what these settings change in requests (amend.h) */
 	unsigned index;
 	pthread_t thread;
 	bool is_running;
@@ -42,6 +43,22 @@ struct worker {
 	void *on_drained_arg;
 };
 
+/*
+ * Other settings on their way to a worker: made by the main thread with all
+ * that can fail, put in place by the worker, which then lets go of the old ones.
+ */
+struct worker_change {
+	struct loop_message message;
+	struct worker *worker;
+	const struct settings *settings;
+	uint32_t generation;
+	/* The worker's new contexts; once it has taken them, its old ones. */
+	struct tls_context *cluster_tls[CLUSTER_COUNT];
+	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS];
+	/* On the worker's thread: it uses the new settings, and nothing of the old ones. */
+	void (*on_done)(struct worker_change *change);
+};
+
 /* Makes contexts, queues and slabs. False with the reason in `error` (a certificate file that cannot be read ...). */
 MUSTCHECK bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *error, size_t error_size);
 MUSTCHECK bool worker_start(struct worker *w);
@@ -54,6 +71,18 @@ void worker_free(struct worker *w);
 void worker_give_client(struct worker *w, int fd, unsigned listener);
 /* From the main thread: refuses new requests, closes idle clients, finishes what is in flight. */
 void worker_drain(struct worker *w);
+
+/*
+ * Fills in a change, reading the files that the settings name; `generation` is
+ * another number for each change, from 2. False with the reason in `error`.
+ * Freed by worker_change_fini() in any case.
+ */
+MUSTCHECK bool worker_change_init(struct worker_change *change, struct worker *w, const struct settings *settings,
+				  uint32_t generation, char *error, size_t error_size);
+/* Not between worker_change_post() and on_done. */
+void worker_change_fini(struct worker_change *change);
+/* From the main thread: puts the change in place. The settings have the same listeners. */
+void worker_change_post(struct worker_change *change);
 
 /* From the main thread: a cluster's topology is a new one; clients on nodes that are gone are drained. */
 void worker_topology_changed(struct worker *w, enum cluster_id cluster);

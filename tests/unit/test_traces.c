@@ -7,12 +7,18 @@ static const uint8_t ID[TRACE_ID_LEN] = { 0xc7, 0x40, 0x1b, 0x10, 0x4e, 0x6f, 0x
 					  0x8c, 0x99, 0x02, 0x42, 0xac, 0x12, 0x00, 0x02 };
 
 static struct traces traces;
+static enum cluster_id maker; /* of the id that was found last */
+
+static bool has(const uint8_t id[TRACE_ID_LEN])
+{
+	return traces_find(&traces, id, &maker);
+}
 
 static bool text_asks(const char *text)
 {
 	static const struct query_params none;
 	struct strview view = { (char *)exact_copy(text, strlen(text)), strlen(text) };
-	bool asks = traces_asked_for(&traces, view, NULL, 0, &none);
+	bool asks = traces_asked_for(&traces, view, NULL, 0, &none, &maker);
 
 	free((void *)(uintptr_t)view.p);
 	return asks;
@@ -23,7 +29,7 @@ static bool values_ask(const uint8_t *values, uint32_t len, uint16_t count)
 {
 	const struct query_params params = { .version = 4, .value_count = count };
 	uint8_t *body = exact_copy(values, len);
-	bool asks = traces_asked_for(&traces, SV(""), body, len, &params);
+	bool asks = traces_asked_for(&traces, SV(""), body, len, &params, &maker);
 
 	free(body);
 	return asks;
@@ -34,9 +40,10 @@ START_TEST(texts)
 	traces_init(&traces);
 	ck_assert(!text_asks("SELECT * FROM system_traces.sessions WHERE session_id = "
 			     "c7401b10-4e6f-11ee-8c99-0242ac120002"));
-	traces_note(&traces, ID);
+	traces_note(&traces, ID, CLUSTER_TARGET);
 	ck_assert(text_asks("SELECT * FROM system_traces.sessions WHERE session_id = "
 			    "c7401b10-4e6f-11ee-8c99-0242ac120002"));
+	ck_assert_int_eq(maker, CLUSTER_TARGET);
 	ck_assert(
 		text_asks("SELECT * FROM system_traces.events WHERE session_id=C7401B10-4E6F-11EE-8C99-0242AC120002;"));
 	ck_assert(text_asks("SELECT * FROM t WHERE session_id IN (00000000-0000-0000-0000-000000000000, "
@@ -59,7 +66,7 @@ START_TEST(values)
 	static const uint8_t null[] = { 0xff, 0xff, 0xff, 0xff };
 
 	traces_init(&traces);
-	traces_note(&traces, ID);
+	traces_note(&traces, ID, CLUSTER_TARGET);
 	ck_assert(!values_ask(bound, 4 + TRACE_ID_LEN, 1));
 	memcpy(bound + 4, ID, TRACE_ID_LEN);
 	ck_assert(values_ask(bound, 4 + TRACE_ID_LEN, 1));
@@ -80,7 +87,7 @@ START_TEST(many_values)
 	uint8_t *bound = malloc(len);
 
 	traces_init(&traces);
-	traces_note(&traces, ID);
+	traces_note(&traces, ID, CLUSTER_TARGET);
 	memset(bound, 0xff, len);
 	ck_assert(!values_ask(bound, UINT16_MAX * 4, UINT16_MAX));
 	put_u32(bound + len - TRACE_ID_LEN - 4, TRACE_ID_LEN);
@@ -98,10 +105,10 @@ START_TEST(values_with_names)
 	const struct query_params params = { .version = 4, .flags = QUERY_NAMES_FOR_VALUES, .value_count = 2 };
 
 	traces_init(&traces);
-	traces_note(&traces, ID);
-	ck_assert(!traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params));
+	traces_note(&traces, ID, CLUSTER_TARGET);
+	ck_assert(!traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params, &maker));
 	memcpy(bound + sizeof(bound) - TRACE_ID_LEN, ID, TRACE_ID_LEN);
-	ck_assert(traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params));
+	ck_assert(traces_asked_for(&traces, SV(""), bound, sizeof(bound), &params, &maker));
 	traces_fini(&traces);
 }
 END_TEST
@@ -111,17 +118,19 @@ START_TEST(the_oldest_are_forgotten)
 	uint8_t id[TRACE_ID_LEN] = { 0 };
 
 	traces_init(&traces);
-	traces_note(&traces, ID);
+	traces_note(&traces, ID, CLUSTER_TARGET);
 	for (unsigned i = 1; i < TRACES_MAX; i++) {
 		put_u32(id, i);
-		traces_note(&traces, id);
+		traces_note(&traces, id, CLUSTER_ORIGIN);
 	}
-	ck_assert(traces_has(&traces, ID));
-	ck_assert(traces_has(&traces, id));
+	ck_assert(has(ID));
+	ck_assert_int_eq(maker, CLUSTER_TARGET);
+	ck_assert(has(id));
+	ck_assert_int_eq(maker, CLUSTER_ORIGIN);
 	put_u32(id, TRACES_MAX);
-	traces_note(&traces, id);
-	ck_assert(!traces_has(&traces, ID));
-	ck_assert(traces_has(&traces, id));
+	traces_note(&traces, id, CLUSTER_ORIGIN);
+	ck_assert(!has(ID));
+	ck_assert(has(id));
 	traces_fini(&traces);
 }
 END_TEST
