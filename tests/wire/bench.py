@@ -149,6 +149,18 @@ class Bench:
         self.primary_name = primary or self.primary_name
         await self.start_proxy()
 
+    async def reload(self, expect="reloaded", **sections):
+        """
+        Writes the INI file anew with these additions to its sections (None: the key is left out), sends SIGHUP and waits
+        for the outcome: "reloaded" or "refused".
+        """
+        for name, values in sections.items():
+            self.sections.setdefault(name, {}).update(values)
+        self.proxy.write_ini(self.ini())
+        if expect == "reloaded":
+            self.primary_name = self.ini()["routing"]["primary"]
+        return await self.proxy.reload(expect)
+
     async def stop(self):
         for client in self.clients:
             client.abort()

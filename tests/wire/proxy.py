@@ -56,8 +56,7 @@ class Proxy:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ZDM_")}
         environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:quarantine_size_mb=8")
         if sections is not None:
-            path = self.folder / f"{self.name}.ini"
-            path.write_text(ini_text(sections))
+            path = self.write_ini(sections)
             command += ["-c", str(path)]
         environment.update(variables or {})
         command += arguments
@@ -69,6 +68,25 @@ class Proxy:
                                                                 stderr=log, env=environment, cwd=self.folder)
         if wait:
             await self.ready()
+
+    def write_ini(self, sections):
+        path = self.folder / f"{self.name}.ini"
+        path.write_text(ini_text(sections))
+        return path
+
+    async def reload(self, expect="reloaded"):
+        """SIGHUP; waits until the log says "reloaded" or "refused", and returns what was logged from the signal on."""
+        outcomes = {"reloaded": "the configuration was reloaded", "refused": "the configuration was not reloaded"}
+        before = len(self.log)
+        self.signal(signal.SIGHUP)
+
+        async def said():
+            return any(words in self.log[before:] for words in outcomes.values())
+        await self.until(said, "outcome of a reload")
+        text = self.log[before:]
+        if outcomes[expect] not in text:
+            raise ProxyFailure(f"the reload was not {expect}:\n{text}")
+        return text
 
     @property
     def log(self):
