@@ -54,8 +54,7 @@ int health_write_readiness(const struct health *h, struct evbuffer *out)
 	bool down = h->is_draining || is_down(h, CLUSTER_ORIGIN) || is_down(h, CLUSTER_TARGET);
 
 	if (!h->is_started) {
-		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"");
-		add_primary(out, h);
+		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");
 		return 503;
 	}
 	add_text(out, "{\"OriginStatus\":");

@@ -8,7 +8,7 @@
  *   a cluster down 503  the same with "Status":"DOWN" there and at the end
  *   draining       503  the same with "Status":"DOWN" at the end only
  *
- * Behind the last member the native profile has the cluster that reads go to,
+ * Once started, the native profile has behind the last member the cluster that reads go to,
  * and how many times that was switched, counted from 1 (reload.h):
  *
  *                        ,"Primary":"ORIGIN","PrimaryEpoch":1}

@@ -43,6 +43,20 @@ START_TEST(ready)
 }
 END_TEST
 
+START_TEST(the_primary)
+{
+	health.epoch = 3;
+	health.primary = CLUSTER_TARGET;
+	expect(200,
+	       "{\"OriginStatus\":{\"Addr\":\"10.0.0.1:9042\",\"CurrentFailureCount\":0,\"FailureCountThreshold\":1,"
+	       "\"Status\":\"UP\"},\"TargetStatus\":{\"Addr\":\"node1.example:9142\",\"CurrentFailureCount\":0,"
+	       "\"FailureCountThreshold\":1,\"Status\":\"UP\"},\"Status\":\"UP\",\"Primary\":\"TARGET\","
+	       "\"PrimaryEpoch\":3}");
+	health.is_started = false;
+	expect(503, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");
+}
+END_TEST
+
 START_TEST(one_cluster_down)
 {
 	health.failure_threshold = 3;
@@ -93,6 +107,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_add_test(tcase, starting);
 	tcase_add_test(tcase, ready);
+	tcase_add_test(tcase, the_primary);
 	tcase_add_test(tcase, one_cluster_down);
 	tcase_add_test(tcase, draining);
 	tcase_add_test(tcase, threshold_of_zero);
