@@ -67,22 +67,18 @@ uint32_t ring_generation(const struct ring *ring)
 	return ring->generation;
 }
 
-/* The first token that is not below this one; behind the last one comes the first. */
+/*
+ * The first token that is not below this one; behind the last one comes the
+ * first. Tokens of keys are random, so the steps have no branches that would
+ * have to be predicted.
+ */
 static uint32_t find_token(const struct ring *ring, int64_t token)
 {
 	uint32_t low = 0;
-	uint32_t n = ring->token_count;
 
-	while (n > 0) {
-		const uint32_t half = n / 2;
-
-		if (ring->tokens[low + half] < token) {
-			low += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
-	}
+	for (uint32_t n = ring->token_count; n > 1; n -= n / 2)
+		low += ring->tokens[low + n / 2 - 1] < token ? n / 2 : 0;
+	low += ring->tokens[low] < token;
 	return low < ring->token_count ? low : 0;
 }
 

@@ -4,7 +4,9 @@
  * parser accepts must lie in the body, and its parts must agree.
  */
 #include "cql/message.h"
+#include "cql/murmur3.h"
 #include "cql/payload.h"
+#include "cql/routing_key.h"
 #include "fuzz.h"
 
 struct input {
@@ -65,6 +67,35 @@ static void try_prepare(const struct input *in)
 	check_text(m.keyspace, in->body, in->len);
 }
 
+/* A key of the first value has a token when that value is one that Cassandra takes as a key. */
+static void check_token(const struct input *in, const struct query_params *q)
+{
+	const struct bound_values values = {
+		.body = in->body,
+		.len = in->len,
+		.offset = q->values_offset,
+		.count = q->value_count,
+	};
+	static struct routing_key *key; /* one column, of position 0 */
+	struct bytesview value = { .is_null = true };
+	struct strview name;
+	int64_t token;
+
+	if (!key) {
+		key = xcalloc(1, sizeof(*key) + sizeof(key->columns[0]));
+		key->count = 1;
+	}
+	if (q->flags & QUERY_NAMES_FOR_VALUES)
+		return;
+	if (!message_value(in->body, in->len, q, 0, &name, &value))
+		value.is_null = true;
+	if (routing_key_token(key, &values, &token)) {
+		CHECK(value.len > 0 && value.len <= UINT16_MAX && token == murmur3_token(value.p, value.len));
+	} else {
+		CHECK(value.is_null || value.is_unset || value.len == 0 || value.len > UINT16_MAX);
+	}
+}
+
 static void try_execute(const struct input *in)
 {
 	struct execute_message m;
@@ -76,6 +107,7 @@ static void try_execute(const struct input *in)
 	CHECK(in->body + m.id_offset == m.id.p);
 	check_bytes(m.result_metadata_id, in->body, in->len);
 	check_params(in, &m.params);
+	check_token(in, &m.params);
 }
 
 static void try_batch(const struct input *in)
@@ -131,6 +163,30 @@ static void try_bind_columns(const struct input *in, const struct prepared_messa
 	CHECK(in->body + offset == m->bind_spec.p + m->bind_spec.len);
 }
 
+/* The key, and what it finds when these same bytes are taken as values. */
+static void try_routing_key(const struct input *in, const struct prepared_message *m)
+{
+	struct routing_key *key = routing_key_new(in->body, in->len, m);
+	struct bound_values values = { .body = in->body, .len = in->len, .offset = m->columns_offset, .count = 40 };
+	struct strview keyspace, table;
+	int64_t token;
+
+	routing_key_table(in->body, in->len, m, &keyspace, &table);
+	check_text(keyspace, in->body, in->len);
+	check_text(table, in->body, in->len);
+	if (!key)
+		return;
+	CHECK(key->count == m->pk_count && key->count <= ROUTING_KEY_MAX);
+	for (unsigned i = 0; i < key->count; i++)
+		CHECK(key->columns[i].position < m->bind_count);
+	for (unsigned by_name = 0; by_name < 2; by_name++) {
+		values.is_by_name = by_name == 1;
+		if (routing_key_token(key, &values, &token))
+			CHECK(token != INT64_MIN);
+	}
+	free(key);
+}
+
 static void try_prepared(const struct input *in)
 {
 	struct prepared_message m;
@@ -147,6 +203,7 @@ static void try_prepared(const struct input *in)
 	CHECK(m.bind_count <= m.bind_spec.len && m.pk_count <= m.bind_spec.len);
 	CHECK(m.bind_count > 0 || !message_prepared_binds(&m, in->version, TYPE_COUNTER));
 	try_bind_columns(in, &m);
+	try_routing_key(in, &m);
 }
 
 static bool see_pair(void *arg, struct strview key, struct strview value)
