@@ -52,7 +52,10 @@ struct ring_keyspace {
 struct ring {
 	uint32_t generation;
 	uint32_t token_count;
-	int64_t *tokens;                 /* rising */
+	int64_t *tokens; /* rising */
+	/* By the upper bits of a token: the first of the ring that has these or higher ones; one more at the end. */
+	uint32_t *sections;
+	unsigned section_shift;
 	struct ring_keyspace *keyspaces; /* by name */
 	unsigned keyspace_count;
 	struct ring_table *tables;
@@ -67,18 +70,25 @@ uint32_t ring_generation(const struct ring *ring)
 	return ring->generation;
 }
 
+/* Tokens as unsigned numbers in the same order. */
+static uint64_t unsigned_of(int64_t token)
+{
+	return (uint64_t)token ^ (UINT64_C(1) << 63);
+}
+
 /*
  * The first token that is not below this one; behind the last one comes the
- * first. Tokens of keys are random, so the steps have no branches that would
- * have to be predicted.
+ * first. The upper bits say between which two to look, a few where tokens are
+ * spread as they should be. Tokens of keys are random, so the steps have no
+ * branches that would have to be predicted.
  */
 static uint32_t find_token(const struct ring *ring, int64_t token)
 {
-	uint32_t low = 0;
+	const uint32_t *section = &ring->sections[unsigned_of(token) >> ring->section_shift];
+	uint32_t low = section[0];
 
-	for (uint32_t n = ring->token_count; n > 1; n -= n / 2)
-		low += ring->tokens[low + n / 2 - 1] < token ? n / 2 : 0;
-	low += ring->tokens[low] < token;
+	for (uint32_t n = section[1] - low; n > 0; n /= 2)
+		low += ring->tokens[low + n / 2] < token ? n - n / 2 : 0;
 	return low < ring->token_count ? low : 0;
 }
 
@@ -222,6 +232,23 @@ static void sort_tokens(struct building *b)
 		ring->tokens[i] = b->owned[i].token;
 		b->owner_count += b->host_met[host] != b->walk;
 		b->host_met[host] = b->walk;
+	}
+}
+
+/* About as many sections as there are tokens. */
+static void make_sections(struct ring *ring)
+{
+	unsigned bits = 1;
+	uint32_t at = 0;
+
+	while (ring->token_count >> (bits + 1) > 0)
+		bits++;
+	ring->section_shift = 64 - bits;
+	ring->sections = xcalloc(((size_t)1 << bits) + 1, sizeof(*ring->sections));
+	for (uint32_t i = 0; i <= 1u << bits; i++) {
+		while (at < ring->token_count && unsigned_of(ring->tokens[at]) >> ring->section_shift < i)
+			at++;
+		ring->sections[i] = at;
 	}
 }
 
@@ -604,6 +631,7 @@ struct ring *ring_build(const struct topology *t, enum cluster_id id)
 		b.ring = NULL;
 	} else {
 		sort_tokens(&b);
+		make_sections(b.ring);
 		number_places(&b);
 		add_keyspaces(&b);
 		b.ring->generation = next_generation();
@@ -623,5 +651,6 @@ void ring_free(struct ring *ring)
 	free(ring->tables);
 	free(ring->keyspaces);
 	free(ring->tokens);
+	free(ring->sections);
 	free(ring);
 }
