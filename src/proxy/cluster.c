@@ -155,7 +155,8 @@ void cluster_publish(struct cluster *c, struct topology *t)
 {
 	struct topology *old;
 
-	t->ring = ring_build(t, c->id);
+	if (t->keyspace_count > 0) /* else nobody has replicas */
+		t->ring = ring_build(t, c->id);
 	pthread_mutex_lock(&c->lock);
 	old = c->topology;
 	c->topology = t;
