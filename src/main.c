@@ -2,10 +2,10 @@
  * main.c - arguments, the order of start and stop, signals.
  *
  * Start:                                 Stop (SIGTERM, SIGINT):
- *   1 arguments                            1 readiness says 503
+ *   1 arguments                            1 readiness says 503; STATUS_CHANGE DOWN to drivers of several instances
  *   2 configuration                        2 drain_delay passes
  *   3 workers (TLS files are read here)    3 listeners close
- *   4 HTTP                                 4 workers finish what is in flight
+ *   4 HTTP                                 4 STATUS_CHANGE DOWN; workers finish what is in flight
  *   5 control connections                  5 all idle, or shutdown_timeout passes
  *   6 both clusters reached: listeners     6 control connections and HTTP close
  *
@@ -300,10 +300,15 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	log_info("%s: draining %u clients", number == SIGTERM ? "SIGTERM" : "SIGINT",
 		 atomic_load(&run.proxy.client_count));
 	event_del(&run.listen_retry);
-	if (!run.is_started)
+	if (!run.is_started) {
 		end_now();
-	else
-		event_add(&run.drain_timer, &delay);
+		return;
+	}
+	/* Drivers that know other instances may go there while this one still serves. For one that stands alone
+	 * there is nowhere to go: its drivers are told when it ends. */
+	for (unsigned i = 0; run.settings->topology_addresses.count > 1 && i < run.workers_started; i++)
+		worker_announce_end(&run.workers[i]);
+	event_add(&run.drain_timer, &delay);
 }
 
 static void on_reload_signal(evutil_socket_t number, short what, void *arg)

@@ -66,6 +66,7 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 	list_init(&c->bulk_waiting);
 	timeout_item_init(&c->handshake_timeout);
 	timeout_item_init(&c->upload_timeout);
+	timeout_item_init(&c->last_call);
 	loop_poll_init(&c->memory_poll, poll_memory);
 	c->local_address.len = sizeof(c->local_address.ss);
 	if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) < 0 ||
@@ -162,6 +163,7 @@ static void stop_working(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
 	timeout_stop(&c->upload_timeout);
+	timeout_stop(&c->last_call);
 	stop_waiting(c);
 	handshake_abort(c);
 	mirror_close(c);
@@ -218,6 +220,18 @@ static void finish(struct client *c, enum client_close_reason reason)
 	wire_finish(&c->wire);
 }
 
+static void make_last_call(struct client *c)
+{
+	timeout_start(&c->worker->loop, &c->worker->last_calls, &c->last_call);
+}
+
+void client_on_last_call(struct timeout_item *item)
+{
+	struct client *c = container_of(item, struct client, last_call);
+
+	finish(c, (enum client_close_reason)c->close_reason);
+}
+
 void client_drain(struct client *c, enum client_close_reason reason, const char *fmt, ...)
 {
 	char detail[256];
@@ -233,7 +247,7 @@ void client_drain(struct client *c, enum client_close_reason reason, const char 
 	c->is_draining = true;
 	c->close_reason = (uint8_t)reason;
 	if (list_is_empty(&c->requests))
-		finish(c, reason);
+		make_last_call(c);
 	else
 		paging_drain(c);
 }
@@ -339,7 +353,7 @@ void client_request_done(struct client *c, int16_t stream)
 	if (unlikely(c->wire.sb.is_paused) && c->state == CLIENT_READY)
 		adjust_reading(c);
 	if (unlikely(c->is_draining) && c->state == CLIENT_READY && list_is_empty(&c->requests))
-		finish(c, (enum client_close_reason)c->close_reason);
+		make_last_call(c);
 }
 
 /* ---- back-pressure ---- */

@@ -88,6 +88,7 @@ struct client {
 	uint32_t waiting_length;
 	uint32_t upload_len; /* of a large frame that is coming in: bytes at the last look of upload_timeout */
 	struct timeout_item upload_timeout;
+	struct timeout_item last_call; /* it is drained and has nothing in flight: until it is closed */
 	struct loop_deferred deferred;
 	uint64_t number;
 	uint64_t opened_ns;
@@ -103,7 +104,13 @@ void client_set_state(struct client *c, enum client_state next);
 
 /* Ends the connection at once. */
 void client_close(struct client *c, enum client_close_reason reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Refuses new requests, lets those in flight end, then closes; at once when there are none. */
+/*
+ * Refuses new requests, lets those in flight end, then closes. Between the last
+ * answer and the end lies a tenth of a second in which requests are still
+ * refused: a driver that has just got an answer sends the next request at once,
+ * and one that is refused is tried elsewhere, while one that gets no answer at
+ * all may have been executed for all it knows.
+ */
 void client_drain(struct client *c, enum client_close_reason reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Queues an answer whose body is `len` bytes; flags as in the frame header. */
@@ -135,6 +142,8 @@ void client_check_output(struct client *c);
 /* v5: frames behind READY or AUTHENTICATE are in segments. */
 void client_switch_framing(struct client *c);
 
+/* For worker->last_calls. */
+void client_on_last_call(struct timeout_item *item);
 /* For worker->upload_timeouts: a large frame that makes no progress must not hold memory while that is short. */
 void client_on_upload_timeout(struct timeout_item *item);
 

@@ -626,6 +626,15 @@ void handshake_on_timeout(struct client *c)
 	client_close(c, CLOSE_TIMEOUT, "not ready within %u ms", ms);
 }
 
+void handshake_on_shutdown(struct client *c)
+{
+	if (c->handshake && c->handshake->stream >= 0)
+		client_refuse(c, c->handshake->stream, CLOSE_SHUTDOWN, CQL_ERR_OVERLOADED,
+			      "Shutting down, please retry on next host.");
+	else
+		client_close(c, CLOSE_SHUTDOWN, "the proxy stops");
+}
+
 void handshake_abort(struct client *c)
 {
 	struct handshake *hs = c->handshake;

@@ -29,6 +29,8 @@
 void handshake_on_frame(struct client *c, struct frame *f);
 /* handshake_timeout is over. */
 void handshake_on_timeout(struct client *c);
+/* The process stops: answers what the driver waits for by an error, and ends the client. */
+void handshake_on_shutdown(struct client *c);
 /* Frees what the handshake holds, its connections included; called when the client ends. */
 void handshake_abort(struct client *c);
 

@@ -19,6 +19,8 @@
 #include "proxy/repair.h"
 #include "proxy/request.h"
 
+/* See client_drain(): more than a round trip to any driver that is near enough to be fast. */
+#define LAST_CALL_MS 100
 /* Requests kept for reuse: what 64 connections with 64 requests in flight need, about 2 MiB. */
 #define MAX_FREE_REQUESTS 4096
 
@@ -117,6 +119,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	timeout_queue_init(&w->loop, &w->mirror_timeouts, s->request_timeout_ms, mirror_on_timeout);
 	timeout_queue_init(&w->loop, &w->mirror_login_timeouts, s->async_handshake_timeout_ms, mirror_on_login_timeout);
 	timeout_queue_init(&w->loop, &w->upload_timeouts, s->request_timeout_ms, client_on_upload_timeout);
+	timeout_queue_init(&w->loop, &w->last_calls, LAST_CALL_MS, client_on_last_call);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
@@ -233,6 +236,13 @@ void worker_client_gone(struct worker *w)
 	tell_if_drained(w);
 }
 
+/* ZDM Proxy tells drivers nothing about its instances. */
+static void tell_of_end(struct client *c)
+{
+	if (c->worker->settings->profile != PROFILE_ZDM)
+		notice_send_down(c);
+}
+
 static void run_drain(struct loop_message *message)
 {
 	struct worker_message *m = container_of(message, struct worker_message, message);
@@ -243,12 +253,27 @@ static void run_drain(struct loop_message *message)
 	list_for_each_safe(node, tmp, &w->clients) {
 		struct client *c = list_entry(node, struct client, node);
 
+		tell_of_end(c);
 		if (c->state == CLIENT_READY)
 			client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 		else if (c->state < CLIENT_READY)
-			client_close(c, CLOSE_SHUTDOWN, "the proxy stops");
+			handshake_on_shutdown(c);
 	}
 	tell_if_drained(w);
+}
+
+static void run_announce_end(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+
+	list_for_each_safe(node, tmp, &m->worker->clients)
+		tell_of_end(list_entry(node, struct client, node));
+	free(m);
+}
+
+void worker_announce_end(struct worker *w)
+{
+	loop_post(&w->loop, &message_new(w, run_announce_end)->message);
 }
 
 static bool has_host(const struct topology *t, const struct net_address *address)

@@ -31,6 +31,7 @@ struct worker {
 	struct timeout_queue mirror_timeouts;
 	struct timeout_queue mirror_login_timeouts;
 	struct timeout_queue upload_timeouts;
+	struct timeout_queue last_calls; /* clients that are drained and have nothing in flight */
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;
 	struct function_source functions;
@@ -69,7 +70,9 @@ void worker_free(struct worker *w);
 
 /* From the main thread: takes over an accepted socket of the listener with this index. */
 void worker_give_client(struct worker *w, int fd, unsigned listener);
-/* From the main thread: refuses new requests, closes idle clients, finishes what is in flight. */
+/* From the main thread: drivers that registered for STATUS_CHANGE are told that this instance goes down. */
+void worker_announce_end(struct worker *w);
+/* From the main thread: the same, refuses new requests, closes idle clients, finishes what is in flight. */
 void worker_drain(struct worker *w);
 
 /*

@@ -1,12 +1,19 @@
 """The end: what SIGTERM does to clients, requests, readiness and the process."""
+import asyncio
+import copy
 import signal
+import threading
 import time
 
 import pytest
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 
 from behaviour import Hold, mute
-from cqlwire import Err, Kind, Op, requests
+from cqlwire import EVENTS, Err, Kind, Op, requests
+from cqlwire.client import Closed
 from helpers import WAY_IDS, WAYS, assert_error
+from proxy import Proxy
 
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 
@@ -131,16 +138,21 @@ async def test_a_second_signal_ends_it_at_once(make_bench):
 
 
 async def test_clients_in_the_handshake_do_not_hold_it_up(make_bench):
+    """What they wait for is answered; one that has asked nothing is just closed."""
     bench = await make_bench(fresh=True)
     bench.target.on(Op.STARTUP, mute())
+    silent = await bench.open()
     c = await bench.open()
-    c.send(Op.STARTUP, requests.startup())
+    stream = c.send(Op.STARTUP, requests.startup(), stream=7)
     await bench.target.until_received(1, Op.STARTUP)
     started = time.monotonic()
     bench.proxy.signal()
-    assert all(a.is_error() for a in await c.closed())
+    answers = await c.closed()
+    assert len(answers) == 1 and answers[0].stream == stream
+    assert_error(answers[0], Err.OVERLOADED, "Shutting down, please retry on next host.")
+    assert await silent.closed() == []
     await gone(bench)
-    assert time.monotonic() - started < 9.5
+    assert time.monotonic() - started < 4
 
 
 async def test_restart_on_the_same_ports(make_bench):
@@ -166,3 +178,192 @@ async def test_sigterm_before_the_clusters_are_there(make_bench):
     bench.proxy.signal()
     await gone(bench)
     assert time.monotonic() - started < 5
+
+
+async def keep_asking(c, text):
+    """One request after the other, the next as soon as the last is answered. Returns (sent, answers)."""
+    sent, answers = 0, []
+    while not answers or not answers[-1].is_error():
+        stream = c.send_query(text)
+        sent += 1
+        try:
+            answers.append(await c.answer(stream))
+        except Closed:
+            break
+    return sent, answers
+
+
+@pytest.mark.parametrize("version,compression", [(4, None), (5, "lz4")], ids=["v4", "v5"])
+async def test_no_answer_is_lost_under_load(make_bench, version, compression):
+    """
+    Drivers send the next request as soon as they have an answer. The connection must not end between the two: a write
+    without an answer may have been executed, one that was refused can be tried elsewhere.
+    """
+    bench = await make_bench(fresh=True)
+    clients = [await bench.client(version, compression) for _ in range(12)]
+    tasks = [asyncio.ensure_future(keep_asking(c, text))
+             for c, text in zip(clients, [INSERT, "SELECT * FROM ks.t", "INSERT INTO ks.u (k) VALUES (2)"] * 4)]
+    await bench.target.until(lambda: len(bench.target.requests(Op.QUERY)) > 200, "200 requests")
+    bench.proxy.signal()
+    for sent, answers in await asyncio.gather(*tasks):
+        assert len(answers) == sent > 1
+        assert_error(answers[-1], Err.OVERLOADED, "Shutting down, please retry on next host.")
+    for c in clients:
+        assert await c.closed() == []
+    await gone(bench)
+
+
+async def test_many_requests_in_flight_on_one_connection(make_bench):
+    bench = await make_bench(fresh=True)
+    hold = Hold()
+    bench.target.on(INSERT, hold)
+    c = await bench.client()
+    streams = [c.send_query(INSERT, stream=i) for i in range(200)]
+    await bench.target.until(lambda: len(bench.target.requests(Op.QUERY)) == 200, "200 requests")
+    bench.proxy.signal()
+
+    async def draining():
+        return (await c.query("SELECT * FROM ks.t")).is_error()
+    await bench.proxy.until(draining, "the end of service")
+    hold.release()
+    for stream in streams:
+        assert (await c.answer(stream)).kind == Kind.VOID
+    assert await c.closed() == []
+    await gone(bench)
+
+
+# ---- what drivers are told of it ----
+
+def own_row(rows):
+    row = rows.dicts()[0]
+    return row["rpc_address"], row["rpc_port"]
+
+
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_drivers_are_told_that_this_instance_goes_down(make_bench, version, compression):
+    """Under the address and port that its row of system.local has."""
+    bench = await make_bench(fresh=True, profile="native")
+    c, other = await bench.client(version, compression), await bench.client(version, compression)
+    await c.register(*EVENTS)
+    await other.register("SCHEMA_CHANGE", "TOPOLOGY_CHANGE")
+    address, port = own_row(await c.query("SELECT rpc_address, rpc_port FROM system.local"))
+    assert (str(address), port) == bench.proxy.listen
+    bench.proxy.signal()
+    assert await c.closed() == []
+    assert [(e.event, e.stream, e.version) for e in c.events] == [(("STATUS_CHANGE", "DOWN", address, port), -1, version)]
+    assert await other.closed() == [] and not other.events
+    await gone(bench)
+
+
+async def test_the_zdm_profile_says_nothing(make_bench):
+    bench = await make_bench(fresh=True, profile="zdm")
+    c = await bench.client()
+    await c.register(*EVENTS)
+    bench.proxy.signal()
+    assert await c.closed() == [] and not c.events
+    await gone(bench)
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+async def test_when_they_are_told(make_bench, instances):
+    """
+    Where there are other instances drivers may leave for them while this one still serves. Drivers of one that stands
+    alone would only lose it earlier.
+    """
+    proxy = {"drain_delay": "600ms"}
+    if instances > 1:
+        proxy.update({"topology_addresses": "10.9.0.1, 10.9.0.2", "topology_index": 1})
+    bench = await make_bench(fresh=True, profile="native", sections={"proxy": proxy})
+    c = await bench.client()
+    await c.register("STATUS_CHANGE")
+    bench.proxy.signal()
+
+    async def unready():
+        return (await bench.proxy.get("/health/readiness"))[0] == 503
+    await bench.proxy.until(unready, "503")
+    if instances > 1:
+        await c.until(lambda: c.events, "event")
+        assert str(c.events[0].event[2]) == "10.9.0.2"
+    late = await bench.client()
+    assert (await c.query("SELECT * FROM ks.t")).rows
+    assert len(c.events) == (1 if instances > 1 else 0)
+    await late.register("STATUS_CHANGE")
+    for client in (c, late):
+        assert await client.closed() == []
+        assert len(client.events) == 1
+    await gone(bench)
+
+
+class Driver:
+    """The Python driver with a load of one request after the other, in a thread of its own."""
+
+    def __init__(self, addresses, port):
+        profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), request_timeout=10)
+        self.cluster = Cluster(addresses, port=port, protocol_version=4, connect_timeout=10,
+                               execution_profiles={EXEC_PROFILE_DEFAULT: profile}, schema_metadata_enabled=False,
+                               token_metadata_enabled=False, reconnection_policy=ConstantReconnectionPolicy(0.2, None))
+        self.session = self.cluster.connect()
+        self.errors = []
+        self.served = []  # by which address
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
+        while not self.stopped.is_set():
+            future = self.session.execute_async(INSERT)
+            try:
+                future.result()
+                self.served.append(future.coordinator_host.address)
+            except Exception as e:
+                self.errors.append(e)
+
+    def until(self, condition, what):
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, f"no {what}; errors {self.errors[:3]}"
+            time.sleep(0.02)
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join()
+        self.cluster.shutdown()
+
+
+async def test_a_driver_moves_to_the_other_instance(make_bench, free_addresses):
+    """The Python driver under load, with its defaults for retries: nothing fails, and it comes back afterwards."""
+    addresses = free_addresses.take(2)
+    port = free_addresses.port(*addresses)
+
+    def configure(bench):
+        bench.proxy.listen = (addresses[0], port)
+        bench.proxy.http = (addresses[0], free_addresses.port(*addresses))
+    bench = await make_bench(fresh=True, configure=configure, profile="native",
+                             sections={"proxy": {"topology_addresses": ", ".join(addresses), "topology_index": 0}})
+    sections = copy.deepcopy(bench.ini())
+    sections["listener"]["address"] = sections["http"]["address"] = addresses[1]
+    sections["proxy"]["topology_index"] = 1
+    other = Proxy(bench.proxy.folder, f"{bench.name}-1")
+    other.listen, other.http = (addresses[1], port), (addresses[1], bench.proxy.http[1])
+    await other.start(sections=sections)
+    loop = asyncio.get_running_loop()
+
+    async def until(condition, what):
+        await loop.run_in_executor(None, driver.until, condition, what)
+    driver = None
+    try:
+        driver = await loop.run_in_executor(None, Driver, [addresses[0]], port)
+        await until(lambda: set(driver.served[-10:]) == set(addresses), "load on both")
+        bench.proxy.signal()
+        assert await bench.proxy.wait() == 0
+        mark = len(driver.served)
+        await until(lambda: len(driver.served) > mark + 50, "load on the other")
+        assert set(driver.served[mark + 5:]) == {addresses[1]}
+        await bench.start_proxy()
+        await until(lambda: addresses[0] in driver.served[mark + 50:], "load on the first again")
+        assert driver.errors == []
+    finally:
+        if driver is not None:
+            await loop.run_in_executor(None, driver.close)
+        await other.stop()
+        await other.kill()
