@@ -56,10 +56,14 @@ async def test_register_is_answered_here(make_bench, version, compression):
 
 async def test_register_for_what_does_not_exist(make_bench):
     bench = await make_bench(**NATIVE)
-    c = await bench.client()
+    table = new_name()
+    c, witness = await bench.client(), await bench.client()
     assert_error(await c.register("SCHEMA_CHANGE", "WEATHER"), Err.PROTOCOL_ERROR)
+    await witness.register("SCHEMA_CHANGE")
     for cluster in bench.clusters:
-        report(cluster, "CREATED", "TABLE", "ks", "t")
+        report(cluster, "CREATED", "TABLE", "ks", table)
+    await until_told(witness, 1)
+    await bench.settle(c)
     assert (await c.register("SCHEMA_CHANGE")).opcode == Op.READY
     await nothing_else(bench, c, 0)
 
