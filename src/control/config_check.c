@@ -24,6 +24,16 @@ bool config_check_contact_points(struct config *config, unsigned instance)
 		return config_fail_key(config, SECTION_CLUSTER, "local_datacenter", instance,
 				       "has no meaning without host assignment; allowed: only with "
 				       "enable_host_assignment = true");
+	if (cluster->fallback_datacenters.count > 0 && !cluster->enable_host_assignment)
+		return config_fail_key(config, SECTION_CLUSTER, "fallback_datacenters", instance,
+				       "has no meaning without host assignment; allowed: only with "
+				       "enable_host_assignment = true");
+	for (unsigned i = 0; cluster->local_datacenter && i < cluster->fallback_datacenters.count; i++) {
+		if (strcmp(cluster->fallback_datacenters.items[i], cluster->local_datacenter) == 0)
+			return config_fail_key(config, SECTION_CLUSTER, "fallback_datacenters", instance,
+					       "%s is the local_datacenter; allowed: other ones",
+					       cluster->local_datacenter);
+	}
 	return true;
 }
 

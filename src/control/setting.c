@@ -61,6 +61,12 @@ static const struct setting_word read_mode_words[] = {
 	{ NULL, 0, false },
 };
 
+static const struct setting_word node_ports_words[] = {
+	{ "discovered", NODE_PORTS_DISCOVERED, false },
+	{ "configured", NODE_PORTS_CONFIGURED, false },
+	{ NULL, 0, false },
+};
+
 static const struct setting_word timestamps_words[] = {
 	{ "client", TIMESTAMPS_CLIENT, false },
 	{ "add", TIMESTAMPS_ADD, false },
@@ -166,6 +172,10 @@ const struct setting setting_table[] = {
 	{ SECTION_PROXY, "heartbeat_failure_threshold", "HEARTBEAT_FAILURE_THRESHOLD", SETTING_COUNT,
 	  PROXY(heartbeat_failure_threshold), "1", .max = 1000000, .flags = SETTING_RELOAD,
 	  .help = "failures in a row of a control connection at which readiness calls its cluster down; 0: always" },
+	{ SECTION_PROXY, "topology_refresh_interval", NULL, SETTING_DURATION, PROXY(topology_refresh_interval_ms),
+	  "60s", "0", .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "nodes and keyspaces of the clusters are asked for again after this time, beside what events say; 0: "
+		  "never" },
 
 	{ SECTION_PROXY, "tracing_enabled", "TRACING_ENABLED", SETTING_BOOL, PROXY(tracing_enabled), "false",
 	  .flags = SETTING_RELOAD,
@@ -198,7 +208,15 @@ const struct setting setting_table[] = {
 	{ SECTION_CLUSTER, "contact_points", "CONTACT_POINTS", SETTING_HOSTS, CLUSTER(contact_points), NULL,
 	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD, .help = "nodes to ask first; mandatory" },
 	{ SECTION_CLUSTER, "port", "PORT", SETTING_COUNT, CLUSTER(port), "9042", .min = 1, .max = 65535,
-	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD, .help = "CQL port of all nodes of the cluster" },
+	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
+	  .help = "CQL port of the contact points, and of nodes that say no other or are not believed (node_ports)" },
+	{ SECTION_CLUSTER, "node_ports", NULL, SETTING_WORD, CLUSTER(node_ports), "discovered", "configured",
+	  .words = node_ports_words, .flags = SETTING_RELOAD,
+	  .help = "the CQL port of a node is what the system tables of the cluster say (discovered), or port for all" },
+	{ SECTION_CLUSTER, "address_map", NULL, SETTING_ADDRESS_MAP, CLUSTER(address_map), NULL,
+	  .flags = SETTING_RELOAD,
+	  .help = "where nodes are reached that stand behind an address translation: what the system tables say, = , "
+		  "and what to connect to" },
 	{ SECTION_CLUSTER, NULL, "SECURE_CONNECT_BUNDLE_PATH", SETTING_PATH, NOWHERE, NULL, .step = STEP_CONTACT_POINTS,
 	  .flags = SETTING_UNSUPPORTED, .help = "an Astra bundle; not supported, an error when set" },
 	{ SECTION_CLUSTER, "username", "USERNAME", SETTING_STRING, CLUSTER(username), NULL,
@@ -213,6 +231,9 @@ const struct setting setting_table[] = {
 	{ SECTION_CLUSTER, "local_datacenter", "LOCAL_DATACENTER", SETTING_STRING, CLUSTER(local_datacenter), NULL,
 	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
 	  .help = "only nodes of this datacenter get requests; unset: the contact point's" },
+	{ SECTION_CLUSTER, "fallback_datacenters", NULL, SETTING_NAMES, CLUSTER(fallback_datacenters), NULL,
+	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
+	  .help = "datacenters whose nodes get the requests, the first one first, while no node of the local one is up" },
 	{ SECTION_CLUSTER, "enable_host_assignment", "ENABLE_HOST_ASSIGNMENT", SETTING_BOOL,
 	  CLUSTER(enable_host_assignment), "true", .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
 	  .help = "spread connections over the nodes; false: all go to the contact point in use" },

@@ -23,23 +23,25 @@ enum setting_section {
 };
 
 enum setting_type {
-	SETTING_COUNT,     /* integer */
-	SETTING_DURATION,  /* milliseconds; an INI file writes a unit */
-	SETTING_SIZE,      /* bytes; an INI file writes a unit */
-	SETTING_FLOAT,     /* double */
-	SETTING_BOOL,      /* bool */
-	SETTING_WORD,      /* enum, see `words` */
-	SETTING_STRING,    /* char * */
-	SETTING_PATH,      /* char * */
-	SETTING_SECRET,    /* char *; never shown */
-	SETTING_HOST,      /* char *: a host name or address */
-	SETTING_HOSTS,     /* struct string_list of the same */
-	SETTING_ADDRESSES, /* struct string_list of IP literals */
-	SETTING_BUCKETS,   /* struct bucket_list */
-	SETTING_VERSION,   /* one protocol version */
-	SETTING_VERSIONS,  /* bit set of protocol versions */
-	SETTING_PREFIX,    /* char *: the start of a Prometheus metric name */
-	SETTING_LEVELS,    /* struct level_map: consistency levels and what they become */
+	SETTING_COUNT,       /* integer */
+	SETTING_DURATION,    /* milliseconds; an INI file writes a unit */
+	SETTING_SIZE,        /* bytes; an INI file writes a unit */
+	SETTING_FLOAT,       /* double */
+	SETTING_BOOL,        /* bool */
+	SETTING_WORD,        /* enum, see `words` */
+	SETTING_STRING,      /* char * */
+	SETTING_PATH,        /* char * */
+	SETTING_SECRET,      /* char *; never shown */
+	SETTING_HOST,        /* char *: a host name or address */
+	SETTING_HOSTS,       /* struct string_list of the same */
+	SETTING_ADDRESSES,   /* struct string_list of IP literals */
+	SETTING_NAMES,       /* struct string_list of any texts */
+	SETTING_ADDRESS_MAP, /* struct address_map */
+	SETTING_BUCKETS,     /* struct bucket_list */
+	SETTING_VERSION,     /* one protocol version */
+	SETTING_VERSIONS,    /* bit set of protocol versions */
+	SETTING_PREFIX,      /* char *: the start of a Prometheus metric name */
+	SETTING_LEVELS,      /* struct level_map: consistency levels and what they become */
 };
 
 /*

@@ -20,6 +20,7 @@
 #include <strings.h>
 
 #include "control/setting_levels.h"
+#include "control/setting_map.h"
 #include "control/setting_text.h"
 #include "cql/version.h"
 
@@ -323,6 +324,8 @@ static bool strings_parse(const struct setting *s, const struct setting_input *i
 			ok = false;
 		} else if (s->type == SETTING_HOSTS) {
 			ok = host_parse(s, items.item[i], &item, what, what_size);
+		} else if (s->type == SETTING_NAMES) {
+			item = xstrdup(items.item[i]);
 		} else {
 			char shown[TEXT_SHOWN_MAX];
 
@@ -467,6 +470,7 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 		return host_parse(s, in->text, member, what, what_size);
 	case SETTING_HOSTS:
 	case SETTING_ADDRESSES:
+	case SETTING_NAMES:
 		return strings_parse(s, in, member, what, what_size);
 	case SETTING_BUCKETS:
 		return buckets_parse(in, member, what, what_size);
@@ -478,6 +482,8 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 		return prefix_parse(s, in->text, member, what, what_size);
 	case SETTING_LEVELS:
 		return levels_parse(s, in->text, member, what, what_size);
+	case SETTING_ADDRESS_MAP:
+		return address_map_parse(in->text, member, what, what_size);
 	}
 	return false;
 }
@@ -556,6 +562,12 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	case SETTING_ADDRESSES:
 		snprintf(out, out_size, "IP addresses, separated by commas");
 		break;
+	case SETTING_NAMES:
+		snprintf(out, out_size, "names, separated by commas");
+		break;
+	case SETTING_ADDRESS_MAP:
+		snprintf(out, out_size, "pairs ADDRESS=ADDRESS or ADDRESS=ADDRESS:PORT, separated by commas");
+		break;
 	case SETTING_BUCKETS:
 		snprintf(out, out_size, "1 to %d rising numbers of milliseconds, separated by commas",
 			 SETTINGS_MAX_BUCKETS);
@@ -632,12 +644,15 @@ char *setting_format(const struct setting *s, const void *member)
 		return *(char *const *)member ? xstrdup(*(char *const *)member) : NULL;
 	case SETTING_HOSTS:
 	case SETTING_ADDRESSES:
+	case SETTING_NAMES:
 	case SETTING_BUCKETS:
 		return list_format(s, member);
 	case SETTING_VERSIONS:
 		return versions_format(*(const unsigned *)member);
 	case SETTING_LEVELS:
 		return levels_format(member);
+	case SETTING_ADDRESS_MAP:
+		return address_map_format(member);
 	}
 	return NULL;
 }
@@ -660,10 +675,14 @@ void setting_clear(const struct setting *s, void *member)
 		break;
 	case SETTING_HOSTS:
 	case SETTING_ADDRESSES:
+	case SETTING_NAMES:
 		for (unsigned i = 0; i < list->count; i++)
 			free(list->items[i]);
 		free(list->items);
 		*list = (struct string_list){ NULL, 0 };
+		break;
+	case SETTING_ADDRESS_MAP:
+		address_map_clear(member);
 		break;
 	case SETTING_LEVELS:
 		*(struct level_map *)member = (struct level_map){ .is_set = false };

@@ -58,6 +58,7 @@ static void topology_free(struct topology *t)
 	ring_free(t->ring);
 	free(t->keyspaces);
 	free(t->authenticator);
+	free(t->datacenter);
 	for (unsigned i = 0; i < t->peer_columns.count; i++)
 		free(t->peer_columns.items[i]);
 	free(t->peer_columns.items);

@@ -81,6 +81,7 @@ struct topology {
 	 * host id; behind these, [host_count .. all_count), those of all other datacenters, which no request goes to.
 	 */
 	struct host *hosts;
+	char *datacenter; /* the local one, even when it has no node any more (local_count 0) */
 	unsigned local_count;
 	unsigned host_count;
 	unsigned all_count;

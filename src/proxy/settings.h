@@ -12,7 +12,7 @@
 #ifndef PROXY_SETTINGS_H
 #define PROXY_SETTINGS_H
 
-#include "base/common.h"
+#include "base/net.h"
 
 enum cluster_id {
 	CLUSTER_ORIGIN = 0,
@@ -47,6 +47,12 @@ enum leg_compression {
 	LEG_COMPRESSION_SNAPPY, /* none in v5 */
 };
 
+/* Which port a node is reached at. */
+enum node_ports {
+	NODE_PORTS_DISCOVERED, /* the one that the node's row in the system tables has, else the configured one */
+	NODE_PORTS_CONFIGURED, /* the cluster's `port`, for all of them */
+};
+
 enum read_mode {
 	READ_PRIMARY_ONLY,
 	READ_DUAL_ASYNC_ON_SECONDARY,
@@ -77,6 +83,17 @@ struct string_list {
 	unsigned count;
 };
 
+/* A node says `from` (its port does not count), and is reached at `to`, whose port may be 0: the node's. */
+struct address_mapping {
+	struct net_address from;
+	struct net_address to;
+};
+
+struct address_map {
+	struct address_mapping *items;
+	unsigned count;
+};
+
 #define SETTINGS_MAX_BUCKETS 64
 
 struct bucket_list {
@@ -90,7 +107,10 @@ struct cluster_settings {
 	char *username;
 	char *password;
 	enum credentials_mode credentials;
+	enum node_ports node_ports;
+	struct address_map address_map;
 	char *local_datacenter;
+	struct string_list fallback_datacenters;
 	bool enable_host_assignment;
 	uint32_t connection_timeout_ms;
 	enum leg_compression compression;
@@ -159,6 +179,7 @@ struct settings {
 	uint32_t async_handshake_timeout_ms;
 
 	/* control connections */
+	uint32_t topology_refresh_interval_ms; /* 0: only after events */
 	uint32_t heartbeat_interval_ms;
 	uint32_t heartbeat_retry_interval_min_ms;
 	uint32_t heartbeat_retry_interval_max_ms;

@@ -5,13 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-
-/* Hosts while they are gathered. */
-struct host_list {
-	struct host *items;
-	unsigned count;
-	unsigned cap;
-};
+#include "proxy/topology_rows.h"
 
 /* ---- values ---- */
 
@@ -55,24 +49,6 @@ static char *copy_text(struct bytesview v)
 	return v.is_null ? NULL : xstrndup((const char *)v.p, v.len);
 }
 
-/* A row as a host owns it; the columns keep their order. */
-static void copy_values(struct host *host, const struct rows *rows, uint32_t row)
-{
-	host->values = xcalloc(MAX(rows->column_count, 1u), sizeof(*host->values));
-	host->value_count = rows->column_count;
-	for (uint32_t i = 0; i < rows->column_count; i++) {
-		struct bytesview from = rows->values[(size_t)row * rows->column_count + i];
-		struct node_value *to = &host->values[i];
-
-		to->column = xstrndup(rows->columns[i].name.p, rows->columns[i].name.len);
-		if (from.is_null)
-			continue;
-		to->len = from.len;
-		to->value = xmalloc(MAX(from.len, 1u));
-		memcpy(to->value, from.p, from.len);
-	}
-}
-
 void host_fini(struct host *host)
 {
 	for (unsigned i = 0; i < host->value_count; i++) {
@@ -85,144 +61,59 @@ void host_fini(struct host *host)
 	*host = (struct host){ .values = NULL };
 }
 
-/* ---- one row ---- */
+/* ---- duplicates ---- */
 
-static bool read_address(const struct rows *rows, uint32_t row, const char *column, uint16_t port,
-			 struct net_address *out)
+/* Rows that came later last. */
+static int by_place(const struct host *x, const struct host *y, int order)
 {
-	struct bytesview v = rows_value(rows, row, column);
-
-	return !v.is_null && net_from_bytes(v.p, v.len, port, out);
+	return order ? order : (x > y) - (x < y);
 }
 
-/*
- * Where the control connection's own node takes connections. Cassandra 2.0 has
- * no rpc_address in system.local; 0.0.0.0 is what a node says that listens
- * everywhere. The address we reached it at is then the best there is.
- */
-static void local_address(const struct topology_source *source, const struct rows *rows, struct net_address *out)
-{
-	uint16_t port = source->settings->cluster[source->id].port;
-
-	if (!read_address(rows, 0, "rpc_address", port, out)) {
-		*out = source->contact;
-		return;
-	}
-	if (!net_is_any(out))
-		return;
-	if (!read_address(rows, 0, "broadcast_address", port, out) || net_is_any(out))
-		*out = source->contact;
-}
-
-/* False with the column that makes the row unusable. */
-static bool peer_address(const struct topology_source *source, const struct rows *rows, uint32_t row,
-			 struct net_address *out, const char **missing)
-{
-	uint16_t port = source->settings->cluster[source->id].port;
-
-	*missing = "rpc_address";
-	if (!read_address(rows, row, "rpc_address", port, out))
-		return false;
-	if (!net_is_any(out))
-		return true;
-	*missing = "peer";
-	return read_address(rows, row, "peer", port, out) && !net_is_any(out);
-}
-
-/* False with the column that is missing; then nothing is owned. */
-static bool read_identity(struct host *host, const struct rows *rows, uint32_t row, const char **missing)
-{
-	struct bytesview id = rows_value(rows, row, "host_id");
-	struct bytesview datacenter = rows_value(rows, row, "data_center");
-	struct bytesview rack = rows_value(rows, row, "rack");
-
-	*missing = id.len != sizeof(host->host_id) ? "host_id"
-		   : datacenter.is_null            ? "data_center"
-		   : rack.is_null                  ? "rack"
-						   : NULL;
-	if (*missing)
-		return false;
-	memcpy(host->host_id, id.p, sizeof(host->host_id));
-	host->datacenter = copy_text(datacenter);
-	host->rack = copy_text(rack);
-	return true;
-}
-
-static bool read_local(struct host *host, const struct topology_source *source, const struct rows *rows,
-		       const char **missing)
-{
-	*host = (struct host){ .is_local_row = true };
-	if (!read_identity(host, rows, 0, missing))
-		return false;
-	local_address(source, rows, &host->address);
-	net_format(&host->address, host->name);
-	copy_values(host, rows, 0);
-	return true;
-}
-
-static bool read_peer(struct host *host, const struct topology_source *source, const struct rows *rows, uint32_t row,
-		      const char **missing)
-{
-	*host = (struct host){ .is_local_row = false };
-	if (!peer_address(source, rows, row, &host->address, missing) || !read_identity(host, rows, row, missing))
-		return false;
-	net_format(&host->address, host->name);
-	copy_values(host, rows, row);
-	return true;
-}
-
-/* ---- all rows ---- */
-
-static struct host *list_add(struct host_list *l)
-{
-	if (l->count == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 16;
-		l->items = xrealloc(l->items, l->cap * sizeof(*l->items));
-	}
-	return &l->items[l->count++];
-}
-
-static void read_peers(struct host_list *all, const struct topology_source *source, const struct rows *peers)
-{
-	const char *missing;
-	struct host host;
-
-	for (uint32_t row = 0; row < peers->row_count; row++) {
-		if (read_peer(&host, source, peers, row, &missing)) {
-			*list_add(all) = host;
-			continue;
-		}
-		log_limited(LOG_WARN, "%s: row %u of system.peers is left out: it has no usable %s",
-			    cluster_id_name(source->id), row + 1, missing);
-	}
-}
-
-/* By host id, rows that came later last. */
 static int compare_ids(const void *a, const void *b)
 {
 	const struct host *x = *(struct host *const *)a;
 	const struct host *y = *(struct host *const *)b;
-	int order = memcmp(x->host_id, y->host_id, sizeof(x->host_id));
 
-	return order ? order : (x > y) - (x < y);
+	return by_place(x, y, memcmp(x->host_id, y->host_id, sizeof(x->host_id)));
 }
 
-/* Of several rows with one host id the last stays, so the local row, which is gathered last, always does. */
-static void drop_duplicates(struct host_list *all, enum cluster_id id)
+static int compare_names(const void *a, const void *b)
+{
+	const struct host *x = *(struct host *const *)a;
+	const struct host *y = *(struct host *const *)b;
+
+	return by_place(x, y, strcmp(x->name, y->name));
+}
+
+static bool same_id(const struct host *x, const struct host *y)
+{
+	return memcmp(x->host_id, y->host_id, sizeof(x->host_id)) == 0;
+}
+
+static bool same_name(const struct host *x, const struct host *y)
+{
+	return strcmp(x->name, y->name) == 0;
+}
+
+/* Of several that are the same the last stays, so the local row, which is gathered last, always does. */
+static void drop_same(struct host_list *all, enum cluster_id id, int (*compare)(const void *a, const void *b),
+		      bool (*is_same)(const struct host *x, const struct host *y))
 {
 	struct host **order = xcalloc(MAX(all->count, 1u), sizeof(*order));
-	char text[UUID_TEXT_MAX];
+	char first[UUID_TEXT_MAX], second[UUID_TEXT_MAX];
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < all->count; i++)
 		order[i] = &all->items[i];
-	qsort(order, all->count, sizeof(*order), compare_ids);
+	qsort(order, all->count, sizeof(*order), compare);
 	for (unsigned i = 0; i + 1 < all->count; i++) {
-		if (memcmp(order[i]->host_id, order[i + 1]->host_id, sizeof(order[i]->host_id)) != 0)
+		if (!is_same(order[i], order[i + 1]))
 			continue;
-		log_limited(LOG_WARN, "%s: host id %s stands in several rows (%s and %s); the latter is used",
-			    cluster_id_name(id), topology_format_uuid(order[i]->host_id, text), order[i]->name,
-			    order[i + 1]->name);
+		log_limited(
+			LOG_WARN,
+			"%s: the rows of host id %s at %s and of host id %s at %s are of one node; the latter is used",
+			cluster_id_name(id), topology_format_uuid(order[i]->host_id, first), order[i]->name,
+			topology_format_uuid(order[i + 1]->host_id, second), order[i + 1]->name);
 		host_fini(order[i]);
 	}
 	free(order);
@@ -231,6 +122,13 @@ static void drop_duplicates(struct host_list *all, enum cluster_id id)
 			all->items[kept++] = all->items[i];
 	}
 	all->count = kept;
+}
+
+/* A node has one host id, and there is one node at an address: that of a replaced node can stay behind for a while. */
+static void drop_duplicates(struct host_list *all, enum cluster_id id)
+{
+	drop_same(all, id, compare_ids, same_id);
+	drop_same(all, id, compare_names, same_name);
 }
 
 /* ---- the local datacenter ---- */
@@ -244,25 +142,84 @@ static unsigned count_in(const struct host_list *all, const char *datacenter)
 	return n;
 }
 
-/* NULL, with the reason, when the one that was kept so far has no node any more. */
-static const char *choose_datacenter(const struct topology_source *source, const struct host_list *all,
-				     const struct host *local, char *error, size_t error_size)
+/* "dc1, dc2": those that exist among the first nodes, as far as they fit. */
+static const char *list_datacenters(const struct host_list *all, char *out, size_t size)
+{
+	size_t used = 0;
+
+	*out = '\0';
+	for (unsigned i = 0; i < MIN(all->count, 1000u) && used < size; i++) {
+		const char *name = all->items[i].datacenter;
+		bool is_new = true;
+
+		for (unsigned j = 0; is_new && j < i; j++)
+			is_new = strcmp(all->items[j].datacenter, name) != 0;
+		if (is_new)
+			used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", name);
+	}
+	return out;
+}
+
+static bool has_fallback(const struct topology_source *source, const struct host_list *all)
+{
+	const struct string_list *others = &source->settings->cluster[source->id].fallback_datacenters;
+
+	for (unsigned i = 0; i < others->count; i++) {
+		if (count_in(all, others->items[i]) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* A configured name that no node has. ZDM Proxy warns, and takes the contact point's datacenter instead. */
+static enum topology_result unknown_datacenter(const struct topology_source *source, const struct host_list *all,
+					       const struct host *local, const char **datacenter, char *error,
+					       size_t error_size)
 {
 	const char *configured = source->settings->cluster[source->id].local_datacenter;
+	char existing[256];
 
-	if (configured && *configured) {
-		if (count_in(all, configured) > 0)
-			return configured;
+	if (source->settings->profile == PROFILE_ZDM) {
 		log_limited(LOG_WARN, "%s: no node is in the configured local_datacenter %s; using %s of node %s",
 			    cluster_id_name(source->id), configured, local->datacenter, local->name);
-		return local->datacenter;
+		*datacenter = local->datacenter;
+		return TOPOLOGY_OK;
 	}
-	if (!source->datacenter)
-		return local->datacenter;
-	if (count_in(all, source->datacenter) > 0)
-		return source->datacenter;
-	snprintf(error, error_size, "no node is left in datacenter %s, which was used so far", source->datacenter);
-	return NULL;
+	snprintf(error, error_size, "no node is in the configured local_datacenter %s; the cluster has %s", configured,
+		 list_datacenters(all, existing, sizeof(existing)));
+	return TOPOLOGY_HOPELESS;
+}
+
+/*
+ * The one that was used first stays, in ZDM's twin whatever is configured, so
+ * that a control connection that moves does not take the traffic with it. When
+ * it has no node any more those of the fallback datacenters must do.
+ */
+static enum topology_result choose_datacenter(const struct topology_source *source, const struct host_list *all,
+					      const struct host *local, const char **datacenter, char *error,
+					      size_t error_size)
+{
+	const char *configured = source->settings->cluster[source->id].local_datacenter;
+	const char *kept = source->datacenter;
+
+	if (configured && (!kept || source->settings->profile != PROFILE_ZDM)) {
+		*datacenter = configured;
+		if (count_in(all, configured) > 0)
+			return TOPOLOGY_OK;
+		if (!kept)
+			return unknown_datacenter(source, all, local, datacenter, error, error_size);
+	} else {
+		*datacenter = kept ? kept : local->datacenter;
+		if (count_in(all, *datacenter) > 0)
+			return TOPOLOGY_OK;
+	}
+	if (has_fallback(source, all)) {
+		log_limited(LOG_WARN, "%s: no node is left in datacenter %s, only those of fallback_datacenters are",
+			    cluster_id_name(source->id), *datacenter);
+		return TOPOLOGY_OK;
+	}
+	snprintf(error, error_size, "no node is left in datacenter %s, which was used so far", *datacenter);
+	return TOPOLOGY_BAD;
 }
 
 /* The same order in every instance of the proxy, whichever node it asked. */
@@ -277,25 +234,37 @@ static int compare_places(const void *a, const void *b)
 	return order ? order : memcmp(x->host_id, y->host_id, sizeof(x->host_id));
 }
 
-/* Moves all hosts into the snapshot, sorted, those of the datacenter first. */
-static void take_hosts(struct topology *t, struct host_list *all, const char *datacenter)
+static uint8_t tier_of(const struct host *host, const char *datacenter, const struct string_list *fallbacks)
+{
+	if (strcmp(host->datacenter, datacenter) == 0)
+		return 0;
+	for (unsigned i = 0; i < MIN(fallbacks->count, HOST_TIER_REMOTE - 1u); i++) {
+		if (strcmp(host->datacenter, fallbacks->items[i]) == 0)
+			return (uint8_t)(i + 1);
+	}
+	return HOST_TIER_REMOTE;
+}
+
+/* Moves all hosts into the snapshot, sorted. */
+static void take_hosts(struct topology *t, struct host_list *all, const char *datacenter,
+		       const struct string_list *fallbacks)
 {
 	t->hosts = all->items;
 	t->all_count = all->count;
 	*all = (struct host_list){ .items = NULL };
 	for (unsigned i = 0; i < t->all_count; i++) {
-		bool is_local = strcmp(t->hosts[i].datacenter, datacenter) == 0;
+		struct host *host = &t->hosts[i];
 
-		t->hosts[i].tier = is_local ? 0 : HOST_TIER_REMOTE;
-		t->local_count += is_local;
+		host->tier = tier_of(host, datacenter, fallbacks);
+		t->local_count += host->tier == 0;
+		t->host_count += host->tier != HOST_TIER_REMOTE;
 	}
-	t->host_count = t->local_count;
 	qsort(t->hosts, t->all_count, sizeof(*t->hosts), compare_places);
 }
 
 const char *topology_datacenter(const struct topology *t)
 {
-	return t->local_count > 0 ? t->hosts[0].datacenter : NULL;
+	return t->datacenter;
 }
 
 bool topology_schema_agrees(const struct topology *t)
@@ -361,34 +330,29 @@ static enum topology_result check_partitioner(struct topology *t, const struct r
 	return TOPOLOGY_HOPELESS;
 }
 
-static void take_column_names(struct topology *t, const struct rows *peers)
-{
-	t->peer_columns.items = xcalloc(MAX(peers->column_count, 1u), sizeof(*t->peer_columns.items));
-	t->peer_columns.count = peers->column_count;
-	for (uint32_t i = 0; i < peers->column_count; i++)
-		t->peer_columns.items[i] = xstrndup(peers->columns[i].name.p, peers->columns[i].name.len);
-}
-
 static enum topology_result fill_hosts(struct topology *t, const struct topology_source *source, struct host_list *all,
 				       const struct rows *local, const struct rows *peers, char *error,
 				       size_t error_size)
 {
+	const bool ports = topology_rows_believe_ports(source, local);
+	enum topology_result result;
 	const char *datacenter;
 	const char *missing;
 	struct host host;
 
-	if (!read_local(&t->local, source, local, &missing)) {
+	if (!topology_rows_local(&t->local, source, local, ports, &missing)) {
 		snprintf(error, error_size, "its row in system.local has no usable %s", missing);
 		return TOPOLOGY_BAD;
 	}
-	read_peers(all, source, peers);
-	if (read_local(&host, source, local, &missing))
-		*list_add(all) = host;
+	topology_rows_peers(all, source, peers, ports);
+	if (topology_rows_local(&host, source, local, ports, &missing))
+		*host_list_add(all) = host;
 	drop_duplicates(all, source->id);
-	datacenter = choose_datacenter(source, all, &t->local, error, error_size);
-	if (!datacenter)
-		return TOPOLOGY_BAD;
-	take_hosts(t, all, datacenter);
+	result = choose_datacenter(source, all, &t->local, &datacenter, error, error_size);
+	if (result != TOPOLOGY_OK)
+		return result;
+	t->datacenter = xstrdup(datacenter);
+	take_hosts(t, all, datacenter, &source->settings->cluster[source->id].fallback_datacenters);
 	return TOPOLOGY_OK;
 }
 
@@ -413,7 +377,7 @@ enum topology_result topology_fill(struct topology *t, const struct topology_sou
 		log_limited(LOG_WARN, "%s: system.local has no cluster_name", cluster_id_name(source->id));
 	t->contact = source->contact;
 	net_format(&source->contact, t->contact_name);
-	take_column_names(t, peers);
+	topology_rows_columns(&t->peer_columns, peers);
 	result = fill_hosts(t, source, &all, local, peers, error, error_size);
 	for (unsigned i = 0; i < all.count; i++)
 		host_fini(&all.items[i]);

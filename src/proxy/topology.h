@@ -16,7 +16,7 @@ struct topology_source {
 	/*
 	 * The datacenter of an earlier snapshot, kept for the life of the process so
 	 * that a control connection that moves does not take the traffic with it.
-	 * NULL before the first, or when local_datacenter decides.
+	 * NULL before the first: a local_datacenter that no node has is an error then.
 	 */
 	const char *datacenter;
 };
@@ -36,7 +36,7 @@ MUSTCHECK enum topology_result topology_fill(struct topology *t, const struct to
 					     const struct rows *local, const struct rows *peers, char *error,
 					     size_t error_size);
 
-/* The datacenter whose hosts the snapshot has; NULL when it has none. */
+/* The local datacenter; NULL in an empty snapshot. */
 const char *topology_datacenter(const struct topology *t);
 
 /* True when all nodes of the snapshot report one schema version; nodes that report none do not count. */

@@ -17,7 +17,7 @@ struct table_column {
 };
 
 #define TABLE_MAX_COLUMNS 16
-#define TABLE_MAX_ROWS 16
+#define TABLE_MAX_ROWS 64
 
 struct table {
 	const struct table_column *columns;
@@ -78,7 +78,8 @@ static const struct table_column local_table_columns[] = {
 	{ "host_id", &rows_type_uuid },          { "partitioner", &rows_type_varchar },
 	{ "rack", &rows_type_varchar },          { "release_version", &rows_type_varchar },
 	{ "rpc_address", &rows_type_inet },      { "schema_version", &rows_type_uuid },
-	{ "gossip_generation", &rows_type_int },
+	{ "gossip_generation", &rows_type_int }, { "rpc_port", &rows_type_int },
+	{ "listen_address", &rows_type_inet },
 };
 
 enum {
@@ -92,7 +93,9 @@ enum {
 	LOCAL_RELEASE,
 	LOCAL_RPC,
 	LOCAL_SCHEMA,
-	LOCAL_GENERATION
+	LOCAL_GENERATION,
+	LOCAL_PORT,
+	LOCAL_LISTEN
 };
 
 static const struct table_column peer_table_columns[] = {
@@ -112,14 +115,61 @@ enum {
 	PEER_SCHEMA
 };
 
-/* The node 10.0.0.1 with host id 1 in dc1, rack a. */
+/* Cassandra 4's. */
+static const struct table_column peer_v2_table_columns[] = {
+	{ "peer", &rows_type_inet },           { "peer_port", &rows_type_int },
+	{ "data_center", &rows_type_varchar }, { "host_id", &rows_type_uuid },
+	{ "native_address", &rows_type_inet }, { "native_port", &rows_type_int },
+	{ "preferred_ip", &rows_type_inet },   { "preferred_port", &rows_type_int },
+	{ "rack", &rows_type_varchar },        { "release_version", &rows_type_varchar },
+	{ "schema_version", &rows_type_uuid },
+};
+
+enum {
+	V2_PEER,
+	V2_PEER_PORT,
+	V2_DC,
+	V2_ID,
+	V2_ADDRESS,
+	V2_PORT,
+	V2_PREFERRED,
+	V2_PREFERRED_PORT,
+	V2_RACK,
+	V2_RELEASE,
+	V2_SCHEMA
+};
+
+/* DSE 6's, the columns that matter; its system.local has the same three. */
+static const struct table_column dse_table_columns[] = {
+	{ "peer", &rows_type_inet },
+	{ "data_center", &rows_type_varchar },
+	{ "host_id", &rows_type_uuid },
+	{ "rack", &rows_type_varchar },
+	{ "rpc_address", &rows_type_inet },
+	{ "native_transport_address", &rows_type_inet },
+	{ "native_transport_port", &rows_type_int },
+	{ "native_transport_port_ssl", &rows_type_int },
+};
+
+enum {
+	DSE_PEER,
+	DSE_DC,
+	DSE_ID,
+	DSE_RACK,
+	DSE_RPC,
+	DSE_ADDRESS,
+	DSE_PORT,
+	DSE_PORT_SSL
+};
+
+/* The node 10.0.0.1 with host id 1 in dc1, rack a. The columns from rpc_port on are only there when they are counted. */
 static inline struct table local_table(void)
 {
 	return (struct table){
 		.columns = local_table_columns,
-		.column_count = ARRAY_LEN(local_table_columns),
+		.column_count = LOCAL_PORT,
 		.rows = { { "local", "10.0.0.1", "ferry", "dc1", "1", "org.apache.cassandra.dht.Murmur3Partitioner",
-			    "a", "4.1.10", "10.0.0.1", "99", "1700000000" } },
+			    "a", "4.1.10", "10.0.0.1", "99", "1700000000", NULL, NULL } },
 		.row_count = 1,
 	};
 }
@@ -142,6 +192,28 @@ static inline const char **peer_table_add(struct table *t, const char *address, 
 	row[PEER_RPC] = address;
 	row[PEER_RELEASE] = "4.1.9";
 	row[PEER_SCHEMA] = "99";
+	return row;
+}
+
+static inline struct table peer_v2_table(void)
+{
+	return (struct table){ .columns = peer_v2_table_columns, .column_count = ARRAY_LEN(peer_v2_table_columns) };
+}
+
+static inline const char **peer_v2_table_add(struct table *t, const char *address, const char *port,
+					     const char *datacenter, const char *host_id, const char *rack)
+{
+	const char **row = t->rows[t->row_count++];
+
+	row[V2_PEER] = address;
+	row[V2_PEER_PORT] = "7000";
+	row[V2_DC] = datacenter;
+	row[V2_ID] = host_id;
+	row[V2_ADDRESS] = address;
+	row[V2_PORT] = port;
+	row[V2_RACK] = rack;
+	row[V2_RELEASE] = "4.1.9";
+	row[V2_SCHEMA] = "99";
 	return row;
 }
 

@@ -11,6 +11,9 @@
 	"contact_points = b\n"                                                                                         \
 	"\n"
 
+/* The same for keys of [origin], which begin at line 5. */
+#define BASE_ORIGIN "[target]\ncontact_points = b\n[origin]\ncontact_points = a\n"
+
 /* ---- what is read ---- */
 
 START_TEST(the_example_of_the_design)
@@ -365,6 +368,31 @@ static const struct {
 	  "t.ini:5: [origin] credentials: there is no user to log in as; ..." },
 	{ "[target]\ncontact_points = b\n[origin]\ncontact_points = a\nlocal_datacenter = d\nenable_host_assignment = no\n",
 	  "t.ini:5: [origin] local_datacenter: has no meaning without host assignment; ..." },
+	{ "[target]\ncontact_points = b\n[origin]\ncontact_points = a\nfallback_datacenters = d\nenable_host_assignment = "
+	  "no\n",
+	  "t.ini:5: [origin] fallback_datacenters: has no meaning without host assignment; ..." },
+	{ BASE_ORIGIN "local_datacenter = d\nfallback_datacenters = e, d\n",
+	  "t.ini:6: [origin] fallback_datacenters: d is the local_datacenter; allowed: other ones" },
+	{ BASE_ORIGIN "fallback_datacenters = d,,e\n",
+	  "t.ini:5: [origin] fallback_datacenters: item 2 of the list is empty; allowed: names, separated by commas" },
+	{ BASE_ORIGIN "node_ports = guessed\n",
+	  "t.ini:5: [origin] node_ports: unknown word \"guessed\"; allowed: discovered, configured" },
+	{ BASE_ORIGIN "address_map = 10.0.0.1\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1\" is no ADDRESS=ADDRESS; allowed: pairs ADDRESS=ADDRESS or "
+	  "ADDRESS=ADDRESS:PORT, separated by commas" },
+	{ BASE_ORIGIN "address_map = 10.0.0.1=node\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1=node\" is not two IP addresses, the first one without a port; ..." },
+	{ BASE_ORIGIN "address_map = 10.0.0.1:9042=10.0.0.2\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1:9042=10.0.0.2\" is not two IP addresses, the first one without a port; "
+	  "..." },
+	{ BASE_ORIGIN "address_map = 10.0.0.1=10.0.0.2:0\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1=10.0.0.2:0\" has no valid port; ..." },
+	{ BASE_ORIGIN "address_map = 10.0.0.1=[::1]:70000\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1=[::1]:70000\" has no valid port; ..." },
+	{ BASE_ORIGIN "address_map = 10.0.0.1=10.0.0.2:\n",
+	  "t.ini:5: [origin] address_map: \"10.0.0.1=10.0.0.2:\" has no valid port; ..." },
+	{ BASE_ORIGIN "address_map = 10.0.0.1=10.0.0.2, 10.0.0.3=10.0.0.4, 10.0.0.1 = 10.0.0.5\n",
+	  "t.ini:5: [origin] address_map: 10.0.0.1 is given twice; ..." },
 	{ BASE "[routing]\nreplace_cql_functions = now\n",
 	  "t.ini:7: [routing] replace_cql_functions: \"now\" is not a boolean; allowed: true, false" },
 	{ BASE ";" FORTY FORTY FORTY FORTY TEN TEN TEN "1234567\n",

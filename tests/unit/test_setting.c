@@ -192,6 +192,35 @@ START_TEST(consistency_levels)
 }
 END_TEST
 
+START_TEST(nodes_elsewhere)
+{
+	const struct cluster_settings *o;
+	char name[NET_TEXT_MAX];
+
+	ck_assert_msg(load_text("t.ini",
+				"[origin]\ncontact_points = a\n"
+				"address_map = 10.0.0.1 = 192.0.2.1,10.0.0.2=192.0.2.2:9043 ,\n"
+				"  fd00::3=[2001:db8::3]:9044, fd00::4 = 2001:db8::4, [fd00::5]=[2001:db8::5]\n"
+				"fallback_datacenters = dc 2, DC3,\n  4\n"
+				"[target]\ncontact_points = b\n"),
+		      "%s", error);
+	o = &settings->cluster[CLUSTER_ORIGIN];
+	ck_assert_uint_eq(o->address_map.count, 5);
+	ck_assert_str_eq(net_format(&o->address_map.items[1].to, name), "192.0.2.2:9043");
+	ck_assert_str_eq(net_format(&o->address_map.items[2].from, name), "[fd00::3]:0");
+	ck_assert_uint_eq(net_port(&o->address_map.items[3].to), 0);
+	ck_assert_uint_eq(o->fallback_datacenters.count, 3);
+	ck_assert_str_eq(o->fallback_datacenters.items[0], "dc 2");
+	ck_assert_int_eq(o->node_ports, NODE_PORTS_DISCOVERED);
+	ck_assert_uint_eq(settings->topology_refresh_interval_ms, 60000);
+	ck_assert_msg(strstr(printed, "\naddress_map = 10.0.0.1=192.0.2.1, 10.0.0.2=192.0.2.2:9043, "
+				      "fd00::3=[2001:db8::3]:9044, fd00::4=2001:db8::4, fd00::5=2001:db8::5  ;"),
+		      "%s", printed);
+	ck_assert_ptr_nonnull(strstr(printed, "\nfallback_datacenters = dc 2, DC3, 4  ;"));
+	ck_assert_uint_eq(settings->cluster[CLUSTER_TARGET].address_map.count, 0);
+}
+END_TEST
+
 START_TEST(no_consistency_levels)
 {
 	ck_assert_msg(load_text("t.ini", "[origin]\ncontact_points = a\nwrite_consistency =\nread_consistency = \n"
@@ -217,6 +246,7 @@ int main(void)
 	tcase_add_test(tc, the_minimal_file_loads);
 	tcase_add_loop_test(tc, consistency_levels, 0, ARRAY_LEN(levels));
 	tcase_add_test(tc, no_consistency_levels);
+	tcase_add_test(tc, nodes_elsewhere);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

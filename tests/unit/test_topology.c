@@ -64,7 +64,7 @@ START_TEST(one_node)
 	ck_assert_uint_eq(t->assigned_count, 1);
 	ck_assert_uint_eq(t->peer_columns.count, ARRAY_LEN(peer_table_columns));
 	ck_assert_str_eq(t->peer_columns.items[0], "peer");
-	ck_assert_uint_eq(t->local.value_count, ARRAY_LEN(local_table_columns));
+	ck_assert_uint_eq(t->local.value_count, LOCAL_PORT);
 	ck_assert(host_has_column(&t->local, "gossip_generation"));
 	ck_assert(!host_has_column(&t->local, "dse_version"));
 	ck_assert_uint_eq(get_u32(host_value(&t->local, "gossip_generation").p), 1700000000);
@@ -137,6 +137,17 @@ START_TEST(duplicates)
 }
 END_TEST
 
+/* The node that was replaced still has a row. */
+START_TEST(two_at_one_address)
+{
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	peer_table_add(&peers, "10.0.0.2", "dc1", "3", "a");
+	peer_table_add(&peers, "10.0.0.1", "dc1", "4", "a");
+	fill();
+	ck_assert_str_eq(order(), "1 3");
+}
+END_TEST
+
 static const struct {
 	const char *rpc, *broadcast, *expected;
 } addresses[] = {
@@ -205,6 +216,20 @@ static void two_datacenters(void)
 	peer_table_add(&peers, "10.0.0.3", "dc2", "3", "a");
 }
 
+static char *text_of(const char *text)
+{
+	return (char *)(uintptr_t)text;
+}
+
+static void fall_back_to(const char *first)
+{
+	static char *names[2];
+
+	names[0] = text_of(first);
+	names[1] = text_of("dc2");
+	settings.cluster[CLUSTER_TARGET].fallback_datacenters = (struct string_list){ .items = names, .count = 1 };
+}
+
 START_TEST(configured_datacenter)
 {
 	settings.cluster[CLUSTER_TARGET].local_datacenter = (char *)(uintptr_t) "dc2";
@@ -217,14 +242,82 @@ START_TEST(configured_datacenter)
 }
 END_TEST
 
-/* ZDM Proxy would stay in the wrong one for ever: here it is looked for again with every snapshot. */
-START_TEST(configured_datacenter_that_is_not_there)
+/* A name that no node has: ZDM Proxy takes the contact point's datacenter, we say what there is. */
+START_TEST(unknown_datacenter_for_zdm)
 {
-	settings.cluster[CLUSTER_TARGET].local_datacenter = (char *)(uintptr_t) "dc3";
-	source.datacenter = "dc2";
+	settings.profile = PROFILE_ZDM;
+	settings.cluster[CLUSTER_TARGET].local_datacenter = text_of("dc3");
 	two_datacenters();
 	fill();
 	ck_assert_str_eq(topology_datacenter(t), "dc1");
+	ck_assert_str_eq(order(), "1");
+}
+END_TEST
+
+START_TEST(unknown_datacenter)
+{
+	settings.cluster[CLUSTER_TARGET].local_datacenter = text_of("dc3");
+	fall_back_to("dc2");
+	two_datacenters();
+	ck_assert_int_eq(tables_fill(t, &source, &local, &peers, error, sizeof(error)), TOPOLOGY_HOPELESS);
+	ck_assert_str_eq(error, "no node is in the configured local_datacenter dc3; the cluster has dc2, dc1");
+}
+END_TEST
+
+/* What was used once may lose its nodes: then the others must do, or the snapshot that is there. */
+START_TEST(configured_datacenter_that_has_gone)
+{
+	settings.cluster[CLUSTER_TARGET].local_datacenter = text_of("dc3");
+	source.datacenter = "dc3";
+	two_datacenters();
+	if (_i == 0) {
+		ck_assert_int_eq(tables_fill(t, &source, &local, &peers, error, sizeof(error)), TOPOLOGY_BAD);
+		ck_assert_str_eq(error, "no node is left in datacenter dc3, which was used so far");
+		return;
+	}
+	fall_back_to("dc2");
+	fill();
+	ck_assert_uint_eq(t->local_count, 0);
+	ck_assert_uint_eq(t->assigned_count, 0);
+	ck_assert_str_eq(order(), "2 3");
+	ck_assert_str_eq(topology_datacenter(t), "dc3");
+}
+END_TEST
+
+/* In ZDM's twin the datacenter of the first snapshot stays, even if the configured one appears later. */
+START_TEST(zdm_keeps_its_first_datacenter)
+{
+	settings.profile = _i == 0 ? PROFILE_ZDM : PROFILE_NATIVE;
+	settings.cluster[CLUSTER_TARGET].local_datacenter = text_of("dc2");
+	source.datacenter = "dc1";
+	two_datacenters();
+	fill();
+	ck_assert_str_eq(topology_datacenter(t), _i == 0 ? "dc1" : "dc2");
+}
+END_TEST
+
+/* Tiers in the order of the option, whatever the order of rows; the other datacenters come last and get nothing. */
+START_TEST(fallback_datacenters)
+{
+	fall_back_to("dc3");
+	settings.cluster[CLUSTER_TARGET].fallback_datacenters.count = 2;
+	peer_table_add(&peers, "10.0.0.9", "dc9", "9", "a");
+	peer_table_add(&peers, "10.0.0.5", "dc2", "5", "a");
+	peer_table_add(&peers, "10.0.0.7", "dc3", "7", "b");
+	peer_table_add(&peers, "10.0.0.6", "dc1", "6", "b");
+	peer_table_add(&peers, "10.0.0.8", "dc3", "8", "a");
+	fill();
+	ck_assert_str_eq(order(), "1 6 8 7 5");
+	ck_assert_uint_eq(t->local_count, 2);
+	ck_assert_uint_eq(t->host_count, 5);
+	ck_assert_uint_eq(t->all_count, 6);
+	ck_assert_uint_eq(t->assigned_count, 2);
+	ck_assert_uint_eq(t->hosts[1].tier, 0);
+	ck_assert_uint_eq(t->hosts[2].tier, 1);
+	ck_assert_uint_eq(t->hosts[3].tier, 1);
+	ck_assert_uint_eq(t->hosts[4].tier, 2);
+	ck_assert_uint_eq(t->hosts[5].tier, HOST_TIER_REMOTE);
+	ck_assert_uint_eq(t->hosts[5].host_id[15], 9);
 }
 END_TEST
 
@@ -454,12 +547,17 @@ int main(void)
 	tcase_add_test(tcase, unusable_peers);
 	tcase_add_test(tcase, values_of_wrong_length);
 	tcase_add_test(tcase, duplicates);
+	tcase_add_test(tcase, two_at_one_address);
 	tcase_add_loop_test(tcase, local_address, 0, ARRAY_LEN(addresses));
 	tcase_add_loop_test(tcase, local_that_will_not_do, 0, ARRAY_LEN(bad_local));
 	tcase_add_test(tcase, no_local_row);
 	tcase_add_loop_test(tcase, partitioner_that_will_do, 0, ARRAY_LEN(partitioners));
 	tcase_add_test(tcase, configured_datacenter);
-	tcase_add_test(tcase, configured_datacenter_that_is_not_there);
+	tcase_add_test(tcase, unknown_datacenter_for_zdm);
+	tcase_add_test(tcase, unknown_datacenter);
+	tcase_add_loop_test(tcase, configured_datacenter_that_has_gone, 0, 2);
+	tcase_add_loop_test(tcase, zdm_keeps_its_first_datacenter, 0, 2);
+	tcase_add_test(tcase, fallback_datacenters);
 	tcase_add_test(tcase, kept_datacenter);
 	tcase_add_test(tcase, kept_datacenter_that_has_gone);
 	tcase_add_loop_test(tcase, schema_versions, 0, 3);
