@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "proxy/keyspaces.h"
 #include "proxy/ring.h"
 #include "proxy/topology.h"
 
@@ -37,26 +38,13 @@ struct topology *topology_new(void)
 	return t;
 }
 
-static void keyspace_fini(struct keyspace_replication *k)
-{
-	for (unsigned i = 0; i < k->option_count; i++) {
-		free(k->options[i].key);
-		free(k->options[i].value);
-	}
-	free(k->options);
-	free(k->keyspace);
-	free(k->class);
-}
-
 static void topology_free(struct topology *t)
 {
 	for (unsigned i = 0; i < t->all_count; i++)
 		host_fini(&t->hosts[i]);
 	host_fini(&t->local);
-	for (unsigned i = 0; i < t->keyspace_count; i++)
-		keyspace_fini(&t->keyspaces[i]);
+	keyspaces_free(t);
 	ring_free(t->ring);
-	free(t->keyspaces);
 	free(t->authenticator);
 	free(t->datacenter);
 	for (unsigned i = 0; i < t->peer_columns.count; i++)

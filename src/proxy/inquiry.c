@@ -6,9 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "proxy/keyspaces.h"
+
 /* How long a node may take for one answer. */
 #define ANSWER_S 10
 #define WHY_MAX 512
+/* Rows of a page of keyspaces, and how many pages are read at most, whatever is in them. */
+#define KEYSPACES_PAGE 1000
+#define KEYSPACES_MAX_PAGES 200
 /* A node's own words in our messages. */
 #define QUOTE_MAX 300
 
@@ -17,13 +23,16 @@ static const char *const step_names[] = {
 	[INQUIRY_STARTUP] = "STARTUP",
 	[INQUIRY_REGISTER] = "REGISTER",
 	[INQUIRY_LOCAL] = "the query of system.local",
+	[INQUIRY_PEERS_V2] = "the query of system.peers_v2",
 	[INQUIRY_PEERS] = "the query of system.peers",
+	[INQUIRY_KEYSPACES] = "the query of system_schema.keyspaces",
 };
 
 /* What each step is answered by when all is well. */
 static const uint8_t expected_opcodes[] = {
-	[INQUIRY_OPTIONS] = OP_SUPPORTED, [INQUIRY_STARTUP] = OP_READY, [INQUIRY_REGISTER] = OP_READY,
-	[INQUIRY_LOCAL] = OP_RESULT,      [INQUIRY_PEERS] = OP_RESULT,
+	[INQUIRY_OPTIONS] = OP_SUPPORTED, [INQUIRY_STARTUP] = OP_READY,   [INQUIRY_REGISTER] = OP_READY,
+	[INQUIRY_LOCAL] = OP_RESULT,      [INQUIRY_PEERS_V2] = OP_RESULT, [INQUIRY_PEERS] = OP_RESULT,
+	[INQUIRY_KEYSPACES] = OP_RESULT,
 };
 
 static const struct leg_ops query_ops;
@@ -39,6 +48,8 @@ static void end(struct inquiry *inq)
 	leg_abandon(&inq->query);
 	free(inq->local_body);
 	inq->local_body = NULL;
+	topology_unref(inq->topology);
+	inq->topology = NULL;
 	inq->is_running = false;
 }
 
@@ -114,25 +125,56 @@ static void ask(struct inquiry *inq, enum inquiry_step step, uint8_t opcode, con
 		inquiry_lost(inq, "the connection has ended");
 }
 
-/* Consistency ONE, no values, no page size: the whole table in one answer. */
-static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *text)
+/*
+ * Consistency ONE, no values. `page_size` 0: the whole table in one answer. The
+ * paging state, null for the first page, is that of the page before.
+ */
+static void ask_page(struct inquiry *inq, enum inquiry_step step, const char *text, uint32_t page_size,
+		     struct bytesview state)
 {
+	const uint8_t flags =
+		(uint8_t)((page_size > 0 ? QUERY_PAGE_SIZE : 0) | (state.is_null ? 0 : QUERY_PAGING_STATE));
 	struct writer w;
 
 	writer_init(&w);
 	write_long_string(&w, sv_from(text));
 	write_short(&w, CL_ONE);
 	if (version_has(inq->server->version, VERSION_INT_FLAGS))
-		write_int(&w, 0);
+		write_int(&w, flags);
 	else
-		write_byte(&w, 0);
+		write_byte(&w, flags);
+	if (page_size > 0)
+		write_int(&w, page_size);
+	if (!state.is_null)
+		write_bytes(&w, state.p, state.len);
 	ask(inq, step, OP_QUERY, &w);
 	writer_free(&w);
+}
+
+static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *text)
+{
+	ask_page(inq, step, text, 0, (struct bytesview){ .is_null = true });
 }
 
 static void ask_local(struct inquiry *inq)
 {
 	ask_table(inq, INQUIRY_LOCAL, "SELECT * FROM system.local");
+}
+
+static void ask_peers(struct inquiry *inq)
+{
+	const struct cluster_settings *settings = &inq->source.settings->cluster[inq->source.id];
+
+	if (settings->node_ports == NODE_PORTS_DISCOVERED && !inq->lacks_peers_v2)
+		ask_table(inq, INQUIRY_PEERS_V2, "SELECT * FROM system.peers_v2");
+	else
+		ask_table(inq, INQUIRY_PEERS, "SELECT * FROM system.peers");
+}
+
+static void ask_keyspaces(struct inquiry *inq, struct bytesview state)
+{
+	ask_page(inq, INQUIRY_KEYSPACES, "SELECT keyspace_name, replication FROM system_schema.keyspaces",
+		 KEYSPACES_PAGE, state);
 }
 
 /*
@@ -238,6 +280,9 @@ static const struct login_handler inquiry_login_handler = {
 
 static void forget(struct inquiry *inq)
 {
+	inq->has_peers_v2 = false;
+	inq->lacks_peers_v2 = false;
+	inq->lacks_keyspaces = false;
 	inq->requires_auth = false;
 	free(inq->authenticator);
 	inq->authenticator = NULL;
@@ -314,7 +359,7 @@ static void keep_local(struct inquiry *inq, struct frame *f, uint32_t offset)
 	memcpy(inq->local_body, f->body, f->length);
 	inq->local_len = f->length;
 	inq->local_offset = offset;
-	ask_table(inq, INQUIRY_PEERS, "SELECT * FROM system.peers");
+	ask_peers(inq);
 }
 
 static enum topology_result fill(struct inquiry *inq, struct topology *t, struct frame *f, uint32_t offset, char *error,
@@ -332,7 +377,7 @@ static enum topology_result fill(struct inquiry *inq, struct topology *t, struct
 		result = topology_fill(t, &inq->source, &local, &peers, error, error_size);
 		rows_free(&peers);
 	} else {
-		snprintf(error, error_size, "its answer about system.peers cannot be read (%s)", why);
+		snprintf(error, error_size, "its answer to %s cannot be read (%s)", step_names[inq->step], why);
 	}
 	rows_free(&local);
 	return result;
@@ -358,6 +403,17 @@ static uint32_t versions_of(const struct inquiry *inq, const struct topology *t)
 	return all;
 }
 
+/* All was answered. */
+static void finish(struct inquiry *inq)
+{
+	struct topology *t = inq->topology;
+
+	inq->topology = NULL;
+	keyspaces_sort(t);
+	end(inq);
+	inq->handler->on_topology(inq, t);
+}
+
 static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 {
 	struct topology *t = topology_new();
@@ -375,14 +431,71 @@ static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 	if (inq->options.len > 0)
 		t->options = memcpy(xmalloc(inq->options.len), inq->options.data, inq->options.len);
 	result = fill(inq, t, f, offset, error, sizeof(error));
-	if (result == TOPOLOGY_OK) {
-		t->versions = versions_of(inq, t);
-		end(inq);
-		inq->handler->on_topology(inq, t);
+	inq->topology = t;
+	if (result != TOPOLOGY_OK) {
+		fail(inq, result == TOPOLOGY_HOPELESS, "%s", error);
 		return;
 	}
-	topology_unref(t);
-	fail(inq, result == TOPOLOGY_HOPELESS, "%s", error);
+	t->versions = versions_of(inq, t);
+	inq->has_peers_v2 |= inq->step == INQUIRY_PEERS_V2;
+	inq->page_count = 0;
+	if (inq->source.settings->profile == PROFILE_ZDM || inq->lacks_keyspaces)
+		finish(inq);
+	else
+		ask_keyspaces(inq, (struct bytesview){ .is_null = true });
+}
+
+static void on_keyspaces(struct inquiry *inq, struct frame *f, uint32_t offset)
+{
+	const uint8_t version = inq->server->version;
+	struct rows rows;
+	const char *why;
+
+	if (!rows_parse(f->body, f->length, offset, version, &rows, &why)) {
+		fail(inq, false, "its answer to %s cannot be read (%s)", step_names[INQUIRY_KEYSPACES], why);
+		return;
+	}
+	if (!keyspaces_add(inq->topology, &rows, version)) {
+		log_limited(LOG_WARN, "%s: system_schema.keyspaces has other columns than Cassandra's",
+			    cluster_id_name(inq->source.id));
+		inq->lacks_keyspaces = true;
+		finish(inq);
+	} else if (rows.paging_state.is_null || rows.paging_state.len == 0) {
+		finish(inq);
+	} else if (inq->topology->keyspace_count < KEYSPACES_MAX && ++inq->page_count < KEYSPACES_MAX_PAGES) {
+		ask_keyspaces(inq, rows.paging_state);
+	} else {
+		log_limited(LOG_WARN, "%s: it has too many keyspaces; only the first %u are known",
+			    cluster_id_name(inq->source.id), inq->topology->keyspace_count);
+		finish(inq);
+	}
+	rows_free(&rows);
+}
+
+/* Codes of errors that say nothing about whether there is such a table. */
+static bool is_passing(uint32_t code)
+{
+	return code == CQL_ERR_OVERLOADED || code == CQL_ERR_IS_BOOTSTRAPPING || code == CQL_ERR_UNAVAILABLE ||
+	       code == CQL_ERR_READ_TIMEOUT || code == CQL_ERR_READ_FAILURE;
+}
+
+/* A table that not every node has was answered by an ERROR; false when that is no reason to go on without it. */
+static bool goes_without(struct inquiry *inq, const struct error_message *error)
+{
+	if (inq->step == INQUIRY_PEERS_V2 && !inq->has_peers_v2) {
+		inq->lacks_peers_v2 = !is_passing(error->code);
+		ask_table(inq, INQUIRY_PEERS, "SELECT * FROM system.peers");
+		return true;
+	}
+	if (inq->step == INQUIRY_KEYSPACES && !is_passing(error->code)) {
+		inq->lacks_keyspaces = true;
+		log_debug("%s: keyspaces are not known: %.*s", cluster_id_name(inq->source.id),
+			  (int)MIN(error->text.len, (size_t)QUOTE_MAX), error->text.p);
+		keyspaces_free(inq->topology);
+		finish(inq);
+		return true;
+	}
+	return false;
 }
 
 static void on_error(struct inquiry *inq, struct frame *f, uint32_t offset)
@@ -394,7 +507,7 @@ static void on_error(struct inquiry *inq, struct frame *f, uint32_t offset)
 		fail(inq, false, "its ERROR cannot be read");
 	} else if (inq->step == INQUIRY_OPTIONS && error.code == CQL_ERR_PROTOCOL_ERROR) {
 		refuse_version(inq, f->version, error.text);
-	} else {
+	} else if (!goes_without(inq, &error)) {
 		snprintf(what, sizeof(what), "it answered %s", step_names[inq->step]);
 		fail_by_error(inq, false, &error, what);
 	}
@@ -420,6 +533,8 @@ static void on_query_answer(struct leg *leg, struct frame *f)
 		ask_local(inq);
 	else if (inq->step == INQUIRY_LOCAL)
 		keep_local(inq, f, offset);
+	else if (inq->step == INQUIRY_KEYSPACES)
+		on_keyspaces(inq, f, offset);
 	else
 		on_peers(inq, f, offset);
 }

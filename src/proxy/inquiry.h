@@ -2,8 +2,13 @@
  * inquiry.h - the questions that a control connection asks a node: what it
  * speaks, who we are, and who its cluster's nodes are.
  *
- *   inquiry_start()    OPTIONS -> STARTUP [AUTH_RESPONSE] -> REGISTER -> system.local -> system.peers
- *   inquiry_refresh()  the last two again
+ *   inquiry_start()    OPTIONS -> STARTUP [AUTH_RESPONSE] -> REGISTER -> tables
+ *   inquiry_refresh()  tables
+ *
+ *   tables: system.local -> system.peers_v2, failing that system.peers -> system_schema.keyspaces, page by page
+ *
+ * ZDM's twin asks for no more than ZDM: neither for the keyspaces, nor, with
+ * its node_ports = configured, for system.peers_v2.
  *
  * Each question has 10 s to be answered. An inquiry ends by exactly one call of
  * its handler, or by inquiry_stop(). In the handler the inquiry is over, so it
@@ -32,7 +37,9 @@ enum inquiry_step {
 	INQUIRY_STARTUP,
 	INQUIRY_REGISTER,
 	INQUIRY_LOCAL,
+	INQUIRY_PEERS_V2,
 	INQUIRY_PEERS,
+	INQUIRY_KEYSPACES,
 };
 
 struct inquiry {
@@ -56,10 +63,17 @@ struct inquiry {
 	uint16_t option_count;
 	uint16_t last_key_len; /* of the last pair: its key, and where in `options` the number of its values stands */
 	uint32_t last_count_at;
-	/* The answer about system.local, while system.peers is asked for. */
+	/* What the node said so far about tables that it may not have. */
+	bool has_peers_v2;
+	bool lacks_peers_v2;
+	bool lacks_keyspaces;
+	/* The answer about system.local, while the peers are asked for. */
 	uint8_t *local_body;
 	uint32_t local_len;
 	uint32_t local_offset;
+	/* All but the keyspaces, while they are asked for; how many pages of them have come. */
+	struct topology *topology;
+	unsigned page_count;
 };
 
 void inquiry_init(struct inquiry *inq, struct event_base *base, const struct inquiry_handler *handler,

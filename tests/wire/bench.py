@@ -32,7 +32,7 @@ class Addresses:
             try:
                 port = 0
                 for address in addresses:
-                    sock = socket.socket()
+                    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
                     socks.append(sock)
                     sock.bind((address, port))
                     port = sock.getsockname()[1]
@@ -53,7 +53,8 @@ class Addresses:
 
 class Bench:
     """
-    origin, target: what Cluster() takes, with nodes=N. sections: additions to the INI file, by section. profile
+    origin, target: what Cluster() takes, with nodes=N, or with addresses=[...]; with own_ports=True each node has a
+    port of its own. sections: additions to the INI file, by section. profile
     "zdm": no INI file, but ZDM_* variables; then `variables` has additions to them and `sections` must be empty.
     "native": an INI file that says so; None: one that leaves it to CQLFERRY_PROFILE of the environment.
     """
@@ -76,7 +77,10 @@ class Bench:
 
     @staticmethod
     def _cluster(addresses, name, settings):
-        nodes = addresses.take(settings.pop("nodes", 1))
+        nodes = settings.pop("addresses", None) or addresses.take(settings.pop("nodes", 1))
+        if settings.pop("own_ports", False):
+            ports = {i: addresses.port(node) for i, node in enumerate(nodes)}
+            return Cluster(name, nodes, ports[0], node_ports=ports, **settings)
         return Cluster(name, nodes, addresses.port(*nodes), **settings)
 
     @property

@@ -28,6 +28,7 @@ from cqlwire.responses import Column
 
 PASSWORD_AUTHENTICATOR = "org.apache.cassandra.auth.PasswordAuthenticator"
 DSE_AUTHENTICATOR = "com.datastax.bdp.cassandra.auth.DseAuthenticator"
+SYSTEM_TABLES = {("system", "local"), ("system", "peers"), ("system", "peers_v2"), ("system_schema", "keyspaces")}
 BARRIER = "INSERT INTO barrier.barrier (id) VALUES (0)"
 
 
@@ -144,6 +145,14 @@ PEERS_COLUMNS = [
     Column("rack"), Column("release_version"), Column("rpc_address", Type.INET), Column("schema_version", Type.UUID),
     Column("tokens", (Type.SET, Type.VARCHAR)),
 ]
+#: came with Cassandra 4.0, too
+PEERS_V2_COLUMNS = [
+    Column("peer", Type.INET), Column("peer_port", Type.INT), Column("data_center"), Column("host_id", Type.UUID),
+    Column("native_address", Type.INET), Column("native_port", Type.INT), Column("preferred_ip", Type.INET),
+    Column("preferred_port", Type.INT), Column("rack"), Column("release_version"), Column("schema_version", Type.UUID),
+    Column("tokens", (Type.SET, Type.VARCHAR)),
+]
+KEYSPACES_COLUMNS = [Column("keyspace_name"), Column("replication", (Type.MAP, Type.VARCHAR, Type.VARCHAR))]
 RESULT_COLUMNS = [Column("cluster"), Column("keyspace"), Column("statement")]
 APPLIED_COLUMNS = [Column("[applied]", Type.BOOLEAN), Column("cluster")]
 
@@ -151,9 +160,13 @@ APPLIED_COLUMNS = [Column("[applied]", Type.BOOLEAN), Column("cluster")]
 class Cluster:
     def __init__(self, name, addresses, port, versions=(3, 4, 5), compression=("lz4", "snappy"), auth=None, ssl=None,
                  datacenters=None, racks=None, release_version="4.1.10", partitioner="Murmur3Partitioner",
-                 supported=None):
+                 supported=None, node_ports=None, keyspaces=None):
         self.name = name
-        self.port = port
+        self.port = port  # of the contact points; `node_ports` has those of nodes that have another one, by their index
+        #: name to the map `replication`; what system_schema.keyspaces has
+        self.keyspaces = dict(keyspaces or {})
+        #: how many rows of them a page has at most, whatever is asked for
+        self.keyspaces_page = 1000
         self.versions = tuple(versions)
         self.compression = tuple(compression)
         self.auth = auth
@@ -173,8 +186,8 @@ class Cluster:
         self.compress_answers = True
         #: (text, keyspace) -> (bind columns, partition key positions, result columns)
         self.describe = self.describe_default
-        self.nodes = [Node(self, i, address, (datacenters or {}).get(i, "dc1"), (racks or {}).get(i, "r1"))
-                      for i, address in enumerate(addresses)]
+        self.nodes = [Node(self, i, address, (datacenters or {}).get(i, "dc1"), (racks or {}).get(i, "r1"),
+                           (node_ports or {}).get(i, port)) for i, address in enumerate(addresses)]
         self.rules = []
         self.received = []
         self.complaints = []
@@ -287,10 +300,11 @@ def is_conditional(text):
 
 
 class Node:
-    def __init__(self, cluster, index, address, datacenter, rack):
+    def __init__(self, cluster, index, address, datacenter, rack, port):
         self.cluster = cluster
         self.index = index
         self.address = address
+        self.port = port
         self.datacenter = datacenter
         self.rack = rack
         self.host_id = uuid.uuid3(uuid.NAMESPACE_URL, f"{cluster.name}/{index}")
@@ -304,7 +318,7 @@ class Node:
 
     async def start(self):
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Connection(self), self.address, self.cluster.port,
+        self.server = await loop.create_server(lambda: Connection(self), self.address, self.port,
                                                ssl=self.cluster.ssl, backlog=500)
 
     async def stop(self):
@@ -335,12 +349,13 @@ class Node:
             "gossip_generation": 1700000000, "host_id": self.host_id, "listen_address": self.address,
             "listen_port": 7000,
             "native_protocol_version": str(max(c.versions)), "partitioner": f"org.apache.cassandra.dht.{c.partitioner}",
-            "rack": self.rack, "release_version": c.release_version, "rpc_address": self.address, "rpc_port": c.port,
+            "rack": self.rack, "release_version": c.release_version, "rpc_address": self.address, "rpc_port": self.port,
             "schema_version": c.schema_version, "tokens": [str(self.index * 1000)], "truncated_at": None,
-            "peer": self.address, "preferred_ip": None,
+            "peer": self.address, "preferred_ip": None, "peer_port": 7000, "native_port": self.port,
         }
         for name, value in overrides.items():
             values[name] = value(self) if callable(value) else value
+        values.setdefault("native_address", values["rpc_address"])
         return [values.get(column.name) for column in columns]
 
     def system_rows(self, table, asking):
@@ -348,7 +363,11 @@ class Node:
         c = self.cluster
         if table == "local":
             return c.local_columns, [asking._row(c.local_columns, table, c.local_overrides)]
+        if table == "keyspaces":
+            return KEYSPACES_COLUMNS, [list(item) for item in sorted(c.keyspaces.items())]
         peers = [n for n in c.nodes if n is not asking and n not in c.hidden]
+        if table == "peers_v2":
+            return PEERS_V2_COLUMNS, [n._row(PEERS_V2_COLUMNS, table, c.peers_overrides) for n in peers]
         return c.peers_columns, [n._row(c.peers_columns, table, c.peers_overrides) for n in peers]
 
 
@@ -620,6 +639,8 @@ class Connection(asyncio.Protocol):
                               "keyspace.tablename")
         if (own or keyspace) == "system" and table == "peers_v2" and self.cluster.release_version < "4":
             return self.error(Err.INVALID, "unconfigured table peers_v2")
+        if (own or keyspace) == "system_schema" and self.cluster.release_version < "3":
+            return self.error(Err.INVALID, "Keyspace system_schema does not exist")
         return None
 
     def _execute(self, got):
@@ -671,9 +692,10 @@ class Connection(asyncio.Protocol):
             return problem
         if verb == "SELECT":
             own, table = table_of(text)
-            if (own or keyspace) == "system" and table in ("local", "peers"):
+            if (own or keyspace, table) in SYSTEM_TABLES and (table != "keyspaces" or self.is_control):
                 columns, rows = self.node.system_rows(table, self.node)
-                return self._rows(got, columns, rows, text, keyspace)
+                return self._some(got, columns, rows, text) if table == "keyspaces" else \
+                    self._rows(got, columns, rows, text, keyspace)
             if table == "paged":
                 return self._page(got, text, keyspace)
             values = {"cluster": self.cluster.name, "keyspace": keyspace, "statement": text}
@@ -684,6 +706,14 @@ class Connection(asyncio.Protocol):
             change = {"CREATE": "CREATED", "ALTER": "UPDATED", "DROP": "DROPPED"}[verb]
             return Answer(Op.RESULT, responses.schema_change(change, "KEYSPACE", "ks", version=got.version))
         return Answer(Op.RESULT, responses.void())
+
+    def _some(self, got, columns, rows, text):
+        """One page of them; the paging state is the index of the first row."""
+        state = got.request.params.paging_state
+        first = int(state or b"0")
+        end = first + min(got.request.params.page_size or len(rows), self.cluster.keyspaces_page)
+        following = str(end).encode() if end < len(rows) else None
+        return self._rows(got, columns, rows[first:end], text, paging_state=following)
 
     def _page(self, got, text, keyspace):
         """Table "paged" has three pages; a paging state of another cluster is refused, as Cassandra refuses garbage."""
