@@ -276,6 +276,10 @@ class Cluster:
             conn.send(Op.EVENT, responses.event(kind, change, *args), stream=-1)
         return len(targets)
 
+    def has_peers_v2(self):
+        """Cassandra 4 has it, DSE 6 has not."""
+        return self.release_version >= "4" and all(c.name != "native_transport_port" for c in self.peers_columns)
+
     def supported(self):
         names = [offer(v) for v in self.versions]
         options = {"CQL_VERSION": ["3.4.5"], "COMPRESSION": list(self.compression), "PROTOCOL_VERSIONS": names}
@@ -637,7 +641,7 @@ class Connection(asyncio.Protocol):
         if table is not None and own is None and keyspace is None:
             return self.error(Err.INVALID, "No keyspace has been specified. USE a keyspace, or explicitly specify "
                               "keyspace.tablename")
-        if (own or keyspace) == "system" and table == "peers_v2" and self.cluster.release_version < "4":
+        if (own or keyspace) == "system" and table == "peers_v2" and not self.cluster.has_peers_v2():
             return self.error(Err.INVALID, "unconfigured table peers_v2")
         if (own or keyspace) == "system_schema" and self.cluster.release_version < "3":
             return self.error(Err.INVALID, "Keyspace system_schema does not exist")
