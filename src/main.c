@@ -196,6 +196,8 @@ static bool check_files(void)
 	ok = worker_init(&worker, &proxy, 0, error, sizeof(error));
 	worker_free(&worker);
 	proxy_fini(&proxy);
+	if (ok && run.settings->log_file)
+		ok = log_can_open(run.settings->log_file, error, sizeof(error));
 	if (!ok)
 		log_error("%s", error);
 	return ok;
@@ -725,7 +727,7 @@ int main(int argc, char **argv)
 	if (args.mode == RUN_PRINT_CONFIG)
 		config_print(run.config, stdout);
 	else if (args.mode == RUN_CHECK_CONFIG && check_files())
-		puts("the configuration is good");
+		config_print_good(run.config, stdout);
 	else if (args.mode == RUN_CHECK_CONFIG)
 		status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
 	else

@@ -14,11 +14,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +56,33 @@ void log_set_json(bool json)
 	__atomic_store_n(&log_json, json, __ATOMIC_RELAXED);
 }
 
+static int cannot_open(const char *path, char *error, size_t error_size)
+{
+	snprintf(error, error_size, "cannot write the log to %s: %s", path ? path : "standard error", strerror(errno));
+	return -1;
+}
+
+bool log_can_open(const char *path, char *error, size_t error_size)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_MAX];
+	struct stat st;
+
+	if (stat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			errno = EISDIR;
+		else if (access(path, W_OK) == 0)
+			return true;
+	} else if (errno == ENOENT) {
+		/* Of a file in the root folder the slash is all that there is of the folder's name. */
+		snprintf(folder, sizeof(folder), "%.*s", slash ? (int)MAX(slash - path, 1) : 1, slash ? path : ".");
+		if (access(folder, W_OK | X_OK) == 0)
+			return true;
+	}
+	cannot_open(path, error, error_size);
+	return false;
+}
+
 int log_open(const char *path, char *error, size_t error_size)
 {
 	/* Not to wait for a reader when it is a FIFO. */
@@ -61,9 +90,8 @@ int log_open(const char *path, char *error, size_t error_size)
 	int fd = path ? open(path, flags, 0640) : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 
 	if (fd < 0)
-		snprintf(error, error_size, "cannot write the log to %s: %s", path ? path : "standard error",
-			 strerror(errno));
-	else if (path)
+		return cannot_open(path, error, error_size);
+	if (path)
 		fcntl(fd, F_SETFL, O_APPEND); /* waits from here on: a line must not be lost because a disk is slow */
 	return fd;
 }

@@ -36,6 +36,8 @@ void log_set_json(bool json);
  * names the file, in `error`.
  */
 int log_open(const char *path, char *error, size_t error_size);
+/* Whether log_open() will do, as far as can be said without making a file. */
+MUSTCHECK bool log_can_open(const char *path, char *error, size_t error_size);
 /* The lines of all threads go there from now on. Takes over the descriptor. One thread only. */
 void log_use(int fd);
 

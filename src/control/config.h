@@ -42,6 +42,12 @@ bool config_request_is_zdm(const struct config_request *request);
 /* Every setting with its effective value and its source, secrets as "***". */
 void config_print(const struct config *config, FILE *out);
 
+/*
+ * What --check-config says of a good one, and which of the settings made in it
+ * a running process takes over by a restart only.
+ */
+void config_print_good(const struct config *config, FILE *out);
+
 /* The reference table for docs/config.md, in Markdown; printed by `cqlferry --print-options`, compared by a check in CI. */
 void config_print_reference(FILE *out);
 

@@ -81,6 +81,24 @@ void config_print(const struct config *config, FILE *out)
 	}
 }
 
+void config_print_good(const struct config *config, FILE *out)
+{
+	unsigned count = 0;
+
+	fputs("the configuration is good\n", out);
+	for (const struct setting *s = setting_table; s < setting_table + setting_count; s++) {
+		for (unsigned i = 0; s->width && i < setting_instances(s->section, &config->settings); i++) {
+			if ((s->flags & SETTING_RELOAD) || !config_value_find(config, s, i))
+				continue;
+			fprintf(out, "%s[%s] %s",
+				count++ ? ", " : "a change of these needs a restart, all others a reload: ",
+				setting_section_name(s->section, &config->settings, i), s->key);
+		}
+	}
+	if (count)
+		fputc('\n', out);
+}
+
 /* ---- reference ---- */
 
 static void print_default(const struct setting *s, FILE *out)

@@ -284,6 +284,98 @@ START_TEST(the_limit_holds_across_threads)
 }
 END_TEST
 
+/* ---- files ---- */
+
+static char folder[] = "/tmp/cqlferry-log-XXXXXX";
+
+static const char *path_of(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return path;
+}
+
+static void use(const char *path)
+{
+	char error[512];
+	int fd = log_open(path, error, sizeof(error));
+
+	ck_assert_msg(fd >= 0, "%s", error);
+	log_use(fd);
+}
+
+static unsigned lines_in(const char *name)
+{
+	FILE *f = fopen(path_of(name), "r");
+	unsigned lines = 0;
+	char text[256];
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(text, sizeof(text), f)) {
+		ck_assert_ptr_nonnull(strstr(text, "INFO  line\n"));
+		lines++;
+	}
+	fclose(f);
+	return lines;
+}
+
+static void *write_lines(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 2000; i++)
+		log_info("line");
+	return NULL;
+}
+
+/* Threads write all the time while the file is opened anew: no line is lost, cut or in two files. */
+START_TEST(a_file_changes_under_way)
+{
+	pthread_t threads[4];
+	char name[16];
+	unsigned lines = 0;
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	use(path_of("0"));
+	for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_lines, NULL), 0);
+	for (unsigned i = 1; i < 50; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		use(path_of(name));
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+		pthread_join(threads[i], NULL);
+	use(NULL);
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		lines += lines_in(name);
+		unlink(path_of(name));
+	}
+	ck_assert_uint_eq(lines, 4 * 2000);
+	rmdir(folder);
+	ck_assert_ptr_null(caught());
+	log_info("line");
+	ck_assert_ptr_nonnull(strstr(caught(), "INFO  line"));
+}
+END_TEST
+
+START_TEST(files_that_cannot_be_opened)
+{
+	static const char *const wrong[] = { "/tmp", "/nowhere/at/all", "/proc/version/x", "" };
+	char error[512];
+
+	for (unsigned i = 0; i < ARRAY_LEN(wrong); i++) {
+		error[0] = '\0';
+		ck_assert_int_eq(log_open(wrong[i], error, sizeof(error)), -1);
+		ck_assert_ptr_nonnull(strstr(error, wrong[i]));
+		error[0] = '\0';
+		ck_assert(!log_can_open(wrong[i], error, sizeof(error)) || !wrong[i][0]);
+	}
+	ck_assert(log_can_open("/tmp/cqlferry-log-that-is-not-there", error, sizeof(error)));
+	ck_assert_int_ne(access("/tmp/cqlferry-log-that-is-not-there", F_OK), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("log");
@@ -302,6 +394,8 @@ int main(void)
 	tcase_add_test(tc, repeated_lines_are_limited);
 	tcase_add_test(tc, the_next_window_tells_what_was_left_out);
 	tcase_add_test(tc, the_limit_holds_across_threads);
+	tcase_add_test(tc, a_file_changes_under_way);
+	tcase_add_test(tc, files_that_cannot_be_opened);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
