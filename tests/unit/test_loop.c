@@ -109,6 +109,42 @@ START_TEST(deadlines_change_the_queue_they_are_on)
 }
 END_TEST
 
+START_TEST(a_shorter_duration_counts_at_once)
+{
+	struct alarm all[3] = { alarm_new('a'), alarm_new('b'), alarm_new('c') };
+	const uint64_t start = loop_clock_ns();
+
+	timeout_queue_init(&loop, &queue_a, 50, on_timeout);
+	alarms_start(all, 1, &queue_a); /* keeps its deadline, which is early enough */
+	timeout_queue_set_duration(&loop, &queue_a, 3600000);
+	alarms_start(all + 1, 1, &queue_a);
+	timeout_queue_set_duration(&loop, &queue_a, 150);
+	alarms_start(all + 2, 1, &queue_a);
+	ck_assert_uint_le(all[1].item.deadline_ns, all[2].item.deadline_ns);
+	loop_until(strlen(journal) == 3);
+	ck_assert_str_eq(journal, "abc");
+	ck_assert_uint_ge(all[0].fired_ns - start, 50000000u);
+	ck_assert_uint_lt(all[0].item.deadline_ns - start, 150000000u);
+	ck_assert_uint_ge(all[1].fired_ns - start, 150000000u);
+}
+END_TEST
+
+START_TEST(a_longer_duration_is_for_what_comes)
+{
+	struct alarm all[2] = { alarm_new('a'), alarm_new('b') };
+	const uint64_t start = loop_clock_ns();
+
+	timeout_queue_init(&loop, &queue_a, 50, on_timeout);
+	alarms_start(all, 1, &queue_a);
+	timeout_queue_set_duration(&loop, &queue_a, 200);
+	alarms_start(all + 1, 1, &queue_a);
+	ck_assert_uint_lt(all[0].item.deadline_ns - start, 200000000u);
+	loop_until(strlen(journal) == 2);
+	ck_assert_str_eq(journal, "ab");
+	ck_assert_uint_ge(all[1].fired_ns - start, 200000000u);
+}
+END_TEST
+
 /* ---- the end of the turn ---- */
 
 struct waiting {
@@ -286,6 +322,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, deadlines_in_order);
 	tcase_add_test(tcase, deadlines_change_the_queue_they_are_on);
+	tcase_add_test(tcase, a_shorter_duration_counts_at_once);
+	tcase_add_test(tcase, a_longer_duration_is_for_what_comes);
 	tcase_add_test(tcase, released_at_the_end_of_the_turn);
 	tcase_add_test(tcase, what_waits_is_released_by_fini);
 	tcase_add_test(tcase, messages_of_other_threads);

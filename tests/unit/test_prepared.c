@@ -328,6 +328,64 @@ static bool has_number(unsigned i)
 	return by_origin;
 }
 
+/* A hold that a worker keeps tells what its current settings make of the statement, and so does a new one. */
+START_TEST(other_settings)
+{
+	struct settings settings[2] = { { .primary = CLUSTER_ORIGIN }, { .primary = CLUSTER_TARGET } };
+	struct prepared *p = entry("origin-1", "target-1", "SELECT * FROM t");
+	struct prepared *ours = entry("origin-2", "target-2", "SELECT * FROM system.local");
+	struct prepared_ref *ref;
+
+	settings[1].timestamps = TIMESTAMPS_ADD;
+	start(100, 1 << 20);
+	p->generation = 1;
+	p->verdict = (struct verdict){ .to = TO_ORIGIN, .answer_from = CLUSTER_ORIGIN, .class = CLASS_READ };
+	prepared_insert(&table, p);
+	ours->generation = 1;
+	prepared_insert(&table, ours);
+	p = entry("origin-3", "target-3", "INSERT INTO t (k) VALUES (?)");
+	p->generation = 1;
+	p->bound = BOUND_NONE;
+	p->verdict = (struct verdict){ .to = TO_BOTH, .class = CLASS_WRITE };
+	p->allows = ALLOWS_WRITE_LEVEL;
+	prepared_insert(&table, p);
+	for (unsigned turn = 0; turn < 4; turn++) {
+		prepared_front_set(front, &settings[turn % 2], turn + 1);
+		ref = prepared_find(front, id_of("origin-1"));
+		ck_assert_uint_eq(ref->verdict.to, turn % 2 ? TO_TARGET : TO_ORIGIN);
+		ck_assert_uint_eq(ref->verdict.answer_from, turn % 2);
+		prepared_release(ref);
+		ref = prepared_find(front, id_of("origin-2"));
+		ck_assert_uint_eq(ref->verdict.to, 0);
+		prepared_release(ref);
+		ref = prepared_find(front, id_of("target-3"));
+		ck_assert_uint_eq(ref->verdict.to, TO_BOTH);
+		ck_assert_uint_eq(ref->verdict.answer_from, turn % 2);
+		ck_assert_uint_eq(ref->allows, ALLOWS_WRITE_LEVEL | (turn % 2 ? ALLOWS_TIMESTAMP : 0));
+		prepared_release(ref);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(other_bounds)
+{
+	start(1000, 1 << 20);
+	for (unsigned i = 0; i < 200; i++) {
+		char id[32];
+
+		snprintf(id, sizeof(id), "id-%u", i);
+		put(id, id, "one");
+	}
+	prepared_table_set_bounds(&table, 100, 1 << 20);
+	ck_assert_uint_eq(table.count, 200);
+	put("last", "last", "one");
+	ck_assert_uint_eq(table.count, 100);
+	ck_assert_str_eq(found("last"), "one");
+	end();
+}
+END_TEST
+
 START_TEST(the_oldest_go_first)
 {
 	start(10, 1 << 20);
@@ -540,6 +598,8 @@ int main(void)
 	tcase_add_test(tcase, an_id_of_target_that_two_share);
 	tcase_add_test(tcase, a_repair_changes_an_id);
 	tcase_add_test(tcase, a_repair_changes_an_id_of_origin);
+	tcase_add_test(tcase, other_settings);
+	tcase_add_test(tcase, other_bounds);
 	tcase_add_test(tcase, the_oldest_go_first);
 	tcase_add_test(tcase, what_is_used_stays);
 	tcase_add_test(tcase, memory_is_bounded);

@@ -70,9 +70,11 @@ class Proxy:
             await self.ready()
 
     def write_ini(self, sections):
+        """In one step: the process may be reading the file."""
         path = self.folder / f"{self.name}.ini"
-        path.write_text(ini_text(sections))
-        return path
+        new = path.with_suffix(".new")
+        new.write_text(ini_text(sections))
+        return new.rename(path)
 
     async def reload(self, expect="reloaded"):
         """SIGHUP; waits until the log says "reloaded" or "refused", and returns what was logged from the signal on."""
