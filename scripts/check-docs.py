@@ -190,7 +190,7 @@ ROLES = ("origin", "target", "async")
 def metrics_of_source():
     text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_tables.c"))
     return {PREFIX + name: kind for name, kind in re.findall(
-        r'\b(?:write_plain|write_labelled|write_by_cluster|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
+        r'\b(?:write_plain|write_labelled|write_by_cluster|write_pair|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
 
 
 def node_metrics_of_source():
