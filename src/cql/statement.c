@@ -81,7 +81,13 @@ static bool number_ends_at(struct strview text, size_t pos)
 	if (text.p[start] >= '0' && text.p[start] <= '9')
 		return true;
 	/* the last group of a uuid may begin with a letter */
-	return pos - start == 12 && pos >= 36 && p[-13] == '-' && p[-18] == '-' && p[-23] == '-' && p[-28] == '-';
+	if (pos - start != 12 || pos < 36 || p[-13] != '-' || p[-18] != '-' || p[-23] != '-' || p[-28] != '-')
+		return false;
+	for (unsigned i = 29; i <= 36; i++) {
+		if (!scanner_is_word_char((uint8_t)p[-(int)i]))
+			return false;
+	}
+	return true;
 }
 
 /* True when the keyword (in upper case) stands at pos as a word of its own, and is not the name of a :marker. */
