@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cql/idempotence.h"
 #include "cql/routing_key.h"
 #include "proxy/amend.h"
 #include "proxy/answer.h"
@@ -118,12 +119,22 @@ static bool bytes_equal(struct bytesview a, struct bytesview b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
-static enum bound_counter bound_counter(const struct client *c, const struct opened_prepared answers[CLUSTER_COUNT])
+/* One of the variables is of this type, on either cluster. */
+static bool binds(const struct client *c, const struct opened_prepared answers[CLUSTER_COUNT], uint16_t type)
 {
-	return message_prepared_binds(&answers[CLUSTER_ORIGIN].answer.message, c->version, TYPE_COUNTER) ||
-			       message_prepared_binds(&answers[CLUSTER_TARGET].answer.message, c->version, TYPE_COUNTER)
-		       ? BOUND_COUNTER
-		       : BOUND_NONE;
+	return message_prepared_binds(&answers[CLUSTER_ORIGIN].answer.message, c->version, type) ||
+	       message_prepared_binds(&answers[CLUSTER_TARGET].answer.message, c->version, type);
+}
+
+/* Whether it may be repeated: where no variable is a list, the values need not be looked at. */
+static uint8_t idempotence_of(const struct client *c, struct strview text,
+			      const struct opened_prepared answers[CLUSTER_COUNT])
+{
+	uint8_t bits = idempotence_scan(text);
+
+	if ((bits & IDEMPOTENT_BINDS_COLUMN) && !binds(c, answers, TYPE_LIST))
+		bits &= (uint8_t)~IDEMPOTENT_BINDS_COLUMN;
+	return bits;
 }
 
 /* The partition key and its table, as the clusters have them. They have one table, if all is well, and count alike. */
@@ -173,9 +184,10 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	}
 	entry->is_qualified = facts.is_qualified;
 	entry->verdict = route_statement(c->worker->settings, &facts, keyspace);
-	entry->bound = (uint8_t)bound_counter(c, answers);
+	entry->bound = binds(c, answers, TYPE_COUNTER) ? BOUND_COUNTER : BOUND_NONE;
 	entry->generation = c->worker->prepared.generation;
 	entry->allows = amend_allows(m.text, &facts, keyspace, (enum bound_counter)entry->bound, c->worker->amends);
+	entry->idempotence = idempotence_of(c, m.text, answers);
 	entry->results_equal = bytes_equal(answers[CLUSTER_ORIGIN].answer.message.result_spec,
 					   answers[CLUSTER_TARGET].answer.message.result_spec);
 	take_key(entry, answers);

@@ -262,6 +262,7 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->generation = p->generation;
 	copy->verdict = p->verdict;
 	copy->allows = p->allows;
+	copy->idempotence = p->idempotence;
 	prepared_insert(t, copy);
 }
 

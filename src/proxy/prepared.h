@@ -67,7 +67,8 @@ struct prepared {
 	 * verdict.to == 0 (ours, see local.h) is so for ever. */
 	uint32_t generation;
 	struct verdict verdict;
-	uint8_t allows;                      /* ALLOWS_* bits of amend.h */
+	uint8_t allows;      /* ALLOWS_* bits of amend.h */
+	uint8_t idempotence; /* IDEMPOTENT_* bits of idempotence.h; BINDS_COLUMN only if one may be a list */
 	struct virtual_query *virtual_query; /* a read of a system table, answered by us; owned */
 	struct generated *generated;         /* markers that the client does not know of; owned; NULL: none */
 	/* The partition key as each cluster counts the variables, owned, often one for both; NULL: not known. */

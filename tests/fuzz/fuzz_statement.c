@@ -1,8 +1,10 @@
 /*
  * fuzz_statement.c - CQL texts: tokens, classification, what writes say of
- * timestamps and counters, the parser of system table reads. Besides staying inside the text, a scan must not depend on
+ * timestamps, counters and repetition, the parser of system table reads.
+ * Besides staying inside the text, a scan must not depend on
  * comments and white space in front.
  */
+#include "cql/idempotence.h"
 #include "cql/select.h"
 #include "cql/statement.h"
 #include "cql/write_facts.h"
@@ -63,6 +65,12 @@ static void try_scan(struct strview text)
 	statement_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b);
 	write_facts_scan((struct strview){ longer, sizeof(front) - 1 + text.len }, &b, &writes_b);
 	CHECK(writes_a.has_timestamp == writes_b.has_timestamp && writes_a.counter == writes_b.counter);
+	/* what is proven to be repeatable is a write, without conditions, and counts nothing */
+	CHECK(idempotence_scan(text) == idempotence_scan((struct strview){ longer, sizeof(front) - 1 + text.len }));
+	CHECK(idempotence_scan(text) == 0 ||
+	      (writes_a.writes_rows && !a.is_conditional && writes_a.counter == COUNTER_NO));
+	CHECK(!(idempotence_scan(text) & IDEMPOTENT_HAS_TIMESTAMP) || writes_a.has_timestamp ||
+	      a.kind == STATEMENT_BATCH);
 	CHECK(a.kind == b.kind && same_name(&a.keyspace, &b.keyspace) && same_name(&a.table, &b.table));
 	CHECK(a.is_conditional == b.is_conditional && a.is_qualified == b.is_qualified);
 	CHECK(a.is_insights_call == b.is_insights_call && (!a.is_insights_call || a.kind == STATEMENT_CALL));
@@ -135,6 +143,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	try_tokens(text);
 	try_scan(text);
+	(void)idempotence_json(text);
+	(void)idempotence_may_be_list((struct bytesview){ .p = data, .len = (uint32_t)size });
 	try_select(text);
 	return 0;
 }

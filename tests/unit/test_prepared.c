@@ -251,6 +251,7 @@ START_TEST(a_repair_changes_an_id)
 	p->verdict = (struct verdict){ .to = TO_TARGET, .answer_from = CLUSTER_TARGET, .class = CLASS_READ };
 	p->is_qualified = true;
 	p->allows = ALLOWS_WRITE_LEVEL | ALLOWS_TIMESTAMP;
+	p->idempotence = 5;
 	prepared_insert(&table, p);
 	p = prepared_find_on(&table, CLUSTER_ORIGIN, id_of("origin-1"));
 	prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"));
@@ -264,6 +265,7 @@ START_TEST(a_repair_changes_an_id)
 	ck_assert_uint_eq(p->verdict.to, TO_TARGET);
 	ck_assert(p->is_qualified);
 	ck_assert_uint_eq(p->allows, ALLOWS_WRITE_LEVEL | ALLOWS_TIMESTAMP);
+	ck_assert_uint_eq(p->idempotence, 5);
 	ck_assert_str_eq(p->keyspace, "ks");
 	prepared_unref(p);
 	end();
