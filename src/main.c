@@ -385,13 +385,37 @@ static void say_versions(void)
 	const uint32_t served = clusters_served_versions(run.proxy.clusters, run.settings);
 	const uint8_t highest = version_set_highest(served);
 
-	if (highest)
+	if (!run.reached[CLUSTER_ORIGIN] || !run.reached[CLUSTER_TARGET])
+		log_warn("%s is reached, %s is not yet; ready_when = primary: starting all the same",
+			 cluster_id_name(run.settings->primary),
+			 cluster_id_name(cluster_id_other(run.settings->primary)));
+	else if (highest)
 		log_info("both clusters speak protocol %s; reads go to %s", version_name(highest),
 			 cluster_id_name(run.settings->primary));
 	else
 		log_warn(
 			"no protocol version is spoken by both clusters and allowed by the configuration: no client can "
 			"connect");
+}
+
+/* ZDM's twin waits for both, whatever readiness says. */
+static bool is_reached(void)
+{
+	const enum cluster_id primary = run.settings->primary;
+	const bool other_is_needed = run.settings->profile == PROFILE_ZDM ||
+				     run.settings->ready_when == READY_WHEN_BOTH;
+
+	return run.reached[primary] && (run.reached[cluster_id_other(primary)] || !other_is_needed);
+}
+
+/* Once: when nobody has opened the listeners yet and the clusters that are needed are there. */
+static void open_if_reached(void)
+{
+	if (run.is_started || run.is_draining || run.listeners_open > 0 || !is_reached())
+		return;
+	say_versions();
+	warn_about_credentials();
+	open_listeners();
 }
 
 static void on_topology(struct control *control, void *arg)
@@ -409,14 +433,11 @@ static void on_topology(struct control *control, void *arg)
 		return;
 	}
 	run.reached[cluster->id] = true;
-	/* ZDM reaches for target only when it has origin; the order of log lines and first contacts stays its own. */
+	/* ZDM reaches for target only when it has origin; the order of log lines and first contacts stays its own. In the
+	 * native profile it has been started. */
 	if (cluster->id == CLUSTER_ORIGIN)
 		control_start(run.controls[CLUSTER_TARGET]);
-	if (run.reached[CLUSTER_ORIGIN] && run.reached[CLUSTER_TARGET] && !run.is_draining) {
-		say_versions();
-		warn_about_credentials();
-		open_listeners();
-	}
+	open_if_reached();
 }
 
 static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
@@ -484,6 +505,8 @@ static bool make_controls(void)
 		});
 	}
 	control_start(run.controls[CLUSTER_ORIGIN]);
+	if (run.settings->profile != PROFILE_ZDM)
+		control_start(run.controls[CLUSTER_TARGET]);
 	return true;
 }
 
@@ -579,6 +602,7 @@ static void on_settings(const struct settings *settings, void *arg)
 		http_set_settings(run.http, settings);
 	raise_file_limit();
 	warn_about_credentials();
+	open_if_reached();
 }
 
 static void make_reload(void)

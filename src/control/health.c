@@ -28,7 +28,13 @@ static void add_string(struct evbuffer *out, const char *s)
 
 static bool is_down(const struct health *h, enum cluster_id id)
 {
-	return h->cluster[id].failures >= h->failure_threshold;
+	return h->cluster[id].failures >= h->failure_threshold || !h->cluster[id].was_up;
+}
+
+static bool whole_is_down(const struct health *h)
+{
+	return h->is_draining || is_down(h, h->primary) ||
+	       (!h->needs_primary_only && is_down(h, cluster_id_other(h->primary)));
 }
 
 static void add_cluster(struct evbuffer *out, const struct health *h, enum cluster_id id)
@@ -51,7 +57,7 @@ static void add_primary(struct evbuffer *out, const struct health *h)
 
 int health_write_readiness(const struct health *h, struct evbuffer *out)
 {
-	bool down = h->is_draining || is_down(h, CLUSTER_ORIGIN) || is_down(h, CLUSTER_TARGET);
+	const bool down = whole_is_down(h);
 
 	if (!h->is_started) {
 		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");

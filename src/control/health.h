@@ -14,7 +14,9 @@
  *                        ,"Primary":"ORIGIN","PrimaryEpoch":1}
  *
  * A cluster is down when its control connection failed
- * heartbeat_failure_threshold times in a row or more often. While draining the
+ * heartbeat_failure_threshold times in a row or more often, and before it was
+ * up for the first time. The whole is when one is, or with ready_when = primary
+ * when that one is. While draining the
  * clusters' own states stay true, so that one can see why the whole is down.
  */
 #ifndef CONTROL_HEALTH_H
@@ -27,9 +29,10 @@ struct evbuffer;
 struct health {
 	bool is_started;
 	bool is_draining;
+	bool needs_primary_only; /* ready_when = primary */
 	uint32_t failure_threshold;
-	uint64_t epoch; /* of the primary; 0: is not shown, as in ZDM Proxy */
-	enum cluster_id primary;
+	uint64_t epoch;          /* of the primary; 0: is not shown, as in ZDM Proxy */
+	enum cluster_id primary; /* of the requests that arrive now */
 	struct control_status cluster[CLUSTER_COUNT];
 };
 

@@ -68,10 +68,10 @@ static void get_health(const struct http *http, struct health *out)
 
 	out->is_started = *c->is_started;
 	out->is_draining = *c->is_draining;
-	if (c->reload && c->settings->profile == PROFILE_NATIVE) {
-		out->primary = c->reload->primary;
+	out->needs_primary_only = c->settings->ready_when == READY_WHEN_PRIMARY;
+	out->primary = c->reload ? c->reload->primary : c->settings->primary;
+	if (c->reload && c->settings->profile == PROFILE_NATIVE)
 		out->epoch = c->reload->epoch;
-	}
 	out->failure_threshold = c->settings->heartbeat_failure_threshold;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		out->cluster[i] = (struct control_status){ .address = HEALTH_NOT_CONNECTED };

@@ -67,6 +67,12 @@ static const struct setting_word node_ports_words[] = {
 	{ NULL, 0, false },
 };
 
+static const struct setting_word ready_when_words[] = {
+	{ "both", READY_WHEN_BOTH, false },
+	{ "primary", READY_WHEN_PRIMARY, false },
+	{ NULL, 0, false },
+};
+
 static const struct setting_word timestamps_words[] = {
 	{ "client", TIMESTAMPS_CLIENT, false },
 	{ "add", TIMESTAMPS_ADD, false },
@@ -296,6 +302,10 @@ const struct setting setting_table[] = {
 	  .flags = SETTING_EMPTY_OK, .help = "address or name to listen on; empty or * means all" },
 	{ SECTION_HTTP, "port", "METRICS_PORT", SETTING_COUNT, PROXY(http_port), "14001", .min = 1, .max = 65535,
 	  .help = "TCP port for HTTP" },
+	{ SECTION_HTTP, "ready_when", NULL, SETTING_WORD, PROXY(ready_when), "both", .words = ready_when_words,
+	  .flags = SETTING_RELOAD,
+	  .help = "which clusters must be reachable for readiness 200. primary: listeners open at the start when that one "
+		  "is, too; in the zdm profile they always wait for both" },
 	{ SECTION_HTTP, "metrics_enabled", "METRICS_ENABLED", SETTING_BOOL, PROXY(metrics_enabled), "true",
 	  .flags = SETTING_RELOAD, .help = "serve /metrics; false: it answers 404, health stays" },
 	{ SECTION_HTTP, "metrics_prefix", "METRICS_PREFIX", SETTING_PREFIX, PROXY(metrics_prefix), "zdm",

@@ -256,7 +256,11 @@ uint32_t clusters_served_versions(struct cluster *clusters, const struct setting
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct topology *t = cluster_topology(&clusters[i]);
 
-		set &= t ? t->versions : 0;
+		/* One that is not known yet is only possible where it need not be known. */
+		if (t)
+			set &= t->versions;
+		else if (settings->ready_when == READY_WHEN_BOTH)
+			set = 0;
 		topology_unref(t);
 	}
 	return set;

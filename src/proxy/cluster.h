@@ -167,7 +167,8 @@ enum cql_compression cluster_compression(struct cluster *c, enum cql_compression
 /*
  * The versions that drivers may speak: those that both clusters do, up to
  * control_conn_max_protocol_version, blocked ones left out. Empty before both
- * clusters are known.
+ * clusters are known; with ready_when = primary one that is not known yet takes
+ * none away.
  */
 uint32_t clusters_served_versions(struct cluster *clusters, const struct settings *settings);
 /* The lower one of the versions that the two control connections have ended at, as numbers; 0 before both are known. */

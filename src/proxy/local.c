@@ -29,6 +29,11 @@ static void source_init(struct virtual_source *s, const struct arrival *a)
 		.local_address = &a->c->local_address,
 		.functions = &a->c->worker->functions,
 	};
+	/* With ready_when = primary that cluster may not have been reached yet. A client is ready, so the other has. */
+	if (unlikely(!s->topology)) {
+		s->topology = s->other;
+		s->other = NULL;
+	}
 }
 
 static void source_fini(struct virtual_source *s)

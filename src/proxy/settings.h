@@ -58,6 +58,12 @@ enum read_mode {
 	READ_DUAL_ASYNC_ON_SECONDARY,
 };
 
+/* Which clusters have to be reachable for the process to be ready. */
+enum ready_when {
+	READY_WHEN_BOTH,
+	READY_WHEN_PRIMARY,
+};
+
 enum log_format {
 	LOG_FORMAT_TEXT,
 	LOG_FORMAT_JSON,
@@ -190,6 +196,7 @@ struct settings {
 	bool http_enabled;
 	char *http_address;
 	uint16_t http_port;
+	enum ready_when ready_when;
 	bool metrics_enabled;
 	char *metrics_prefix;
 	struct bucket_list buckets[CLUSTER_COUNT];

@@ -43,11 +43,12 @@ void supported_send(struct client *c, int16_t stream, uint8_t version)
 	uint8_t head[FRAME_HEAD_LEN];
 	struct writer w;
 
-	if (!origin || !target) { /* the listener opens after both are known */
+	if (!origin && !target) { /* the listener opens when one is known */
 		client_close(c, CLOSE_HANDSHAKE, "the clusters are not known yet");
 	} else {
 		writer_init(&w);
-		write_body(&w, clusters_served_versions(clusters, c->worker->settings), origin, target);
+		write_body(&w, clusters_served_versions(clusters, c->worker->settings), origin ? origin : target,
+			   target ? target : origin);
 		frame_head_write(head, true, version, 0, stream, OP_SUPPORTED, w.len);
 		wire_send_body(&c->wire, head, w.data, w.len);
 		writer_free(&w);

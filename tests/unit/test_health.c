@@ -12,7 +12,8 @@ static void setup(void)
 	health = (struct health){
 		.is_started = true,
 		.failure_threshold = 1,
-		.cluster = { { .address = "10.0.0.1:9042" }, { .address = "node1.example:9142" } },
+		.cluster = { { .address = "10.0.0.1:9042", .was_up = true },
+			     { .address = "node1.example:9142", .was_up = true } },
 	};
 }
 
@@ -90,6 +91,36 @@ START_TEST(threshold_of_zero)
 }
 END_TEST
 
+START_TEST(never_reached)
+{
+	health.cluster[CLUSTER_TARGET] = (struct control_status){ .address = HEALTH_NOT_CONNECTED };
+	expect(503,
+	       "{\"OriginStatus\":{\"Addr\":\"10.0.0.1:9042\",\"CurrentFailureCount\":0,\"FailureCountThreshold\":1,"
+	       "\"Status\":\"UP\"},\"TargetStatus\":{\"Addr\":\"NOT_CONNECTED\",\"CurrentFailureCount\":0,"
+	       "\"FailureCountThreshold\":1,\"Status\":\"DOWN\"},\"Status\":\"DOWN\"}");
+}
+END_TEST
+
+START_TEST(ready_when_primary)
+{
+	struct evbuffer *out = evbuffer_new();
+
+	health.needs_primary_only = true;
+	health.primary = CLUSTER_TARGET;
+	health.cluster[CLUSTER_ORIGIN].failures = 2;
+	expect(200,
+	       "{\"OriginStatus\":{\"Addr\":\"10.0.0.1:9042\",\"CurrentFailureCount\":2,\"FailureCountThreshold\":1,"
+	       "\"Status\":\"DOWN\"},\"TargetStatus\":{\"Addr\":\"node1.example:9142\",\"CurrentFailureCount\":0,"
+	       "\"FailureCountThreshold\":1,\"Status\":\"UP\"},\"Status\":\"UP\"}");
+	health.primary = CLUSTER_ORIGIN;
+	ck_assert_int_eq(health_write_readiness(&health, out), 503);
+	health.primary = CLUSTER_TARGET;
+	health.is_draining = true;
+	ck_assert_int_eq(health_write_readiness(&health, out), 503);
+	evbuffer_free(out);
+}
+END_TEST
+
 START_TEST(odd_addresses)
 {
 	snprintf(health.cluster[CLUSTER_ORIGIN].address, NET_TEXT_MAX, "a\"b\\c\n\x7f");
@@ -111,6 +142,8 @@ int main(void)
 	tcase_add_test(tcase, one_cluster_down);
 	tcase_add_test(tcase, draining);
 	tcase_add_test(tcase, threshold_of_zero);
+	tcase_add_test(tcase, never_reached);
+	tcase_add_test(tcase, ready_when_primary);
 	tcase_add_test(tcase, odd_addresses);
 	return run_tcase("health", tcase);
 }

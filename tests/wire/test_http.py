@@ -185,3 +185,81 @@ async def test_metrics_are_well_formed(bench):
         counts = [float(line.rpartition(" ")[2]) for line in body.decode().splitlines()
                   if line.startswith(f'zdm_proxy_request_duration_seconds_bucket{{type="{kind}"')]
         assert counts == sorted(counts) and counts
+
+
+# ---- ready_when ----
+
+NOT_READY_SECONDARY = {"http": {"ready_when": "primary"}, "proxy": {"heartbeat_interval": "100ms",
+                       "heartbeat_retry_interval_min": "50ms", "heartbeat_retry_interval_max": "100ms"}}
+
+
+async def statuses(bench):
+    status, report = await bench.proxy.readiness()
+    return status, report["OriginStatus"]["Status"], report["TargetStatus"]["Status"], report["Status"]
+
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_ready_while_the_secondary_is_down(make_bench, primary):
+    """ready_when = primary: only the loss of the primary makes the whole unready."""
+    bench = await make_bench(fresh=True, profile="native", primary=primary, sections=NOT_READY_SECONDARY)
+    down = {"origin": ("DOWN", "UP"), "target": ("UP", "DOWN")}
+
+    async def secondary_is_down():
+        return await statuses(bench) == (200, *down[bench.secondary.name], "UP")
+
+    async def primary_is_down():
+        return await statuses(bench) == (503, *down[bench.primary.name], "DOWN")
+
+    async def all_is_well():
+        return await statuses(bench) == (200, "UP", "UP", "UP")
+    await bench.secondary.stop()
+    await bench.proxy.until(secondary_is_down, "report of the secondary's loss")
+    await bench.secondary.start()
+    await bench.proxy.until(all_is_well, "readiness")
+    await bench.primary.stop()
+    await bench.proxy.until(primary_is_down, "report of the primary's loss")
+
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_start_without_the_secondary(make_bench, primary):
+    """ready_when = primary: listeners open, drivers may ask what we speak; all is well when the other cluster comes."""
+    bench = await make_bench(fresh=True, profile="native", primary=primary, sections=NOT_READY_SECONDARY)
+    await bench.proxy.stop()
+    await bench.secondary.stop()
+    await bench.start_proxy()
+    status, report = await bench.proxy.readiness()
+    assert status == 200 and report["Status"] == "UP"
+    part = report[f"{bench.secondary.name.capitalize()}Status"]
+    assert (part["Addr"], part["Status"]) == ("NOT_CONNECTED", "DOWN")
+    c = await bench.open()
+    assert "4/v4" in (await c.options()).options["PROTOCOL_VERSIONS"]
+    await bench.secondary.start()
+
+    async def all_is_well():
+        return await statuses(bench) == (200, "UP", "UP", "UP")
+    await bench.proxy.until(all_is_well, "readiness")
+    client = await bench.client()
+    assert (await client.query("SELECT * FROM ks.t")).rows
+    await bench.settle(client)
+
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_the_zdm_profile_waits_for_both(make_bench, primary):
+    bench = await make_bench(fresh=True, profile="native", primary=primary, sections=NOT_READY_SECONDARY)
+    await bench.proxy.stop()
+    bench.profile = None
+    bench.sections["proxy"]["profile"] = "zdm"
+    await bench.secondary.stop()
+    await bench.start_proxy(wait=False)
+    await bench.proxy.until_logged(f"{bench.secondary.name} .*next try in")
+    assert (await bench.proxy.readiness())[0] == 503
+    with pytest.raises(OSError):
+        await bench.open()
+    await bench.secondary.start()
+    await bench.proxy.ready()
+
+
+async def test_an_unknown_ready_when(make_bench):
+    bench = await make_bench(fresh=True, profile="native", sections={"http": {"ready_when": "origin"}}, wait=False)
+    bench.may_be_down = True
+    await bench.proxy.never_ready("ready_when.*both.*primary", exit_code=1)
