@@ -171,6 +171,7 @@ bool config_section_find(struct config *config, const char *name, bool may_add, 
 		{ "routing", SECTION_ROUTING, 0 },
 		{ "http", SECTION_HTTP, 0 },
 		{ "log", SECTION_LOG, 0 },
+		{ "zdm", SECTION_ZDM_ONLY, 0 },
 	};
 
 	for (unsigned i = 0; i < ARRAY_LEN(fixed); i++) {

@@ -62,7 +62,7 @@ struct config_value *config_value_set(struct config *config, const struct settin
 MUSTCHECK bool config_section_find(struct config *config, const char *name, bool may_add, enum setting_section *section,
 				   unsigned *instance);
 /* What config_section_find knows, for messages. */
-#define CONFIG_SECTIONS "[proxy], [listener], [listener NAME], [origin], [target], [routing], [http], [log]"
+#define CONFIG_SECTIONS "[proxy], [listener], [listener NAME], [origin], [target], [routing], [http], [log], [zdm]"
 /* The keys of a section, for messages: "a, b, c". Returns out. */
 const char *config_section_keys(enum setting_section section, char *out, size_t out_size);
 

@@ -174,5 +174,6 @@ void config_print_reference(FILE *out)
 	print_reference_section(SECTION_ROUTING, "`[routing]`", out);
 	print_reference_section(SECTION_HTTP, "`[http]`", out);
 	print_reference_section(SECTION_LOG, "`[log]`", out);
+	print_reference_section(SECTION_ZDM_ONLY, "`[zdm]`", out);
 	print_reference_zdm_only(out);
 }

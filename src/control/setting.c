@@ -92,14 +92,14 @@ static const struct setting_word log_format_words[] = {
 };
 
 /* Accepted because ZDM Proxy has them; they size its queues and goroutine pools, which have no counterpart here. */
-#define ZDM_SIZE(name, default_text)                                                                                   \
+#define ZDM_SIZE(key, name, default_text)                                                                              \
 	{                                                                                                              \
-		SECTION_ZDM_ONLY, NULL, name, SETTING_COUNT, NOWHERE, default_text,                                    \
+		SECTION_ZDM_ONLY, key, name, SETTING_COUNT, NOWHERE, default_text,                                     \
 			.max = INT_MAX_ZDM, .help = "sizes a queue or buffer of ZDM Proxy; without effect"             \
 	}
-#define ZDM_WORKERS(name)                                                                                              \
+#define ZDM_WORKERS(key, name)                                                                                         \
 	{                                                                                                              \
-		SECTION_ZDM_ONLY, NULL, name, SETTING_COUNT, NOWHERE, "-1",                                            \
+		SECTION_ZDM_ONLY, key, name, SETTING_COUNT, NOWHERE, "-1",                                             \
 			.min = -INT_MAX_ZDM, .max = INT_MAX_ZDM, .flags = SETTING_WORKERS,                             \
 			.help = "counts goroutines of ZDM Proxy; without effect"                                       \
 	}
@@ -327,20 +327,20 @@ const struct setting setting_table[] = {
 	{ SECTION_LOG, "file", NULL, SETTING_PATH, PROXY(log_file), NULL, .flags = SETTING_RELOAD,
 	  .help = "file to append to, opened anew on SIGUSR1; not set: standard error" },
 
-	/* ZDM Proxy's own */
-	ZDM_SIZE("REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
-	ZDM_SIZE("REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
-	ZDM_SIZE("REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),
-	ZDM_SIZE("RESPONSE_WRITE_QUEUE_SIZE_FRAMES", "128"),
-	ZDM_SIZE("RESPONSE_WRITE_BUFFER_SIZE_BYTES", "8192"),
-	ZDM_SIZE("RESPONSE_READ_BUFFER_SIZE_BYTES", "32768"),
-	ZDM_WORKERS("REQUEST_RESPONSE_MAX_WORKERS"),
-	ZDM_WORKERS("WRITE_MAX_WORKERS"),
-	ZDM_WORKERS("READ_MAX_WORKERS"),
-	ZDM_WORKERS("LISTENER_MAX_WORKERS"),
-	ZDM_SIZE("EVENT_QUEUE_SIZE_FRAMES", "12"),
-	ZDM_SIZE("ASYNC_CONNECTOR_WRITE_QUEUE_SIZE_FRAMES", "2048"),
-	ZDM_SIZE("ASYNC_CONNECTOR_WRITE_BUFFER_SIZE_BYTES", "4096"),
+	/* [zdm] */
+	ZDM_SIZE("request_write_queue_size_frames", "REQUEST_WRITE_QUEUE_SIZE_FRAMES", "128"),
+	ZDM_SIZE("request_write_buffer_size_bytes", "REQUEST_WRITE_BUFFER_SIZE_BYTES", "4096"),
+	ZDM_SIZE("request_read_buffer_size_bytes", "REQUEST_READ_BUFFER_SIZE_BYTES", "32768"),
+	ZDM_SIZE("response_write_queue_size_frames", "RESPONSE_WRITE_QUEUE_SIZE_FRAMES", "128"),
+	ZDM_SIZE("response_write_buffer_size_bytes", "RESPONSE_WRITE_BUFFER_SIZE_BYTES", "8192"),
+	ZDM_SIZE("response_read_buffer_size_bytes", "RESPONSE_READ_BUFFER_SIZE_BYTES", "32768"),
+	ZDM_WORKERS("request_response_max_workers", "REQUEST_RESPONSE_MAX_WORKERS"),
+	ZDM_WORKERS("write_max_workers", "WRITE_MAX_WORKERS"),
+	ZDM_WORKERS("read_max_workers", "READ_MAX_WORKERS"),
+	ZDM_WORKERS("listener_max_workers", "LISTENER_MAX_WORKERS"),
+	ZDM_SIZE("event_queue_size_frames", "EVENT_QUEUE_SIZE_FRAMES", "12"),
+	ZDM_SIZE("async_connector_write_queue_size_frames", "ASYNC_CONNECTOR_WRITE_QUEUE_SIZE_FRAMES", "2048"),
+	ZDM_SIZE("async_connector_write_buffer_size_bytes", "ASYNC_CONNECTOR_WRITE_BUFFER_SIZE_BYTES", "4096"),
 };
 
 const unsigned setting_count = ARRAY_LEN(setting_table);

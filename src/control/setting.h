@@ -18,7 +18,7 @@ enum setting_section {
 	SECTION_ROUTING,
 	SECTION_HTTP,
 	SECTION_LOG,
-	SECTION_ZDM_ONLY, /* accepted and checked in ZDM's own formats, unknown in an INI file; no member */
+	SECTION_ZDM_ONLY, /* [zdm]: ZDM's tuning, accepted, checked and without effect; no member */
 	SECTION_COUNT,
 };
 
