@@ -126,6 +126,10 @@ const struct setting setting_table[] = {
 	{ SECTION_PROXY, "client_write_timeout", NULL, SETTING_DURATION, PROXY(client_write_timeout_ms), "30s",
 	  .min = 1, .max = DAY_MS, .flags = SETTING_RELOAD,
 	  .help = "a client that takes nothing of its waiting answers for this long is closed" },
+	{ SECTION_PROXY, "client_idle_timeout", NULL, SETTING_DURATION, PROXY(client_idle_timeout_ms), "0",
+	  .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "a client without requests in flight that sends nothing for this long, not even a heartbeat, is "
+		  "closed; 0: never" },
 	{ SECTION_PROXY, "client_output_limit", NULL, SETTING_SIZE, PROXY(client_output_limit), "1MiB", .min = KIB(64),
 	  .max = GIB(1), .flags = SETTING_RELOAD,
 	  .help = "with more unread answers than this, a client's connections to the clusters are not read" },

@@ -412,6 +412,7 @@ static void on_frame(struct wire *w, struct frame *f)
 	struct client *c = container_of(w, struct client, wire);
 
 	if (likely(c->state == CLIENT_READY)) {
+		c->request_count++;
 		dispatch_frame(c, f);
 		client_check_output(c); /* answers that need no cluster count, too */
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

@@ -36,6 +36,7 @@ enum client_state {
 	X(NODE_REMOVED, "its node has left the cluster")                                                               \
 	X(MEMORY, "memory limit")                                                                                      \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
+	X(IDLE, "idle")                                                                                                \
 	X(SHUTDOWN, "shutdown")
 
 enum client_close_reason {
@@ -92,7 +93,9 @@ struct client {
 	struct loop_deferred deferred;
 	uint64_t number;
 	uint64_t opened_ns;
-	uint64_t request_count;
+	uint64_t request_count; /* frames since it is READY */
+	uint64_t idle_mark;     /* as idle.c saw it last, idle_looks times */
+	uint8_t idle_looks;
 	char name[NET_TEXT_MAX]; /* the driver's address */
 	struct net_address local_address;
 };

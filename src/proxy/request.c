@@ -141,7 +141,6 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
 	list_append(&c->requests, &rq->node);
 	mark_stream(c, f->stream);
 	c->in_flight++;
-	c->request_count++;
 	c->kept_bytes += rq->len + rq->packed_len;
 	return rq;
 }

@@ -151,6 +151,7 @@ struct settings {
 	uint32_t drain_delay_ms;
 	uint32_t shutdown_timeout_ms;
 	uint32_t client_write_timeout_ms;
+	uint32_t client_idle_timeout_ms; /* 0: never */
 	uint64_t client_output_limit;
 	uint32_t max_frame_size;
 	uint64_t memory_limit;     /* of large buffers, 0: none; see memory.h */

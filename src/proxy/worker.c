@@ -14,6 +14,7 @@
 #include "proxy/contexts.h"
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
+#include "proxy/idle.h"
 #include "proxy/mirror.h"
 #include "proxy/notice.h"
 #include "proxy/repair.h"
@@ -126,6 +127,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 				   handshake_connect_timed_out);
 	prepared_front_init(&w->prepared, &proxy->prepared);
 	use_settings(w, s, 1);
+	idle_init(w);
 	functions_init(&w->functions, index);
 	return make_tls(s, w->cluster_tls, w->listener_tls, error, error_size);
 }
@@ -190,6 +192,7 @@ void worker_free(struct worker *w)
 	loop_run_messages(&w->loop);
 	free_tls(w->cluster_tls, w->listener_tls);
 	prepared_front_fini(&w->prepared);
+	idle_fini(w);
 	slab_fini(&w->requests);
 	slab_fini(&w->mirrored);
 	loop_fini(&w->loop);
@@ -370,6 +373,7 @@ static void run_change(struct loop_message *message)
 	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
 	use_settings(w, change->settings, change->generation);
 	set_durations(w);
+	idle_set(w);
 	list_for_each_safe(node, tmp, &w->clients)
 		mirror_follow(list_entry(node, struct client, node));
 	change->on_done(change);

@@ -35,7 +35,8 @@ struct worker {
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct prepared_front prepared;
 	struct function_source functions;
-	struct list repairs; /* PREPAREs under way for statements that a node has lost */
+	struct event idle_timer; /* idle.h */
+	struct list repairs;     /* PREPAREs under way for statements that a node has lost */
 	struct metrics metrics;
 	struct tls_context *cluster_tls[CLUSTER_COUNT];           /* NULL: plain */
 	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS]; /* NULL: plain */
