@@ -59,8 +59,9 @@ struct ring; /* ring.h */
 
 struct topology {
 	_Atomic uint32_t refs;
-	uint8_t version;     /* protocol version the control connection ended at */
-	uint32_t versions;   /* set of those that this cluster speaks (cql/version.h) */
+	uint64_t digest;   /* of the tables that it was made of: snapshots of one node with the same one say the same */
+	uint8_t version;   /* protocol version the control connection ended at */
+	uint32_t versions; /* set of those that this cluster speaks (cql/version.h) */
 	bool requires_auth;  /* it answered STARTUP by AUTHENTICATE */
 	char *authenticator; /* the class that AUTHENTICATE named; NULL: none, or it named none */
 	bool offers_lz4;

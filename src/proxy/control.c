@@ -4,11 +4,13 @@
  * A round visits every endpoint once (endpoint.h); when all have failed the
  * next round waits, longer each time. One attempt at an endpoint:
  *
- *   connect [TLS] -> OPTIONS -> STARTUP [AUTH_RESPONSE] -> REGISTER -> system.local -> system.peers -> UP
+ *   connect [TLS] -> OPTIONS -> STARTUP [AUTH_RESPONSE] -> REGISTER -> the tables -> UP
  *
  * The questions are inquiry.c's. A node that refuses the protocol version gets a
- * new connection with a lower one. Events of the node (and schema versions that
- * differ) repeat the last two questions on the connection that is up.
+ * new connection with a lower one. Events of the node, schema versions that
+ * differ, and time that passes, make it read the tables again on the connection
+ * that is up. A connection that is lost, or whose node cannot be read any more,
+ * is replaced at once, by one to another node if there is one.
  *
  * Everything that ends an attempt passes through drop(), which leaves no leg
  * out, and the next one starts from the timer, never inside a callback of the
@@ -25,6 +27,7 @@
 #include "base/resolve.h"
 #include "proxy/endpoint.h"
 #include "proxy/inquiry.h"
+#include "proxy/status_event.h"
 
 /* How long a node may take to answer a heartbeat. */
 #define HEARTBEAT_MS 10000
@@ -42,6 +45,9 @@
  * called on without a pause. */
 #define STABLE_NS (UINT64_C(10) * 1000000000)
 #define CONTROL_STREAMS 128
+/* A cluster that was reached before has other nodes: one that does not take a connection is not waited for any longer
+ * while there are. */
+#define MOVE_ON_MS 5000
 
 enum control_state {
 	CONTROL_IDLE,       /* before control_start() */
@@ -74,6 +80,12 @@ struct control {
 	struct event timer;
 	struct event heartbeat; /* UP: when the next is due, or its time limit */
 	struct event refresh;   /* UP: settling */
+	struct event periodic;  /* UP: topology_refresh_interval */
+	bool is_periodic;       /* it is why the inquiry runs: when nothing has changed nobody need know */
+	bool is_lost;           /* the connection to `lost` ended: that node is tried last in the next round */
+	struct net_address lost;
+	const struct settings *published_by; /* what the last snapshot was made with */
+	uint64_t digest;                     /* of the tables it was made of */
 	struct endpoint_list endpoints;
 	struct resolve *resolve;
 	struct server *server;
@@ -142,6 +154,7 @@ static void drop(struct control *c, const char *why)
 	evtimer_del(&c->timer);
 	evtimer_del(&c->heartbeat);
 	evtimer_del(&c->refresh);
+	evtimer_del(&c->periodic);
 	if (c->resolve)
 		resolve_cancel(c->resolve);
 	c->resolve = NULL;
@@ -151,6 +164,7 @@ static void drop(struct control *c, const char *why)
 	if (server)
 		server_close(server, why);
 	c->refresh_again = false;
+	c->is_periodic = false;
 }
 
 static void count_failure(struct control *c)
@@ -162,8 +176,11 @@ static void count_failure(struct control *c)
 static void lose(struct control *c, const char *why)
 {
 	bool was_stable = loop_now(c->o.loop) - c->up_since_ns >= STABLE_NS;
-	uint64_t delay = was_stable ? 0 : back_off_ms(c, c->failed_rounds);
+	/* The first time may be chance. */
+	uint64_t delay = was_stable || c->failed_rounds == 0 ? 0 : back_off_ms(c, c->failed_rounds);
 
+	c->is_lost = true;
+	c->lost = endpoint_list_current(&c->endpoints)->address;
 	c->failed_rounds = was_stable ? 0 : c->failed_rounds + 1;
 	count_failure(c);
 	if (delay > 0)
@@ -236,6 +253,9 @@ static void start_round(struct control *c)
 	c->only_rejections = true;
 	endpoint_list_fill(&c->endpoints, c->settings, c->is_elsewhere ? NULL : known, is_distinct);
 	topology_unref(known);
+	if (c->is_lost)
+		endpoint_list_put_off(&c->endpoints, &c->lost);
+	c->is_lost = false;
 }
 
 /*
@@ -283,6 +303,14 @@ static const char *server_name(const struct control *c, const struct endpoint *e
 	return e->host ? e->host : net_format_ip(&e->address, ip);
 }
 
+/* How long the current endpoint may take to be resolved or connected. */
+static uint32_t attempt_ms(const struct control *c)
+{
+	const uint32_t limit = c->settings->connection_timeout_ms;
+
+	return c->was_up && endpoint_list_peek(&c->endpoints) ? MIN(limit, MOVE_ON_MS) : limit;
+}
+
 static void try_endpoint(struct control *c)
 {
 	struct endpoint *e = endpoint_list_current(&c->endpoints);
@@ -291,7 +319,7 @@ static void try_endpoint(struct control *c)
 	const char *why;
 
 	set_state(c, CONTROL_CONNECTING);
-	arm(&c->timer, c->settings->connection_timeout_ms);
+	arm(&c->timer, attempt_ms(c));
 	if (!e->is_resolved) {
 		c->resolve = resolve_start(c->o.loop, e->host, c->settings->port, on_resolved, c);
 		return;
@@ -343,6 +371,14 @@ static void go_up(struct control *c, const struct topology *t)
 	arm(&c->heartbeat, c->o.settings->heartbeat_interval_ms);
 }
 
+static void plan_periodic(struct control *c)
+{
+	if (c->o.settings->topology_refresh_interval_ms > 0)
+		arm(&c->periodic, c->o.settings->topology_refresh_interval_ms);
+	else
+		evtimer_del(&c->periodic);
+}
+
 /* What is to be done after the tables were read. */
 static void plan_refresh(struct control *c, bool schema_agrees)
 {
@@ -356,6 +392,7 @@ static void plan_refresh(struct control *c, bool schema_agrees)
 	if (schema_agrees)
 		c->disagree_ms = DISAGREE_MIN_MS;
 	c->refresh_again = false;
+	plan_periodic(c);
 }
 
 /* ---- the inquiry ---- */
@@ -370,12 +407,25 @@ static struct topology_source source_of(const struct control *c)
 	};
 }
 
+static void publish(struct control *c, struct topology *t)
+{
+	struct topology *old = cluster_topology(c->o.cluster);
+
+	if (old)
+		topology_log_changes(old, t, c->o.cluster->id);
+	topology_unref(old);
+	c->digest = t->digest;
+	c->published_by = c->o.settings;
+	cluster_publish(c->o.cluster, t);
+	c->o.on_topology(c, c->o.arg);
+}
+
 static void on_topology(struct inquiry *inq, struct topology *t)
 {
 	struct control *c = container_of(inq, struct control, inquiry);
 	const struct endpoint *e = endpoint_list_current(&c->endpoints);
-	const bool schema_agrees = topology_schema_agrees(t);
 	const bool was_lost = c->state != CONTROL_UP;
+	const bool is_new = !c->is_periodic || t->digest != c->digest || c->published_by != c->o.settings;
 
 	if (e->host)
 		t->contact_host = xstrdup(e->host);
@@ -384,10 +434,14 @@ static void on_topology(struct inquiry *inq, struct topology *t)
 	if (was_lost)
 		go_up(c, t);
 	else
-		log_debug("%s %s: topology read again: %u nodes", c->cluster_name, c->text, t->host_count);
-	plan_refresh(c, schema_agrees);
-	cluster_publish(c->o.cluster, t);
-	c->o.on_topology(c, c->o.arg);
+		log_debug("%s %s: topology read again: %u nodes, %s", c->cluster_name, c->text, t->host_count,
+			  is_new ? "something has changed" : "nothing has changed");
+	c->is_periodic = false;
+	plan_refresh(c, topology_schema_agrees(t));
+	if (is_new)
+		publish(c, t);
+	else
+		topology_unref(t);
 	if (was_lost && c->o.on_connected)
 		c->o.on_connected(c, c->o.arg);
 }
@@ -438,28 +492,19 @@ static void on_open(struct server *server)
 	inquiry_start(&c->inquiry, server, &source);
 }
 
-/*
- * STATUS_CHANGE: the kind, UP or DOWN, an [inet] (native protocol v5, section
- * 4.2.6). Its port is the node's own idea; ours is the configured one.
- */
 static void note_status(struct control *c, const uint8_t *body, uint32_t len)
 {
-	struct reader r = reader_over(body, len);
-	struct net_address host;
-	struct strview word;
-	const uint8_t *address;
-	uint8_t size;
+	struct net_address node;
+	bool is_up;
 
-	read_string(&r);
-	word = read_string(&r);
-	size = read_byte(&r);
-	address = reader_take(&r, size);
-	if (!reader_ok(&r) || !net_from_bytes(address, size, c->o.cluster->settings->port, &host))
+	if (!status_event_read(c->o.cluster, body, len, &node, &is_up))
 		return;
-	if (sv_equal(word, SV("DOWN")))
-		cluster_mark_down(c->o.cluster, &host, EVENT_DOWN_MS);
-	else if (sv_equal(word, SV("UP")))
-		cluster_mark_up(c->o.cluster, &host);
+	if (is_up)
+		cluster_mark_up(c->o.cluster, &node);
+	else
+		cluster_mark_down(c->o.cluster, &node, EVENT_DOWN_MS);
+	if (c->o.on_status)
+		c->o.on_status(c, &node, is_up, c->o.arg);
 }
 
 static void on_event(struct server *server, struct frame *f)
@@ -538,17 +583,34 @@ static void on_heartbeat_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- other timers ---- */
 
-static void on_refresh_timer(evutil_socket_t fd, short what, void *arg)
+static void refresh(struct control *c)
 {
-	struct control *c = arg;
-	struct topology_source source = source_of(c);
+	const struct topology_source source = source_of(c);
 
-	(void)fd;
-	(void)what;
 	if (c->inquiry.is_running)
 		c->refresh_again = true;
 	else
 		inquiry_refresh(&c->inquiry, &source);
+}
+
+static void on_refresh_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	refresh(arg);
+}
+
+static void on_periodic_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	(void)fd;
+	(void)what;
+	/* One that is about to come, or under way, does as well. */
+	if (!c->inquiry.is_running && !evtimer_pending(&c->refresh, NULL)) {
+		c->is_periodic = true;
+		refresh(c);
+	}
 }
 
 static void on_wake(struct control *c)
@@ -579,41 +641,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	snprintf(why, sizeof(why), "%s within %" PRIu32 " ms",
-		 c->resolve ? "the name was not resolved" : "no connection", c->settings->connection_timeout_ms);
+		 c->resolve ? "the name was not resolved" : "no connection", attempt_ms(c));
 	fail(c, false, why);
 }
 
 /* ---- other settings ---- */
-
-static bool texts_equal(const char *a, const char *b)
-{
-	return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool lists_equal(const struct string_list *a, const struct string_list *b)
-{
-	for (unsigned i = 0; i < MIN(a->count, b->count); i++) {
-		if (!texts_equal(a->items[i], b->items[i]))
-			return false;
-	}
-	return a->count == b->count;
-}
-
-static bool leads_elsewhere(const struct cluster_settings *a, const struct cluster_settings *b)
-{
-	return !lists_equal(&a->contact_points, &b->contact_points) || a->port != b->port || a->tls != b->tls ||
-	       !texts_equal(a->tls_server_name, b->tls_server_name);
-}
-
-/* Which nodes there are, and which of them are ours, is found out by these. */
-static bool nodes_may_differ(const struct settings *a, const struct settings *b, enum cluster_id id)
-{
-	const struct cluster_settings *ca = &a->cluster[id], *cb = &b->cluster[id];
-
-	return !texts_equal(ca->local_datacenter, cb->local_datacenter) ||
-	       ca->enable_host_assignment != cb->enable_host_assignment || a->topology_index != b->topology_index ||
-	       a->topology_addresses.count != b->topology_addresses.count;
-}
 
 static void set_credentials(struct control *c)
 {
@@ -640,8 +672,8 @@ static void read_nodes_again(struct control *c)
 void control_change_settings(struct control *c, const struct settings *settings, struct tls_context *tls)
 {
 	const struct settings *old = c->o.settings;
-	const bool is_elsewhere = leads_elsewhere(c->settings, &settings->cluster[c->o.cluster->id]);
-	const bool other_nodes = nodes_may_differ(old, settings, c->o.cluster->id);
+	const bool is_elsewhere = settings_lead_elsewhere(c->settings, &settings->cluster[c->o.cluster->id]);
+	const bool other_nodes = settings_change_nodes(old, settings, c->o.cluster->id);
 
 	c->o.settings = settings;
 	c->o.tls = tls;
@@ -660,6 +692,8 @@ void control_change_settings(struct control *c, const struct settings *settings,
 		start_over(c); /* what has failed so far may succeed now */
 	} else if (other_nodes) {
 		read_nodes_again(c);
+	} else {
+		plan_periodic(c);
 	}
 }
 
@@ -680,6 +714,7 @@ struct control *control_new(const struct control_options *options)
 	evtimer_assign(&c->timer, base, on_timer, c);
 	evtimer_assign(&c->heartbeat, base, on_heartbeat_timer, c);
 	evtimer_assign(&c->refresh, base, on_refresh_timer, c);
+	evtimer_assign(&c->periodic, base, on_periodic_timer, c);
 	return c;
 }
 

@@ -36,6 +36,11 @@ struct control_options {
 	 */
 	void (*on_schema_event)(struct control *control, const uint8_t *body, uint32_t len, void *arg);
 	/*
+	 * The cluster says that a node that requests go to is up, or down (cluster_mark_up() and _down() have been called).
+	 * May be NULL.
+	 */
+	void (*on_status)(struct control *control, const struct net_address *node, bool is_up, void *arg);
+	/*
 	 * The connection is up, for the first time or again: events may have been missed since the last one was lost.
 	 * The snapshot it brought has been published (on_topology was called). May be NULL.
 	 */

@@ -45,21 +45,45 @@ static void add_contact_point(struct endpoint_list *l, const char *text)
 		insert_at(l, l->count)->host = xstrdup(text);
 }
 
+/* Once round the hosts [from .. to). */
+static void add_hosts(struct endpoint_list *l, const struct topology *known, unsigned from, unsigned to)
+{
+	const unsigned n = to - from;
+	const unsigned start = n ? arc4random_uniform(n) : 0;
+
+	for (unsigned i = 0; i < n; i++)
+		add_address(l, &known->hosts[from + (start + i) % n].address);
+}
+
 void endpoint_list_fill(struct endpoint_list *l, const struct cluster_settings *settings, const struct topology *known,
 			bool is_distinct)
 {
-	unsigned n = known && settings->enable_host_assignment ? known->host_count : 0;
-	unsigned start = n ? arc4random_uniform(n) : 0;
+	unsigned n, start;
 
 	endpoint_list_clear(l);
 	l->port = settings->port;
 	l->is_distinct = is_distinct;
-	for (unsigned i = 0; i < n; i++)
-		add_address(l, &known->hosts[(start + i) % n].address);
+	if (known && settings->enable_host_assignment) {
+		add_hosts(l, known, 0, known->host_count);
+		add_hosts(l, known, known->host_count, known->all_count);
+	}
 	n = settings->contact_points.count;
 	start = n ? arc4random_uniform(n) : 0;
 	for (unsigned i = 0; i < n; i++)
 		add_contact_point(l, settings->contact_points.items[(start + i) % n]);
+}
+
+void endpoint_list_put_off(struct endpoint_list *l, const struct net_address *address)
+{
+	for (unsigned i = l->next; i < l->count; i++) {
+		const struct endpoint e = l->items[i];
+
+		if (!e.is_resolved || !net_equal(&e.address, address))
+			continue;
+		memmove(&l->items[i], &l->items[i + 1], (l->count - i - 1) * sizeof(*l->items));
+		l->items[l->count - 1] = e;
+		return;
+	}
 }
 
 void endpoint_list_clear(struct endpoint_list *l)

@@ -1,7 +1,8 @@
 /*
  * endpoint.h - where a control connection may be opened, in the order of one
- * round: the nodes known from the last snapshot, then the contact points, each
- * part once round from a random start.
+ * round: the nodes known from the last snapshot that requests go to, those of
+ * all other datacenters, then the contact points, each part once round from a
+ * random start. A node that has just been lost comes last.
  *
  * A contact point that is a name stands in the list unresolved; when its turn
  * comes the addresses found for it are put behind it.
@@ -35,6 +36,8 @@ struct endpoint_list {
  */
 void endpoint_list_fill(struct endpoint_list *l, const struct cluster_settings *settings, const struct topology *known,
 			bool is_distinct);
+/* The address, if it is on the list, is tried when all others have been. */
+void endpoint_list_put_off(struct endpoint_list *l, const struct net_address *address);
 void endpoint_list_clear(struct endpoint_list *l);
 
 /* The next one, which becomes the current; NULL at the end of the round. Valid until the list changes. */

@@ -158,6 +158,7 @@ static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *t
 
 static void ask_local(struct inquiry *inq)
 {
+	murmur3_start(&inq->digest);
 	ask_table(inq, INQUIRY_LOCAL, "SELECT * FROM system.local");
 }
 
@@ -410,6 +411,7 @@ static void finish(struct inquiry *inq)
 
 	inq->topology = NULL;
 	keyspaces_sort(t);
+	t->digest = (uint64_t)murmur3_end(&inq->digest);
 	end(inq);
 	inq->handler->on_topology(inq, t);
 }
@@ -519,6 +521,8 @@ static void on_query_answer(struct leg *leg, struct frame *f)
 	uint32_t offset;
 	const char *why;
 
+	if (inq->step >= INQUIRY_LOCAL)
+		murmur3_add(&inq->digest, f->body, f->length);
 	if (f->flags & FRAME_COMPRESSED)
 		fail(inq, false, "it sent a compressed answer, which was not agreed upon");
 	else if (!message_skip_preamble(f->body, f->length, f->flags, true, &offset, &why))

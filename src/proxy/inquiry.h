@@ -17,6 +17,7 @@
 #ifndef PROXY_INQUIRY_H
 #define PROXY_INQUIRY_H
 
+#include "cql/murmur3.h"
 #include "cql/writer.h"
 #include "proxy/login.h"
 #include "proxy/topology.h"
@@ -71,6 +72,7 @@ struct inquiry {
 	uint8_t *local_body;
 	uint32_t local_len;
 	uint32_t local_offset;
+	struct murmur3 digest; /* of all answers about tables */
 	/* All but the keyspaces, while they are asked for; how many pages of them have come. */
 	struct topology *topology;
 	unsigned page_count;

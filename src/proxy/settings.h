@@ -214,6 +214,11 @@ static inline enum cluster_id cluster_id_other(enum cluster_id id)
 	return id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
 }
 
+/* Whether a cluster is found in another way: by other contact points, another port or way of encryption. */
+bool settings_lead_elsewhere(const struct cluster_settings *a, const struct cluster_settings *b);
+/* Whether the same rows of a cluster can give other nodes, or other ones that are this instance's. */
+bool settings_change_nodes(const struct settings *a, const struct settings *b, enum cluster_id id);
+
 /* "origin" or "target", for messages. */
 const char *cluster_id_name(enum cluster_id id);
 /* "ORIGIN" or "TARGET", as ZDM writes them. */

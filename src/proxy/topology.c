@@ -171,54 +171,52 @@ static bool has_fallback(const struct topology_source *source, const struct host
 	return false;
 }
 
-/* A configured name that no node has. ZDM Proxy warns, and takes the contact point's datacenter instead. */
-static enum topology_result unknown_datacenter(const struct topology_source *source, const struct host_list *all,
-					       const struct host *local, const char **datacenter, char *error,
-					       size_t error_size)
+/*
+ * The one that was used first stays, in ZDM's twin whatever is configured, so
+ * that a control connection that moves does not take the traffic with it.
+ */
+static const char *wanted_datacenter(const struct topology_source *source, const struct host *local)
 {
 	const char *configured = source->settings->cluster[source->id].local_datacenter;
-	char existing[256];
 
-	if (source->settings->profile == PROFILE_ZDM) {
-		log_limited(LOG_WARN, "%s: no node is in the configured local_datacenter %s; using %s of node %s",
-			    cluster_id_name(source->id), configured, local->datacenter, local->name);
-		*datacenter = local->datacenter;
-		return TOPOLOGY_OK;
-	}
-	snprintf(error, error_size, "no node is in the configured local_datacenter %s; the cluster has %s", configured,
-		 list_datacenters(all, existing, sizeof(existing)));
-	return TOPOLOGY_HOPELESS;
+	if (configured && (!source->datacenter || source->settings->profile != PROFILE_ZDM))
+		return configured;
+	return source->datacenter ? source->datacenter : local->datacenter;
 }
 
 /*
- * The one that was used first stays, in ZDM's twin whatever is configured, so
- * that a control connection that moves does not take the traffic with it. When
- * it has no node any more those of the fallback datacenters must do.
+ * At the first snapshot a configured name that no node has is a mistake: ZDM
+ * Proxy warns, and takes the contact point's datacenter instead. Later on, when
+ * the last node has gone, those of the fallback datacenters must do.
  */
 static enum topology_result choose_datacenter(const struct topology_source *source, const struct host_list *all,
 					      const struct host *local, const char **datacenter, char *error,
 					      size_t error_size)
 {
-	const char *configured = source->settings->cluster[source->id].local_datacenter;
-	const char *kept = source->datacenter;
+	const bool is_first = !source->datacenter;
+	char existing[256];
 
-	if (configured && (!kept || source->settings->profile != PROFILE_ZDM)) {
-		*datacenter = configured;
-		if (count_in(all, configured) > 0)
-			return TOPOLOGY_OK;
-		if (!kept)
-			return unknown_datacenter(source, all, local, datacenter, error, error_size);
-	} else {
-		*datacenter = kept ? kept : local->datacenter;
-		if (count_in(all, *datacenter) > 0)
-			return TOPOLOGY_OK;
+	*datacenter = wanted_datacenter(source, local);
+	if (count_in(all, *datacenter) > 0)
+		return TOPOLOGY_OK;
+	if (is_first && source->settings->profile == PROFILE_ZDM) {
+		log_limited(LOG_WARN, "%s: no node is in the configured local_datacenter %s; using %s of node %s",
+			    cluster_id_name(source->id), *datacenter, local->datacenter, local->name);
+		*datacenter = local->datacenter;
+		return TOPOLOGY_OK;
 	}
-	if (has_fallback(source, all)) {
+	if (!is_first && has_fallback(source, all)) {
 		log_limited(LOG_WARN, "%s: no node is left in datacenter %s, only those of fallback_datacenters are",
 			    cluster_id_name(source->id), *datacenter);
 		return TOPOLOGY_OK;
 	}
-	snprintf(error, error_size, "no node is left in datacenter %s, which was used so far", *datacenter);
+	list_datacenters(all, existing, sizeof(existing));
+	if (is_first) {
+		snprintf(error, error_size, "no node is in the configured local_datacenter %s; the cluster has %s",
+			 *datacenter, existing);
+		return TOPOLOGY_HOPELESS;
+	}
+	snprintf(error, error_size, "no node is in datacenter %s any more; the cluster has %s", *datacenter, existing);
 	return TOPOLOGY_BAD;
 }
 
@@ -265,6 +263,53 @@ static void take_hosts(struct topology *t, struct host_list *all, const char *da
 const char *topology_datacenter(const struct topology *t)
 {
 	return t->datacenter;
+}
+
+bool topology_has(const struct topology *t, const struct net_address *address)
+{
+	for (unsigned i = 0; i < t->host_count; i++) {
+		if (net_equal(&t->hosts[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+static void log_missing(const struct topology *from, const struct topology *in, enum cluster_id id, const char *what)
+{
+	for (unsigned i = 0; i < from->host_count; i++) {
+		if (!topology_has(in, &from->hosts[i].address))
+			log_info("%s: node %s of datacenter %s %s", cluster_id_name(id), from->hosts[i].name,
+				 from->hosts[i].datacenter, what);
+	}
+}
+
+void topology_log_changes(const struct topology *before, const struct topology *now, enum cluster_id id)
+{
+	/* More are hardly a cluster, and the main thread has other things to do than to compare them all. */
+	if (MAX(now->host_count, before->host_count) > 2000)
+		return;
+	log_missing(now, before, id, "is new");
+	log_missing(before, now, id, "has gone");
+}
+
+const struct host *topology_find(const struct topology *t, const struct net_address *address)
+{
+	uint8_t wanted[16], found[16];
+	const unsigned len = net_to_bytes(address, wanted);
+	const struct host *only = NULL;
+	bool is_only = true;
+
+	for (unsigned i = 0; i < t->host_count; i++) {
+		const struct host *host = &t->hosts[i];
+
+		if (net_to_bytes(&host->address, found) != len || memcmp(found, wanted, len) != 0)
+			continue;
+		if (net_port(&host->address) == net_port(address))
+			return host;
+		is_only = only == NULL;
+		only = host;
+	}
+	return is_only ? only : NULL;
 }
 
 bool topology_schema_agrees(const struct topology *t)

@@ -39,7 +39,18 @@ MUSTCHECK enum topology_result topology_fill(struct topology *t, const struct to
 /* The local datacenter; NULL in an empty snapshot. */
 const char *topology_datacenter(const struct topology *t);
 
-/* True when all nodes of the snapshot report one schema version; nodes that report none do not count. */
+/* Whether requests go to this node. */
+bool topology_has(const struct topology *t, const struct net_address *address);
+/*
+ * The node that requests go to at this IP address: the only one, or of several
+ * the one with this port, else NULL.
+ */
+const struct host *topology_find(const struct topology *t, const struct net_address *address);
+
+/* Logs which nodes that requests go to are new, and which have gone. */
+void topology_log_changes(const struct topology *before, const struct topology *now, enum cluster_id id);
+
+/* True when all nodes of the local datacenter report one schema version; nodes that report none do not count. */
 bool topology_schema_agrees(const struct topology *t);
 
 /*

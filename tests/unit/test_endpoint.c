@@ -92,6 +92,41 @@ START_TEST(known_nodes_first)
 }
 END_TEST
 
+/* The node that was lost is tried again when all others have been, be it known or a contact point. */
+START_TEST(the_lost_one_last)
+{
+	struct net_address lost;
+
+	settings.contact_points.count = 1;
+	ck_assert(net_parse_ip(_i == 0 ? "10.0.0.1" : "10.0.0.9", 9142, &lost));
+	for (unsigned i = 0; i < 20; i++) {
+		endpoint_list_fill(&list, &settings, known, true);
+		endpoint_list_put_off(&list, &lost);
+		ck_assert_str_eq(round_text(),
+				 _i == 0 ? "10.0.0.9:9142|10.0.0.1:9142|" : "10.0.0.1:9142|10.0.0.9:9142|");
+	}
+	ck_assert(net_parse_ip("10.0.0.77", 9142, &lost));
+	endpoint_list_fill(&list, &settings, known, true);
+	endpoint_list_put_off(&list, &lost);
+	ck_assert_uint_eq(list.count, 2);
+	endpoint_list_clear(&list);
+	endpoint_list_put_off(&list, &lost);
+	ck_assert_uint_eq(list.count, 0);
+}
+END_TEST
+
+/* Nodes of other datacenters can tell as much as our own, but those come first. */
+START_TEST(other_datacenters_behind)
+{
+	settings.contact_points.count = 0;
+	known->host_count = known->local_count = 1;
+	for (unsigned i = 0; i < 20; i++) {
+		endpoint_list_fill(&list, &settings, known, true);
+		ck_assert_str_eq(round_text(), "10.0.0.9:9142|10.0.0.1:9142|");
+	}
+}
+END_TEST
+
 START_TEST(contact_points_only)
 {
 	settings.enable_host_assignment = false;
@@ -191,6 +226,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, contact_points_go_round);
 	tcase_add_test(tcase, known_nodes_first);
+	tcase_add_loop_test(tcase, the_lost_one_last, 0, 2);
+	tcase_add_test(tcase, other_datacenters_behind);
 	tcase_add_test(tcase, contact_points_only);
 	tcase_add_test(tcase, addresses_of_a_name);
 	tcase_add_loop_test(tcase, resolving, 0, 2);

@@ -1,6 +1,7 @@
 /* test_topology_rows.c - where the nodes of system.local, system.peers and system.peers_v2 are reached. */
 #include "proxy/topology_rows.h"
 
+#include "proxy/status_event.h"
 #include "system_tables.h"
 
 static struct settings settings;
@@ -272,6 +273,97 @@ START_TEST(translated_to_ports)
 }
 END_TEST
 
+/* ---- nodes that events speak of ---- */
+
+static const struct {
+	const char *ip;
+	uint16_t port;
+	const char *expected; /* NULL: none */
+} found[] = {
+	{ "10.0.0.2", 9042, "10.0.0.2:9142" }, /* the only one there */
+	{ "10.0.0.3", 9143, "10.0.0.3:9143" }, /* one of two */
+	{ "10.0.0.3", 9999, NULL },            /* neither of them */
+	{ "10.0.0.9", 9042, NULL },            /* of a datacenter that gets no requests */
+	{ "10.0.0.77", 9042, NULL },
+};
+
+START_TEST(find_a_node)
+{
+	const struct host *host;
+	struct net_address a;
+
+	peer_v2_table_add(&peers, "10.0.0.2", "9142", "dc1", "2", "a");
+	peer_v2_table_add(&peers, "10.0.0.3", "9142", "dc1", "3", "a");
+	peer_v2_table_add(&peers, "10.0.0.3", "9143", "dc1", "4", "a");
+	peer_v2_table_add(&peers, "10.0.0.9", "9042", "dc9", "9", "a");
+	addresses();
+	ck_assert(net_parse_ip(found[_i].ip, found[_i].port, &a));
+	host = topology_find(t, &a);
+	ck_assert((host != NULL) == (found[_i].expected != NULL));
+	if (host)
+		ck_assert_str_eq(host->name, found[_i].expected);
+	ck_assert(topology_has(t, &a) == (host != NULL && net_port(&a) == net_port(&host->address)));
+}
+END_TEST
+
+static size_t event(const char *kind, const char *word, const char *ip, uint32_t port, uint8_t *out)
+{
+	struct net_address a;
+	uint8_t bytes[16];
+	struct writer w;
+	size_t len;
+
+	ck_assert(net_parse_ip(ip, 0, &a));
+	writer_init(&w);
+	write_cstring(&w, kind);
+	write_cstring(&w, word);
+	write_byte(&w, (uint8_t)net_to_bytes(&a, bytes));
+	write_raw(&w, bytes, net_to_bytes(&a, bytes));
+	write_int(&w, port);
+	len = w.len;
+	memcpy(out, w.data, len);
+	writer_free(&w);
+	return len;
+}
+
+START_TEST(status_events)
+{
+	struct cluster c;
+	struct net_address node;
+	char name[NET_TEXT_MAX];
+	uint8_t body[128];
+	bool is_up;
+	size_t len;
+
+	map("10.0.0.2", "192.0.2.2", 0);
+	peer_v2_table_add(&peers, "10.0.0.2", "9142", "dc1", "2", "a");
+	cluster_init(&c, CLUSTER_ORIGIN, cluster);
+	len = event("STATUS_CHANGE", "DOWN", "10.0.0.2", 9042, body);
+	ck_assert(!status_event_read(&c, body, (uint32_t)len, &node, &is_up));
+	addresses();
+	cluster_publish(&c, t);
+	t = NULL;
+	ck_assert(status_event_read(&c, body, (uint32_t)len, &node, &is_up));
+	ck_assert(!is_up);
+	ck_assert_str_eq(net_format(&node, name), "192.0.2.2:9142");
+	for (size_t cut = 0; cut < len; cut++) {
+		uint8_t *copy = exact_copy(body, cut);
+
+		ck_assert(!status_event_read(&c, copy, (uint32_t)cut, &node, &is_up));
+		free(copy);
+	}
+	len = event("STATUS_CHANGE", "UP", "10.0.0.1", 9042, body);
+	ck_assert(status_event_read(&c, body, (uint32_t)len, &node, &is_up) && is_up);
+	len = event("STATUS_CHANGE", "SLEEPY", "10.0.0.1", 9042, body);
+	ck_assert(!status_event_read(&c, body, (uint32_t)len, &node, &is_up));
+	len = event("STATUS_CHANGE", "UP", "10.0.0.1", 70000, body);
+	ck_assert(!status_event_read(&c, body, (uint32_t)len, &node, &is_up));
+	len = event("STATUS_CHANGE", "UP", "10.0.0.99", 9042, body);
+	ck_assert(!status_event_read(&c, body, (uint32_t)len, &node, &is_up));
+	cluster_fini(&c);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("topology_rows");
@@ -289,5 +381,7 @@ int main(void)
 	tcase_add_loop_test(tcase, columns_of_dse, 0, ARRAY_LEN(dse));
 	tcase_add_test(tcase, translated);
 	tcase_add_test(tcase, translated_to_ports);
+	tcase_add_loop_test(tcase, find_a_node, 0, ARRAY_LEN(found));
+	tcase_add_test(tcase, status_events);
 	return run_tcase("topology_rows", tcase);
 }
