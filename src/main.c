@@ -600,6 +600,8 @@ static void on_settings(const struct settings *settings, void *arg)
 	timeout_queue_set_duration(&run.loop, &run.loop.write_timeouts, settings->client_write_timeout_ms);
 	if (run.http)
 		http_set_settings(run.http, settings);
+	if (run.schema_events)
+		schema_events_read_from(run.schema_events, settings->system_queries);
 	raise_file_limit();
 	warn_about_credentials();
 	open_if_reached();

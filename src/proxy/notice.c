@@ -2,6 +2,7 @@
 #include "proxy/notice.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cql/message.h"
 #include "proxy/client.h"
@@ -85,21 +86,62 @@ void notice_send(const struct notice *n, struct client *c)
 	client_check_output(c);
 }
 
+static void send_node_event(struct client *c, const char *kind, const char *change, const struct virtual_node *node)
+{
+	struct writer w;
+
+	writer_init(&w);
+	write_cstring(&w, kind);
+	write_cstring(&w, change);
+	write_byte(&w, (uint8_t)node->address_len);
+	write_raw(&w, node->address, node->address_len);
+	write_int(&w, node->port);
+	client_send(c, -1, OP_EVENT, 0, w.data, w.len);
+	writer_free(&w);
+}
+
 void notice_send_down(struct client *c)
 {
 	struct virtual_node own;
-	struct writer w;
 
 	if (c->state != CLIENT_READY || !(c->events & EVENT_STATUS_CHANGE))
 		return;
 	c->events &= (uint8_t)~EVENT_STATUS_CHANGE; /* nothing else will be said about nodes */
 	virtual_node_place(c->worker->settings, &c->local_address, c->worker->settings->topology_index, &own);
-	writer_init(&w);
-	write_cstring(&w, "STATUS_CHANGE");
-	write_cstring(&w, "DOWN");
-	write_byte(&w, (uint8_t)own.address_len);
-	write_raw(&w, own.address, own.address_len);
-	write_int(&w, own.port);
-	client_send(c, -1, OP_EVENT, 0, w.data, w.len);
-	writer_free(&w);
+	send_node_event(c, "STATUS_CHANGE", "DOWN", &own);
+}
+
+static bool has_instance(const struct settings *s, const struct client *c, const struct virtual_node *node)
+{
+	for (unsigned i = 0; i < virtual_node_count(s); i++) {
+		struct virtual_node other;
+
+		virtual_node_place(s, &c->local_address, i, &other);
+		if (other.address_len == node->address_len &&
+		    memcmp(other.address, node->address, node->address_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Tells of the instances that `of` has and `other` has not. */
+static void send_difference(struct client *c, const struct settings *of, const struct settings *other,
+			    const char *change)
+{
+	for (unsigned i = 0; i < virtual_node_count(of); i++) {
+		struct virtual_node node;
+
+		virtual_node_place(of, &c->local_address, i, &node);
+		if (!has_instance(other, c, &node))
+			send_node_event(c, "TOPOLOGY_CHANGE", change, &node);
+	}
+}
+
+void notice_send_instances(struct client *c, const struct settings *before, const struct settings *after)
+{
+	if (c->state != CLIENT_READY || !(c->events & EVENT_TOPOLOGY_CHANGE))
+		return;
+	send_difference(c, after, before, "NEW_NODE");
+	send_difference(c, before, after, "REMOVED_NODE");
+	client_check_output(c);
 }

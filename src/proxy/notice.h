@@ -15,6 +15,7 @@
 #include "cql/schema_change.h"
 
 struct client;
+struct settings;
 
 /* The forms in which a change is told, see schema_change.h. */
 enum notice_form {
@@ -50,5 +51,12 @@ void notice_send(const struct notice *n, struct client *c);
  * once.
  */
 void notice_send_down(struct client *c);
+
+/*
+ * TOPOLOGY_CHANGE for each instance of the proxy that is in the
+ * topology_addresses of only one of the two: NEW_NODE or REMOVED_NODE, for a
+ * client that has registered for such events.
+ */
+void notice_send_instances(struct client *c, const struct settings *before, const struct settings *after);
 
 #endif

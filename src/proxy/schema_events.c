@@ -305,6 +305,11 @@ struct schema_events *schema_events_new(const struct schema_events_options *opti
 	return se;
 }
 
+void schema_events_read_from(struct schema_events *se, enum cluster_id cluster)
+{
+	se->o.read_from = cluster;
+}
+
 void schema_events_free(struct schema_events *se)
 {
 	if (!se)

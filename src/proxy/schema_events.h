@@ -42,6 +42,9 @@ struct schema_events;
 struct schema_events *schema_events_new(const struct schema_events_options *options);
 void schema_events_free(struct schema_events *se);
 
+/* Another cluster answers system queries from now on. */
+void schema_events_read_from(struct schema_events *se, enum cluster_id cluster);
+
 /* A control connection got a SCHEMA_CHANGE: the body of the event from its kind on, in the connection's version. */
 void schema_events_report(struct schema_events *se, enum cluster_id cluster, uint8_t version, const uint8_t *body,
 			  uint32_t len);

@@ -363,19 +363,38 @@ static void swap_tls(struct tls_context **a, struct tls_context **b, unsigned co
 	}
 }
 
+static bool same_instances(const struct settings *a, const struct settings *b)
+{
+	const struct string_list *x = &a->topology_addresses, *y = &b->topology_addresses;
+
+	for (unsigned i = 0; i < MIN(x->count, y->count); i++) {
+		if (strcmp(x->items[i], y->items[i]) != 0)
+			return false;
+	}
+	return x->count == y->count;
+}
+
 /* Messages run between the turns of everything else, so nobody holds a piece of the old settings. */
 static void run_change(struct loop_message *message)
 {
 	struct worker_change *change = container_of(message, struct worker_change, message);
 	struct worker *w = change->worker;
+	const struct settings *before = w->settings;
+	const bool tells_of_instances = change->settings->profile != PROFILE_ZDM &&
+					!same_instances(before, change->settings);
 
 	swap_tls(w->cluster_tls, change->cluster_tls, CLUSTER_COUNT);
 	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
 	use_settings(w, change->settings, change->generation);
 	set_durations(w);
 	idle_set(w);
-	list_for_each_safe(node, tmp, &w->clients)
-		mirror_follow(list_entry(node, struct client, node));
+	list_for_each_safe(node, tmp, &w->clients) {
+		struct client *c = list_entry(node, struct client, node);
+
+		mirror_follow(c);
+		if (tells_of_instances)
+			notice_send_instances(c, before, w->settings);
+	}
 	change->on_done(change);
 }
 

@@ -321,9 +321,21 @@ async def test_other_contact_points(make_bench, free_addresses):
 
 
 async def test_topology_that_drivers_see(make_bench):
-    """topology_addresses is what drivers read from then on."""
+    """topology_addresses is what drivers read from then on, and those that want to know are told of what has changed."""
     bench = await make_bench(fresh=True)
     c = await bench.client()
+    deaf = await bench.client()
+    own = bench.proxy.listen[0]
+    await c.register("TOPOLOGY_CHANGE", "SCHEMA_CHANGE")
     assert len((await c.query("SELECT * FROM system.peers")).rows) == 0
-    await bench.reload(proxy={"topology_addresses": f"{bench.proxy.listen[0]}, 127.0.0.9, 127.0.0.10"})
+    await bench.reload(proxy={"topology_addresses": f"{own}, 127.0.0.9, 127.0.0.10"})
     assert len((await c.query("SELECT * FROM system.peers")).rows) == 2
+    await c.until(lambda: len(c.events) >= 2, "events")
+    assert [e.event[1:3] for e in c.events] == [("NEW_NODE", "127.0.0.9"), ("NEW_NODE", "127.0.0.10")]
+    await bench.reload(proxy={"topology_addresses": f"127.0.0.11, {own}, 127.0.0.10", "topology_index": 1})
+    await c.until(lambda: len(c.events) >= 4, "events")
+    assert [e.event[1:3] for e in c.events[2:]] == [("NEW_NODE", "127.0.0.11"), ("REMOVED_NODE", "127.0.0.9")]
+    await bench.reload(routing={"primary": "target"})
+    assert len((await c.query("SELECT * FROM system.peers")).rows) == 2
+    assert await answered_by(deaf) == "target"
+    assert len(c.events) == 4 and deaf.events == []
