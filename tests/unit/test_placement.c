@@ -48,7 +48,18 @@ static void teardown(void)
 	t = NULL;
 }
 
-/* Two hosts: the first has the negative tokens, the second the others; keyspace "ks" has `factor` replicas. */
+static void add_keyspace(const char *name, const char *factor)
+{
+	struct keyspace_replication *k = &t->keyspaces[t->keyspace_count++];
+
+	k->keyspace = xstrdup(name);
+	k->class = xstrdup("SimpleStrategy");
+	k->options = xcalloc(1, sizeof(*k->options));
+	k->option_count = 1;
+	k->options[0] = (struct replication_option){ xstrdup("replication_factor"), xstrdup(factor) };
+}
+
+/* Two hosts: the first has the negative tokens, the second the others; keyspace "ks" has `factor` replicas; with 2 it shares the first table. */
 static const struct ring *ring_of(const char *factor)
 {
 	static const char *const tokens[] = { "-1", "9223372036854775807" };
@@ -74,13 +85,9 @@ static const struct ring *ring_of(const char *factor)
 		memcpy(h->values[0].value, w.data, w.len);
 		writer_free(&w);
 	}
-	t->keyspaces = xcalloc(1, sizeof(*t->keyspaces));
-	t->keyspace_count = 1;
-	t->keyspaces[0].keyspace = xstrdup("ks");
-	t->keyspaces[0].class = xstrdup("SimpleStrategy");
-	t->keyspaces[0].options = xcalloc(1, sizeof(*t->keyspaces[0].options));
-	t->keyspaces[0].option_count = 1;
-	t->keyspaces[0].options[0] = (struct replication_option){ xstrdup("replication_factor"), xstrdup(factor) };
+	t->keyspaces = xcalloc(2, sizeof(*t->keyspaces));
+	add_keyspace("first", "2");
+	add_keyspace("ks", factor);
 	t->ring = ring_build(t, CLUSTER_ORIGIN);
 	ck_assert_ptr_nonnull(t->ring);
 	return t->ring;
