@@ -151,6 +151,7 @@ void sbuf_close(struct sbuf *sb)
 	drop_input(sb);
 	drop_output(sb);
 	sb->write_waits = false;
+	sb->prelude = NULL;
 	sb->state = SBUF_IDLE;
 }
 
@@ -303,6 +304,7 @@ static void read_lingering(struct sbuf *sb)
 }
 
 static void do_handshake(struct sbuf *sb);
+static void read_prelude(struct sbuf *sb);
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -315,6 +317,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		sbuf_flush(sb);
 	}
 	switch ((enum sbuf_state)sb->state) {
+	case SBUF_PRELUDE:
+		read_prelude(sb);
+		break;
 	case SBUF_HANDSHAKE:
 		do_handshake(sb);
 		break;
@@ -404,6 +409,50 @@ static void connected(struct sbuf *sb)
 	do_handshake(sb);
 }
 
+/* One look at a socket in state SBUF_PRELUDE. True when there may be more to see at once. */
+static bool look_at_prelude(struct sbuf *sb)
+{
+	uint8_t *data = sb->loop->read_buffer;
+	size_t used = 0;
+	ssize_t n;
+
+	do
+		n = recv(sb->fd, data, SBUF_PRELUDE_LOOK, MSG_PEEK);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+			fail(sb, n == 0 ? "closed by the peer" : strerror(errno));
+		return false;
+	}
+	switch (sb->prelude->take(sb->prelude, data, (size_t)n, &used)) {
+	case SBUF_PRELUDE_BAD:
+		return false;
+	case SBUF_PRELUDE_MORE:
+		Assert(used == (size_t)n);
+		break;
+	case SBUF_PRELUDE_DONE:
+		sb->prelude = NULL;
+		break;
+	}
+	Assert(used <= (size_t)n);
+	do
+		n = recv(sb->fd, data, used, 0);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)used) { /* they were there a moment ago */
+		fail(sb, n < 0 ? strerror(errno) : "closed by the peer");
+		return false;
+	}
+	return sb->prelude != NULL;
+}
+
+static void read_prelude(struct sbuf *sb)
+{
+	while (look_at_prelude(sb))
+		;
+	if (sb->state == SBUF_PRELUDE && !sb->prelude)
+		connected(sb);
+}
+
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct sbuf *sb = arg;
@@ -429,6 +478,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		sbuf_flush(sb);
 		break;
 	case SBUF_IDLE:
+	case SBUF_PRELUDE:
 	case SBUF_LINGERING:
 		break;
 	}
@@ -496,6 +546,17 @@ bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls)
 	if (!attach(sb, fd, tls, NULL))
 		return false;
 	connected(sb);
+	return true;
+}
+
+bool sbuf_adopt_behind(struct sbuf *sb, int fd, struct tls_context *tls, struct sbuf_prelude *prelude)
+{
+	net_prepare_socket(fd);
+	if (!attach(sb, fd, tls, NULL))
+		return false;
+	sb->prelude = prelude;
+	sb->state = SBUF_PRELUDE;
+	event_add(&sb->ev_read, NULL);
 	return true;
 }
 

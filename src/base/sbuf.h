@@ -33,6 +33,7 @@
 enum sbuf_state {
 	SBUF_IDLE,       /* no socket: before sbuf_connect()/sbuf_adopt() and after the end */
 	SBUF_CONNECTING, /* the kernel connects */
+	SBUF_PRELUDE,    /* what comes before TLS and the stream is awaited */
 	SBUF_HANDSHAKE,  /* TLS handshake under way */
 	SBUF_OPEN,
 	SBUF_FLUSHING,  /* sbuf_finish(): nothing is read any more, what is queued goes out */
@@ -73,6 +74,25 @@ struct sbuf_handler {
 	void (*on_closed)(struct sbuf *sb, const char *why);
 };
 
+enum sbuf_prelude_status {
+	SBUF_PRELUDE_MORE, /* all that there was belongs to it, and more is to come */
+	SBUF_PRELUDE_DONE, /* the TLS handshake or the stream begins behind what was taken */
+	SBUF_PRELUDE_BAD,  /* take() has closed the sbuf */
+};
+
+/* At most so many bytes are looked at in one go. */
+#define SBUF_PRELUDE_LOOK 512
+
+/*
+ * What an accepted connection begins with before TLS and the stream: the header
+ * of a load balancer (proxy_header.h). Its owner keeps it until on_open() or
+ * the end.
+ */
+struct sbuf_prelude {
+	/* `used` bytes of `data` belong to it. They are looked at only: nothing behind them is taken off the socket. */
+	enum sbuf_prelude_status (*take)(struct sbuf_prelude *prelude, const uint8_t *data, size_t len, size_t *used);
+};
+
 struct sbuf {
 	struct loop *loop;
 	const struct sbuf_handler *handler;
@@ -85,6 +105,7 @@ struct sbuf {
 	size_t out_bytes;
 	uint32_t last_flush; /* bytes: how large the first buffer of the next one should be */
 	struct tls *tls;
+	struct sbuf_prelude *prelude; /* in state SBUF_PRELUDE, else NULL */
 	int fd;
 	uint8_t state; /* enum sbuf_state */
 	bool is_dirty : 1;
@@ -113,6 +134,8 @@ MUSTCHECK bool sbuf_connect(struct sbuf *sb, const struct net_address *to, struc
 void sbuf_set_sni(struct sbuf *sb, const char *sni);
 /* Takes over a connected socket (accepted); on failure the socket is closed. */
 MUSTCHECK bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls);
+/* The same for a connection that begins with a prelude. */
+MUSTCHECK bool sbuf_adopt_behind(struct sbuf *sb, int fd, struct tls_context *tls, struct sbuf_prelude *prelude);
 
 /* Room for n (at most CHUNK_BUFFER) bytes at the end of the output, to be filled before anything else is queued. */
 uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n);
