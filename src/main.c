@@ -270,6 +270,7 @@ static void close_listeners(void)
 	for (unsigned i = 0; i < run.listeners_open; i++)
 		listener_close(&run.listeners[i]);
 	run.listeners_open = 0;
+	gate_close(&run.proxy.gate);
 }
 
 static void on_drain_delay_over(evutil_socket_t fd, short what, void *arg)
@@ -335,12 +336,12 @@ static void open_listeners(void)
 {
 	char error[256];
 
+	gate_open(&run.proxy.gate, run.loop.base, run.workers, run.workers_started);
 	while (run.listeners_open < run.settings->listener_count) {
 		struct listener *l = &run.listeners[run.listeners_open];
 		char name[NET_TEXT_MAX];
 
-		if (listener_open(l, run.loop.base, &run.proxy, run.workers, run.listeners_open, error,
-				  sizeof(error))) {
+		if (listener_open(l, run.loop.base, &run.proxy, run.listeners_open, error, sizeof(error))) {
 			run.listeners_open++;
 			log_info("ready for CQL clients on %s%s", net_format(&l->bound, name),
 				 run.settings->listeners[l->index].tls_cert ? " with TLS" : "");
@@ -528,6 +529,7 @@ static bool start_http(void)
 		.bounds = run.proxy.bounds,
 		.nodes = &run.proxy.nodes,
 		.divergences = &run.proxy.divergences,
+		.gate = &run.proxy.gate,
 		.prepared_entries = prepared_entries,
 		.reload = reload_status(run.reload),
 		.is_started = &run.is_started,

@@ -159,6 +159,25 @@ static bool check_listeners(struct config *config)
 	return true;
 }
 
+static bool check_proxy_protocol(struct config *config)
+{
+	for (unsigned i = 0; i < config->settings.listener_count; i++) {
+		const struct listener_settings *l = &config->settings.listeners[i];
+		const bool is_off = l->proxy_protocol == PROXY_PROTOCOL_OFF;
+
+		/* Whoever may send the header may say to be anybody. */
+		if (!is_off && l->proxy_protocol_from.count == 0)
+			return config_fail_key(config, SECTION_LISTENER, "proxy_protocol_from", i,
+					       "missing beside proxy_protocol; allowed: the addresses and networks of "
+					       "the load balancers");
+		if (is_off && l->proxy_protocol_from.count > 0)
+			return config_fail_key(config, SECTION_LISTENER, "proxy_protocol_from", i,
+					       "has no meaning without proxy_protocol; allowed: only with "
+					       "proxy_protocol = v1 or v2");
+	}
+	return true;
+}
+
 static bool check_credentials(struct config *config, unsigned instance)
 {
 	const struct cluster_settings *cluster = &config->settings.cluster[instance];
@@ -225,7 +244,7 @@ bool config_check_rest(struct config *config, unsigned instance)
 	struct settings *settings = &config->settings;
 
 	(void)instance;
-	if (!check_listeners(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
+	if (!check_listeners(config) || !check_proxy_protocol(config) || !check_credentials(config, CLUSTER_ORIGIN) ||
 	    !check_credentials(config, CLUSTER_TARGET) || !check_limits(config) || !check_request_id_key(config) ||
 	    !check_memory(config))
 		return false;

@@ -127,7 +127,8 @@ static bool section_line(struct ini_file *f)
 static bool is_list(const struct setting *s)
 {
 	return s->type == SETTING_HOSTS || s->type == SETTING_ADDRESSES || s->type == SETTING_BUCKETS ||
-	       s->type == SETTING_VERSIONS || s->type == SETTING_NAMES || s->type == SETTING_ADDRESS_MAP;
+	       s->type == SETTING_VERSIONS || s->type == SETTING_NAMES || s->type == SETTING_RANGES ||
+	       s->type == SETTING_ADDRESS_MAP;
 }
 
 /* "[proxy]", unlike "[::1]", which an item of a list may be. */

@@ -112,6 +112,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.nodes = c->nodes,
 		.divergences = c->divergences,
 		.reload = c->reload,
+		.gate = c->gate,
 	};
 	struct evbuffer *body;
 

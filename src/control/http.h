@@ -10,6 +10,7 @@
 
 struct divergences;
 struct reload_status;
+struct gate;
 struct http;
 
 /* What the pages read. All of it belongs to main and outlives the server. */
@@ -24,6 +25,7 @@ struct http_context {
 	const struct histogram_bounds *bounds;
 	const struct node_table *nodes;  /* NULL: no series by node */
 	struct divergences *divergences; /* NULL: no series by table */
+	const struct gate *gate;         /* NULL: no series about refused clients */
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
 	const struct reload_status *reload; /* NULL: nothing is said of reloads and the primary */

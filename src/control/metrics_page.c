@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/metrics_limits.h"
 #include "control/metrics_nodes.h"
 #include "control/metrics_tables.h"
 #include "control/reload.h"
@@ -187,6 +188,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "cqlferry_bind_mismatches_total", "counter",
 		    "Statements whose bind types differ between the clusters",
 		    sum(p, offsetof(struct metrics, bind_mismatches)));
+	metrics_limits_refused(p, out);
 	metrics_tables_conditional(p, out);
 	write_labelled(p, out, "cqlferry_functions_kept_total", "counter",
 		       "Statements whose calls of now() and the like reached the clusters", "reason", functions_kept,
@@ -194,6 +196,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_plain(p, out, "cqlferry_functions_replaced_total", "counter",
 		    "Calls of now() and the like that were replaced by a value",
 		    sum(p, offsetof(struct metrics, functions_replaced)));
+	metrics_limits_handshakes(p, out);
 	write_plain(p, out, "cqlferry_large_buffer_bytes", "gauge",
 		    "Memory in buffers of large frames, see memory_limit", p->large_bytes);
 	write_plain(p, out, "cqlferry_memory_refused_total", "counter",

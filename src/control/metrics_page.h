@@ -12,6 +12,7 @@
 struct evbuffer;
 struct divergences;
 struct reload_status;
+struct gate;
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -23,6 +24,7 @@ struct metrics_page {
 	const struct node_table *nodes;        /* NULL: no series by node */
 	struct divergences *divergences;       /* NULL: no series by table */
 	const struct reload_status *reload;    /* NULL: no series of reloads and the primary */
+	const struct gate *gate;               /* NULL: no series about refused and waiting clients */
 	uint64_t prepared_entries;
 	uint64_t large_bytes; /* chunk_large_bytes() */
 };

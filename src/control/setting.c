@@ -17,6 +17,7 @@
 #define MIB(n) ((int64_t)(n) << 20)
 #define GIB(n) ((int64_t)(n) << 30)
 #define DAY_MS 86400000
+#define MAX_STREAMS 32768
 #define INT_MAX_ZDM 2147483647
 
 #define DEFAULT_BUCKETS "1, 4, 7, 10, 25, 40, 60, 80, 100, 150, 250, 500, 1000, 2500, 5000, 10000, 15000"
@@ -44,6 +45,13 @@ static const struct setting_word tls_words[] = {
 	{ "none", TLS_NONE, false },
 	{ "ca", TLS_CA, false },
 	{ "full", TLS_FULL, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word proxy_protocol_words[] = {
+	{ "off", PROXY_PROTOCOL_OFF, false },
+	{ "v1", PROXY_PROTOCOL_V1, false },
+	{ "v2", PROXY_PROTOCOL_V2, false },
 	{ NULL, 0, false },
 };
 
@@ -113,6 +121,18 @@ const struct setting setting_table[] = {
 	{ SECTION_PROXY, "max_client_connections", "PROXY_MAX_CLIENT_CONNECTIONS", SETTING_COUNT,
 	  PROXY(max_client_connections), "10000", "1000", .min = 1, .max = 1000000, .flags = SETTING_RELOAD,
 	  .help = "client connections of the whole process; further ones are refused" },
+	{ SECTION_PROXY, "max_connections_per_address", NULL, SETTING_COUNT, PROXY(max_connections_per_address), "0",
+	  .max = 1000000, .flags = SETTING_RELOAD, .help = "of these, from one address; 0: no limit" },
+	{ SECTION_PROXY, "max_connections_per_user", NULL, SETTING_COUNT, PROXY(max_connections_per_user), "0",
+	  .max = 1000000, .flags = SETTING_RELOAD, .help = "of these, logged in as one user; 0: no limit" },
+	{ SECTION_PROXY, "max_handshakes", NULL, SETTING_COUNT, PROXY(max_handshakes), "0", .max = 1000000,
+	  .flags = SETTING_RELOAD,
+	  .help = "clients between their accepted connection and READY; further ones wait for their turn, for "
+		  "handshake_timeout at most; 0: no limit" },
+	{ SECTION_PROXY, "max_requests_per_client", NULL, SETTING_COUNT, PROXY(max_requests_per_client), "0",
+	  .max = MAX_STREAMS, .zero_means = MAX_STREAMS, .flags = SETTING_RELOAD,
+	  .help = "requests in flight of one connection; with so many nothing more is read from it until one is "
+		  "answered; 0 takes the maximum" },
 	{ SECTION_PROXY, "request_timeout", "PROXY_REQUEST_TIMEOUT_MS", SETTING_DURATION, PROXY(request_timeout_ms),
 	  "10s", .max = DAY_MS, .zero_means = DAY_MS, .flags = SETTING_RELOAD,
 	  .help = "a request without an answer after this time gets an error; 0 takes the maximum" },
@@ -213,6 +233,16 @@ const struct setting setting_table[] = {
 	{ SECTION_LISTENER, "tls_require_client_cert", "PROXY_TLS_REQUIRE_CLIENT_AUTH", SETTING_BOOL,
 	  LISTENER(tls_require_client_cert), "false", .step = STEP_LISTENER_TLS, .flags = SETTING_RELOAD,
 	  .help = "refuse drivers without a certificate signed by tls_ca" },
+	{ SECTION_LISTENER, "allow", NULL, SETTING_RANGES, LISTENER(allow), NULL, .flags = SETTING_RELOAD,
+	  .help = "who may connect; empty: everybody" },
+	{ SECTION_LISTENER, "deny", NULL, SETTING_RANGES, LISTENER(deny), NULL, .flags = SETTING_RELOAD,
+	  .help = "who may not, even if allow has them" },
+	{ SECTION_LISTENER, "proxy_protocol", NULL, SETTING_WORD, LISTENER(proxy_protocol), "off",
+	  .words = proxy_protocol_words,
+	  .help = "each connection begins with a header of the PROXY protocol of this version, which says where the "
+		  "client is" },
+	{ SECTION_LISTENER, "proxy_protocol_from", NULL, SETTING_RANGES, LISTENER(proxy_protocol_from), NULL,
+	  .help = "the load balancers that send it; others may not connect. Mandatory unless proxy_protocol = off" },
 
 	/* [origin] and [target] */
 	{ SECTION_CLUSTER, "contact_points", "CONTACT_POINTS", SETTING_HOSTS, CLUSTER(contact_points), NULL,

@@ -37,6 +37,7 @@ enum setting_type {
 	SETTING_ADDRESSES,   /* struct string_list of IP literals */
 	SETTING_NAMES,       /* struct string_list of any texts */
 	SETTING_ADDRESS_MAP, /* struct address_map */
+	SETTING_RANGES,      /* struct net_range_list: IP literals and networks */
 	SETTING_BUCKETS,     /* struct bucket_list */
 	SETTING_VERSION,     /* one protocol version */
 	SETTING_VERSIONS,    /* bit set of protocol versions */

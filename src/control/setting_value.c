@@ -344,6 +344,28 @@ static bool strings_parse(const struct setting *s, const struct setting_input *i
 	return ok;
 }
 
+static bool ranges_parse(const struct setting_input *in, struct net_range_list *list, char *what, size_t what_size)
+{
+	struct text_items items;
+	bool ok = true;
+
+	text_split(&items, in->text, false);
+	for (unsigned i = 0; ok && i < items.count; i++) {
+		struct net_range range;
+
+		if (!*items.item[i]) {
+			snprintf(what, what_size, "item %u of the list is empty", i + 1);
+			ok = false;
+		} else if (net_range_parse(items.item[i], &range, what, what_size)) {
+			net_range_list_add(list, &range);
+		} else {
+			ok = false;
+		}
+	}
+	text_items_free(&items);
+	return ok;
+}
+
 static bool buckets_parse(const struct setting_input *in, struct bucket_list *list, char *what, size_t what_size)
 {
 	struct text_items items;
@@ -472,6 +494,8 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 	case SETTING_ADDRESSES:
 	case SETTING_NAMES:
 		return strings_parse(s, in, member, what, what_size);
+	case SETTING_RANGES:
+		return ranges_parse(in, member, what, what_size);
 	case SETTING_BUCKETS:
 		return buckets_parse(in, member, what, what_size);
 	case SETTING_VERSION:
@@ -568,6 +592,9 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	case SETTING_ADDRESS_MAP:
 		snprintf(out, out_size, "pairs ADDRESS=ADDRESS or ADDRESS=ADDRESS:PORT, separated by commas");
 		break;
+	case SETTING_RANGES:
+		snprintf(out, out_size, "IP addresses and networks (10.0.0.0/8), separated by commas");
+		break;
 	case SETTING_BUCKETS:
 		snprintf(out, out_size, "1 to %d rising numbers of milliseconds, separated by commas",
 			 SETTINGS_MAX_BUCKETS);
@@ -598,6 +625,21 @@ static char *list_format(const struct setting *s, const void *member)
 	for (unsigned i = 0; i < count; i++) {
 		char *longer = numbers ? xasprintf("%s%s%.15g", out ? out : "", out ? ", " : "", buckets->ms[i])
 				       : xasprintf("%s%s%s", out ? out : "", out ? ", " : "", list->items[i]);
+
+		free(out);
+		out = longer;
+	}
+	return out;
+}
+
+static char *ranges_format(const struct net_range_list *list)
+{
+	char *out = NULL;
+
+	for (unsigned i = 0; i < list->count; i++) {
+		char one[NET_RANGE_TEXT_MAX];
+		char *longer =
+			xasprintf("%s%s%s", out ? out : "", out ? ", " : "", net_range_format(&list->items[i], one));
 
 		free(out);
 		out = longer;
@@ -647,6 +689,8 @@ char *setting_format(const struct setting *s, const void *member)
 	case SETTING_NAMES:
 	case SETTING_BUCKETS:
 		return list_format(s, member);
+	case SETTING_RANGES:
+		return ranges_format(member);
 	case SETTING_VERSIONS:
 		return versions_format(*(const unsigned *)member);
 	case SETTING_LEVELS:
@@ -683,6 +727,9 @@ void setting_clear(const struct setting *s, void *member)
 		break;
 	case SETTING_ADDRESS_MAP:
 		address_map_clear(member);
+		break;
+	case SETTING_RANGES:
+		net_range_list_free(member);
 		break;
 	case SETTING_LEVELS:
 		*(struct level_map *)member = (struct level_map){ .is_set = false };

@@ -43,6 +43,7 @@ union setting_scratch {
 	bool flag;
 	char *string;
 	struct string_list list;
+	struct net_range_list ranges;
 	struct bucket_list buckets;
 	struct level_map levels;
 };

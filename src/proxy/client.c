@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "proxy/admission.h"
 #include "proxy/bulk.h"
 #include "proxy/dispatch.h"
 #include "proxy/handshake.h"
@@ -53,10 +54,9 @@ void client_set_state(struct client *c, enum client_state next)
 
 /* ---- birth ---- */
 
-void client_accept(struct worker *worker, int fd, unsigned listener)
+void client_accept(struct worker *worker, const struct newcomer *n)
 {
 	struct client *c = xcalloc(1, sizeof(*c));
-	struct net_address peer = { .len = sizeof(peer.ss) };
 
 	c->worker = worker;
 	c->number = atomic_fetch_add_explicit(&worker->proxy->next_client, 1, memory_order_relaxed) + 1;
@@ -69,18 +69,13 @@ void client_accept(struct worker *worker, int fd, unsigned listener)
 	timeout_item_init(&c->last_call);
 	loop_poll_init(&c->memory_poll, poll_memory);
 	c->local_address.len = sizeof(c->local_address.ss);
-	if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&c->local_address.ss, &c->local_address.len) < 0)
+	if (getsockname(n->fd, (struct sockaddr *)&c->local_address.ss, &c->local_address.len) < 0)
 		snprintf(c->name, sizeof(c->name), "(gone)");
 	else
-		net_format(&peer, c->name);
+		net_format(&n->peer, c->name);
 	wire_init(&c->wire, &worker->loop, &client_wire_handler, HANDSHAKE_MAX_FRAME);
 	list_append(&worker->clients, &c->node);
-	metric_add(&worker->metrics.client_connections, 1);
-	timeout_start(&worker->loop, &worker->handshake_timeouts, &c->handshake_timeout);
-	if (!sbuf_adopt(&c->wire.sb, fd, worker->listener_tls[listener]))
-		client_close(c, CLOSE_HANDSHAKE, "out of memory for a TLS session");
-	else
+	if (admission_begin(c, n))
 		log_debug("client %s #%llu: accepted by worker %u", c->name, (unsigned long long)c->number,
 			  worker->index);
 }
@@ -152,10 +147,12 @@ static void log_end(const struct client *c, const char *detail)
 {
 	double seconds = (double)(loop_now(&c->worker->loop) - c->opened_ns) / 1e9;
 
-	log_info("client %s #%llu: closed after %.3f s: %s%s%s%s; %s, %s, %llu requests", c->name,
-		 (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "",
-		 detail, *detail ? ")" : "", c->version ? version_name(c->version) : "no version",
-		 cql_compression_name(c->compression), (unsigned long long)c->request_count);
+	/* That a limit is reached has been said; a line for each that is refused would be a flood. */
+	log_at(c->refusal == LIMIT_NONE ? LOG_INFO : LOG_DEBUG,
+	       "client %s #%llu: closed after %.3f s: %s%s%s%s; %s, %s, %llu requests", c->name,
+	       (unsigned long long)c->number, seconds, close_reason_words(c->close_reason), *detail ? " (" : "", detail,
+	       *detail ? ")" : "", c->version ? version_name(c->version) : "no version",
+	       cql_compression_name(c->compression), (unsigned long long)c->request_count);
 }
 
 /* Lets go of everything that works for this client, but not of its socket. */
@@ -168,6 +165,7 @@ static void stop_working(struct client *c)
 	handshake_abort(c);
 	mirror_close(c);
 	requests_drop(c);
+	admission_leave(c);
 	bulk_drop(c);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (c->server[i]) {
@@ -190,8 +188,8 @@ static void close_now(struct client *c, const char *detail)
 	log_end(c, detail);
 	client_set_state(c, CLIENT_CLOSED);
 	wire_close(&c->wire);
+	admission_end(c);
 	list_remove(&c->node);
-	metric_sub(&worker->metrics.client_connections, 1);
 	loop_defer(&worker->loop, &c->deferred, release);
 	worker_client_gone(worker);
 }
@@ -291,9 +289,9 @@ static void refuse(struct client *c, int16_t stream, enum client_close_reason re
 	if (c->state >= CLIENT_FINISHING)
 		return;
 	vsnprintf(text, sizeof(text), fmt, args);
-	/* Most drivers find out the version by being refused: no news. */
-	log_limited(reason == CLOSE_VERSION ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s", c->name,
-		    (unsigned long long)c->number, close_reason_words(reason), text);
+	/* Most drivers find out the version by being refused: no news. A limit that is reached has been logged. */
+	log_limited(reason == CLOSE_VERSION || reason == CLOSE_LIMIT ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s",
+		    c->name, (unsigned long long)c->number, close_reason_words(reason), text);
 	if (c->version == 0)
 		c->version = refusal_version(c, 0);
 	if (says_so)
@@ -336,6 +334,7 @@ void client_switch_framing(struct client *c)
 void client_ready(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
+	admission_handshake_over(c);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
 	log_debug("client %s #%llu: ready, %s, compression %s, origin %s, target %s", c->name,
@@ -366,8 +365,8 @@ static void hold_server(struct server *s, bool held)
 
 /*
  * Reading from the client stops while it or a cluster does not take what waits
- * for it, while its requests in flight are larger together than the largest
- * frame, or while a large one of it waits for memory; its servers are not read
+ * for it, while its requests in flight are as many as may be or larger together
+ * than the largest frame, or while a large one of it waits for memory; its servers are not read
  * while the client does not read. They serve this client alone, so nobody else
  * waits.
  */
@@ -376,6 +375,7 @@ static void adjust_reading(struct client *c)
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
 	bool blocked = throttled || c->early || c->waits_for_memory ||
+		       c->in_flight >= c->worker->settings->max_requests_per_client ||
 		       c->kept_bytes > c->worker->settings->max_frame_size;
 
 	c->is_throttled = throttled;
@@ -396,7 +396,7 @@ void client_check_output(struct client *c)
 	const struct settings *s = c->worker->settings;
 
 	if (unlikely(wire_pending(&c->wire) > s->client_output_limit || c->kept_bytes > s->max_frame_size ||
-		     c->is_throttled))
+		     c->in_flight >= s->max_requests_per_client || c->is_throttled))
 		adjust_reading(c);
 }
 
@@ -420,6 +420,11 @@ static void on_frame(struct wire *w, struct frame *f)
 				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
 				adjust_reading(c);
 		}
+		return;
+	}
+	if (unlikely(c->refusal != LIMIT_NONE)) {
+		if (c->state == CLIENT_NEW)
+			admission_refuse(c, f);
 		return;
 	}
 	if (c->state < CLIENT_READY) {

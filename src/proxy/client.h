@@ -34,6 +34,7 @@ enum client_state {
 	X(KEYSPACE, "its keyspace may differ between the clusters")                                                    \
 	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
 	X(NODE_REMOVED, "its node has left the cluster")                                                               \
+	X(LIMIT, "limit of connections")                                                                               \
 	X(MEMORY, "memory limit")                                                                                      \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
 	X(IDLE, "idle")                                                                                                \
@@ -45,6 +46,7 @@ enum client_close_reason {
 #undef X
 };
 
+struct admission_header;
 struct bulk;
 struct handshake;
 struct mirror;
@@ -74,6 +76,9 @@ struct client {
 	uint8_t events;                         /* enum event_kind bits it registered for */
 	uint32_t late_event_bytes;              /* of events, since it fell behind with reading (notice.h) */
 	uint8_t close_reason;
+	uint8_t refusal;       /* enum limit_refusal: it is here to be told so; see admission.h for these */
+	bool has_place : 1;    /* it counts in proxy->client_count */
+	bool shakes_hands : 1; /* it counts in proxy->gate */
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
 	bool waits_for_memory : 1;
@@ -96,12 +101,15 @@ struct client {
 	uint64_t request_count; /* frames since it is READY */
 	uint64_t idle_mark;     /* as idle.c saw it last, idle_looks times */
 	uint8_t idle_looks;
+	struct admission_header *header; /* until its PROXY header has come, or NULL */
+	struct limit_entry *address_place;
+	struct limit_entry *user_place;
 	char name[NET_TEXT_MAX]; /* the driver's address */
 	struct net_address local_address;
 };
 
-/* Takes over an accepted socket. */
-void client_accept(struct worker *worker, int fd, unsigned listener);
+/* Takes over an accepted socket and its places. */
+void client_accept(struct worker *worker, const struct newcomer *newcomer);
 
 void client_set_state(struct client *c, enum client_state next);
 

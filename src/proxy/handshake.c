@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "cql/compress.h"
+#include "proxy/admission.h"
 #include "proxy/mirror.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
@@ -249,8 +250,11 @@ static void complete(struct handshake *hs, uint8_t opcode)
 {
 	struct client *c = hs->client;
 	struct handshake_leg *secondary = other_leg(hs, c->worker->settings->primary);
-	struct writer startup = secondary->options;
+	struct writer startup;
 
+	if (hs->client_sent_credentials && !admission_take_user(c, hs->stream, hs->client_credentials.user))
+		return;
+	startup = secondary->options;
 	writer_init(&secondary->options);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct handshake_leg *leg = &hs->leg[i];

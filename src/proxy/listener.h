@@ -9,7 +9,7 @@
 
 #include <event2/event_struct.h>
 
-#include "proxy/worker.h"
+#include "proxy/proxy.h"
 
 struct listener {
 	struct event event;
@@ -17,17 +17,15 @@ struct listener {
 	int fd;
 	unsigned index; /* of settings->listeners */
 	struct proxy *proxy;
-	struct worker *workers;
-	unsigned worker_count;
 	struct net_address bound;
 };
 
 /*
- * Binds and starts to accept on the main loop's base. False with the reason in
+ * Binds and starts to accept on the main loop's base; proxy->gate is open. False with the reason in
  * `error`.
  */
-MUSTCHECK bool listener_open(struct listener *l, struct event_base *base, struct proxy *proxy, struct worker *workers,
-			     unsigned index, char *error, size_t error_size);
+MUSTCHECK bool listener_open(struct listener *l, struct event_base *base, struct proxy *proxy, unsigned index,
+			     char *error, size_t error_size);
 /* Closes the socket: connections that wait in its queue are reset. Harmless when it is not open. */
 void listener_close(struct listener *l);
 

@@ -15,6 +15,8 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	node_table_init(&proxy->nodes, settings);
 	divergences_init(&proxy->divergences);
 	traces_init(&proxy->traces);
+	limits_init(&proxy->limits);
+	gate_init(&proxy->gate, proxy);
 	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
@@ -41,4 +43,6 @@ void proxy_fini(struct proxy *proxy)
 	node_table_fini(&proxy->nodes);
 	divergences_fini(&proxy->divergences);
 	traces_fini(&proxy->traces);
+	gate_fini(&proxy->gate);
+	limits_fini(&proxy->limits);
 }

@@ -14,6 +14,7 @@
 #include "proxy/cluster.h"
 #include "proxy/divergence.h"
 #include "proxy/flight.h"
+#include "proxy/gate.h"
 #include "proxy/node_stats.h"
 #include "proxy/prepared.h"
 #include "proxy/request_id.h"
@@ -31,9 +32,11 @@ struct proxy {
 	struct divergences divergences;
 	struct request_ids request_ids;
 	struct traces traces;
-	_Atomic uint32_t client_count; /* accepted and not yet closed */
+	_Atomic uint32_t client_count; /* accepted and not yet closed, without those that are being refused */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
-	uint8_t apart[64];             /* written per request with timestamps = add: not in a line with the above */
+	struct limits limits;
+	struct gate gate;
+	uint8_t apart[64]; /* written per request with timestamps = add: not in a line with the above */
 	struct timestamps timestamps;
 };
 

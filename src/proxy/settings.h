@@ -12,7 +12,7 @@
 #ifndef PROXY_SETTINGS_H
 #define PROXY_SETTINGS_H
 
-#include "base/net.h"
+#include "base/net_range.h"
 
 enum cluster_id {
 	CLUSTER_ORIGIN = 0,
@@ -129,6 +129,13 @@ struct cluster_settings {
 	char *tls_server_name;
 };
 
+/* What a load balancer in front of a listener says first on each connection, see base/proxy_header.h. */
+enum proxy_protocol {
+	PROXY_PROTOCOL_OFF,
+	PROXY_PROTOCOL_V1,
+	PROXY_PROTOCOL_V2,
+};
+
 struct listener_settings {
 	char *name; /* "" for the plain [listener] */
 	char *address;
@@ -137,6 +144,10 @@ struct listener_settings {
 	char *tls_key;
 	char *tls_ca;
 	bool tls_require_client_cert;
+	struct net_range_list allow; /* empty: all that `deny` does not have */
+	struct net_range_list deny;
+	enum proxy_protocol proxy_protocol;
+	struct net_range_list proxy_protocol_from; /* not empty unless it is off */
 };
 
 #define SETTINGS_MAX_LISTENERS 16
@@ -146,6 +157,10 @@ struct settings {
 	enum profile profile;
 	uint32_t workers; /* 0 was replaced by the number of cores */
 	uint32_t max_client_connections;
+	uint32_t max_connections_per_address; /* 0: no limit */
+	uint32_t max_connections_per_user;    /* 0: no limit */
+	uint32_t max_handshakes;              /* 0: no limit */
+	uint32_t max_requests_per_client;     /* in flight; at least 1 */
 	uint32_t request_timeout_ms;
 	uint32_t handshake_timeout_ms;
 	uint32_t drain_delay_ms;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/admission.h"
 #include "proxy/amend.h"
 #include "proxy/bulk.h"
 #include "proxy/client.h"
@@ -28,8 +29,7 @@
 struct worker_message {
 	struct loop_message message;
 	struct worker *worker;
-	int fd;                  /* of a client given */
-	unsigned listener;       /* it came from */
+	struct newcomer newcomer;
 	enum cluster_id cluster; /* whose topology has changed */
 	struct notice *notice;
 };
@@ -122,6 +122,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	timeout_queue_init(&w->loop, &w->upload_timeouts, s->request_timeout_ms, client_on_upload_timeout);
 	timeout_queue_init(&w->loop, &w->last_calls, LAST_CALL_MS, client_on_last_call);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
+	timeout_queue_init(&w->loop, &w->refusal_timeouts, ADMISSION_LAST_WORDS_MS, admission_on_timeout);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
 				   handshake_connect_timed_out);
@@ -201,24 +202,37 @@ void worker_free(struct worker *w)
 static void run_give_client(struct loop_message *message)
 {
 	struct worker_message *m = container_of(message, struct worker_message, message);
+	struct worker *w = m->worker;
 
-	if (m->worker->is_draining) {
-		close(m->fd);
-		worker_client_gone(m->worker);
+	if (w->is_draining) {
+		admission_drop(w->proxy, &m->newcomer);
+		if (m->newcomer.refusal == LIMIT_NONE)
+			gate_leave(&w->proxy->gate, w->settings->max_handshakes);
+		worker_client_gone(w);
 	} else {
-		client_accept(m->worker, m->fd, m->listener);
+		client_accept(w, &m->newcomer);
 	}
 	free(m);
 }
 
-void worker_give_client(struct worker *w, int fd, unsigned listener)
+struct worker *worker_least_loaded(struct worker *workers, unsigned count)
+{
+	struct worker *best = &workers[0];
+
+	for (unsigned i = 1; i < count; i++) {
+		if (atomic_load_explicit(&workers[i].client_count, memory_order_relaxed) <
+		    atomic_load_explicit(&best->client_count, memory_order_relaxed))
+			best = &workers[i];
+	}
+	return best;
+}
+
+void worker_give_client(struct worker *w, const struct newcomer *newcomer)
 {
 	struct worker_message *m = message_new(w, run_give_client);
 
-	m->fd = fd;
-	m->listener = listener;
+	m->newcomer = *newcomer;
 	atomic_fetch_add_explicit(&w->client_count, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&w->proxy->client_count, 1, memory_order_relaxed);
 	loop_post(&w->loop, &m->message);
 }
 
@@ -235,7 +249,6 @@ static void tell_if_drained(struct worker *w)
 void worker_client_gone(struct worker *w)
 {
 	atomic_fetch_sub_explicit(&w->client_count, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&w->proxy->client_count, 1, memory_order_relaxed);
 	tell_if_drained(w);
 }
 

@@ -28,6 +28,7 @@ struct worker {
 	struct timeout_queue extra_timeouts;
 	struct timeout_queue bulk_idle_timeouts;
 	struct timeout_queue handshake_timeouts;
+	struct timeout_queue refusal_timeouts; /* see admission.h */
 	struct timeout_queue mirror_timeouts;
 	struct timeout_queue mirror_login_timeouts;
 	struct timeout_queue upload_timeouts;
@@ -69,8 +70,10 @@ void worker_stop(struct worker *w);
 /* Frees everything; after every worker was stopped, since they send messages to each other. */
 void worker_free(struct worker *w);
 
-/* From the main thread: takes over an accepted socket of the listener with this index. */
-void worker_give_client(struct worker *w, int fd, unsigned listener);
+/* The one with the fewest clients. From any thread. */
+struct worker *worker_least_loaded(struct worker *workers, unsigned count);
+/* From any thread: takes over an accepted socket and its places. */
+void worker_give_client(struct worker *w, const struct newcomer *newcomer);
 /* From the main thread: drivers that registered for STATUS_CHANGE are told that this instance goes down. */
 void worker_announce_end(struct worker *w);
 /* From the main thread: the same, refuses new requests, closes idle clients, finishes what is in flight. */

@@ -40,8 +40,12 @@ class Client(asyncio.Protocol):
     # ---- the connection ----
 
     @classmethod
-    async def open(cls, address, port, version=4, ssl=None, server_hostname=None, receive_buffer=None):
-        """Connects; sends nothing. receive_buffer: SO_RCVBUF, for clients that are to be slow."""
+    async def open(cls, address, port, version=4, ssl=None, server_hostname=None, receive_buffer=None,
+                   local_address=None, first=b""):
+        """
+        Connects; sends nothing but `first`, before TLS. receive_buffer: SO_RCVBUF, for clients that are to be slow.
+        local_address: where the connection comes from.
+        """
         import socket
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -50,7 +54,11 @@ class Client(asyncio.Protocol):
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if local_address is not None:
+                sock.bind((local_address, 0))
             await asyncio.wait_for(loop.sock_connect(sock, (address, port)), PATIENCE)
+            if first:
+                await loop.sock_sendall(sock, first)
             extra = {"ssl": ssl, "server_hostname": server_hostname or ""} if ssl else {}
             _, client = await asyncio.wait_for(loop.create_connection(lambda: cls(version), sock=sock, **extra),
                                                PATIENCE)
