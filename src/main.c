@@ -557,6 +557,7 @@ static bool start_workers(void)
 	char error[512];
 
 	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
+	run.proxy.workers = run.workers;
 	run.metrics = xcalloc(run.settings->workers, sizeof(*run.metrics));
 	for (unsigned i = 0; i < run.settings->workers; i++) {
 		struct worker *w = &run.workers[i];

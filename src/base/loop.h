@@ -109,6 +109,11 @@ void loop_stop(struct loop *loop);
 
 uint64_t loop_clock_ns(void);
 
+static inline uint64_t ms_to_ns(uint64_t ms)
+{
+	return ms * UINT64_C(1000000);
+}
+
 /* Monotonic nanoseconds, read at most once per turn. */
 static inline uint64_t loop_now(struct loop *loop)
 {

@@ -711,6 +711,7 @@ void sbuf_flush(struct sbuf *sb)
 			break;
 		}
 		sent(sb, put);
+		sb->writes++;
 		progress = true;
 	}
 	if (!sb->out_head)

@@ -103,6 +103,7 @@ struct sbuf {
 	struct sbuf_part *out_head;
 	struct sbuf_part *out_tail;
 	size_t out_bytes;
+	uint32_t writes;     /* how often bytes have been given to the kernel; wraps round */
 	uint32_t last_flush; /* bytes: how large the first buffer of the next one should be */
 	struct tls *tls;
 	struct sbuf_prelude *prelude; /* in state SBUF_PRELUDE, else NULL */

@@ -81,6 +81,19 @@ static const struct setting_word ready_when_words[] = {
 	{ NULL, 0, false },
 };
 
+static const struct setting_word backend_words[] = {
+	{ "pooled", BACKEND_POOLED, false },
+	{ "dedicated", BACKEND_DEDICATED, false },
+	{ NULL, 0, false },
+};
+
+static const struct setting_word balance_words[] = {
+	{ "token_aware", BALANCE_TOKEN_AWARE, false },
+	{ "round_robin", BALANCE_ROUND_ROBIN, false },
+	{ "contact_point", BALANCE_CONTACT_POINT, false },
+	{ NULL, 0, false },
+};
+
 static const struct setting_word timestamps_words[] = {
 	{ "client", TIMESTAMPS_CLIENT, false },
 	{ "add", TIMESTAMPS_ADD, false },
@@ -163,9 +176,37 @@ const struct setting setting_table[] = {
 	  .flags = SETTING_RELOAD,
 	  .help = "memory for large frames (over 64KiB) of the whole process; beyond three quarters of it new large "
 		  "requests wait, then get OVERLOADED; 0: no limit" },
-	{ SECTION_PROXY, "max_stream_ids", "PROXY_MAX_STREAM_IDS", SETTING_COUNT, PROXY(max_stream_ids), "2048",
-	  .min = 1, .max = 32768, .flags = SETTING_RELOAD | SETTING_ZDM_CLAMP,
+	{ SECTION_PROXY, "max_stream_ids", "PROXY_MAX_STREAM_IDS", SETTING_COUNT, PROXY(max_stream_ids), "32768",
+	  "2048", .min = 1, .max = 32768, .flags = SETTING_RELOAD | SETTING_ZDM_CLAMP,
 	  .help = "requests in flight on one backend connection" },
+	{ SECTION_PROXY, "backend_connections", NULL, SETTING_WORD, PROXY(backend_connections), "pooled", "dedicated",
+	  .words = backend_words,
+	  .help = "pooled: clients with the same credentials share connections to the nodes; dedicated: each client has "
+		  "one of its own to each cluster, as ZDM Proxy has it" },
+	{ SECTION_PROXY, "load_balancing", NULL, SETTING_WORD, PROXY(load_balancing), "token_aware",
+	  .words = balance_words, .flags = SETTING_RELOAD,
+	  .help = "of pooled connections: a replica where the partition key is known, else the less loaded of two "
+		  "nodes (token_aware), one node after the other (round_robin), or the control connection's "
+		  "(contact_point)" },
+	{ SECTION_PROXY, "connections_per_host", NULL, SETTING_COUNT, PROXY(connections_per_host), "1", .min = 1,
+	  .max = 64, .flags = SETTING_RELOAD,
+	  .help = "pooled connections of one user and worker to one node; one more is opened while a large answer or "
+		  "too many requests block these" },
+	{ SECTION_PROXY, "max_connections_per_host", NULL, SETTING_COUNT, PROXY(max_connections_per_host), "1024",
+	  .max = 1000000, .flags = SETTING_RELOAD,
+	  .help = "pooled connections of the whole process to one node; idle ones of other users are closed for new "
+		  "ones, then requests wait; 0: no limit" },
+	{ SECTION_PROXY, "pool_idle_timeout", NULL, SETTING_DURATION, PROXY(pool_idle_timeout_ms), "60s", .min = 10,
+	  .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "a pooled connection without requests is closed after this time, except the last one to a node while "
+		  "clients may use it" },
+	{ SECTION_PROXY, "credentials_validity", NULL, SETTING_DURATION, PROXY(credentials_validity_ms), "2s",
+	  .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "for so long a user and password that a cluster has accepted are good for further clients of pooled "
+		  "connections; then the cluster is asked again; 0: it always is" },
+	{ SECTION_PROXY, "heartbeat_timeout", NULL, SETTING_DURATION, PROXY(heartbeat_timeout_ms), "5s", .min = 10,
+	  .max = DAY_MS, .flags = SETTING_RELOAD,
+	  .help = "a pooled connection whose node is silent for this long while something is due is given up" },
 	{ SECTION_PROXY, "prepared_cache_entries", NULL, SETTING_COUNT, PROXY(prepared_cache_entries), "10000",
 	  .min = 100, .max = 10000000, .flags = SETTING_RELOAD, .help = "prepared statements the process remembers" },
 	{ SECTION_PROXY, "prepared_cache_memory", NULL, SETTING_SIZE, PROXY(prepared_cache_memory), "64MiB",

@@ -164,9 +164,8 @@ static void answer_merged(struct request *rq, struct request_leg *leg, struct fr
 static struct node_stats *counted_at(const struct request_leg *leg)
 {
 	const struct request *rq = leg->request;
-	const struct server *s = request_server(rq, leg->cluster);
 
-	return likely(s && rq->type != REQUEST_UNTRACKED) ? s->stats : NULL;
+	return likely(rq->type != REQUEST_UNTRACKED) ? leg->node : NULL;
 }
 
 /* The leg has its final answer. */
@@ -223,7 +222,8 @@ static bool try_repair(struct request_leg *leg, struct bytesview id)
 		}
 	}
 	leg->repairs_left--;
-	repair_start(leg, entry);
+	prepared_forget(entry, leg->cluster, leg->node->node->index);
+	repair_start(leg, entry, &leg->node->node->address, REPAIR_LOST);
 	prepared_unref(entry);
 	return true;
 }
@@ -268,7 +268,7 @@ void answer_on_leg(struct leg *l, struct frame *f)
 	}
 	leg->outcome = OUTCOME_OK;
 	if (unlikely(f->opcode == OP_RESULT && rq->opcode == OP_QUERY && rq->verdict.class != CLASS_READ)) {
-		struct server *s = request_server(rq, leg->cluster);
+		struct server *s = client_is_pooled(rq->client) ? NULL : request_server(rq, leg->cluster);
 
 		/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */
 		if (s)

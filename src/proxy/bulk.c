@@ -300,13 +300,14 @@ static void extra_on_ready(struct extra *x)
 	bulk_continue(c);
 }
 
-static void extra_on_failed(struct extra *x, const char *why)
+static void extra_on_failed(struct extra *x, const char *why, const struct extra_failure *failure)
 {
 	struct bulk *b = container_of(x, struct bulk, extra);
 	struct client *c = b->client;
 	const enum cluster_id cluster = b->cluster;
 	const char *node = c->server[cluster] ? c->server[cluster]->name : "";
 
+	(void)failure;
 	log_limited(LOG_WARN, "client %s #%llu: connection for large requests to %s at %s: %s", c->name,
 		    (unsigned long long)c->number, cluster_id_name(cluster), node, why);
 	bulk_close(b, why);

@@ -16,13 +16,20 @@
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
 #include "proxy/plain.h"
+#include "proxy/pool.h"
 #include "proxy/refusal.h"
 #include "proxy/request.h"
 
 /* The text of an error of our own; longer ones are cut. */
 #define ERROR_TEXT_MAX 512
 
+/* A client on shared connections that takes nothing for so long, with more than client_output_limit before it. */
+#define STALL_NS (UINT64_C(1000) * 1000000)
+/* The most that may wait for such a client: one answer of the largest size, and what it asked for besides. */
+#define OUTPUT_MAX ((size_t)320 << 20)
+
 static const struct wire_handler client_wire_handler;
+static void run_close(struct loop_task *task);
 static bool poll_memory(struct loop_poll *poll);
 static void stop_waiting(struct client *c);
 
@@ -66,6 +73,7 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 	list_init(&c->bulk_waiting);
 	timeout_item_init(&c->handshake_timeout);
 	timeout_item_init(&c->upload_timeout);
+	loop_task_init(&c->close_task, run_close);
 	timeout_item_init(&c->last_call);
 	loop_poll_init(&c->memory_poll, poll_memory);
 	c->local_address.len = sizeof(c->local_address.ss);
@@ -160,6 +168,7 @@ static void stop_working(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
 	timeout_stop(&c->upload_timeout);
+	loop_task_stop(&c->close_task);
 	timeout_stop(&c->last_call);
 	stop_waiting(c);
 	handshake_abort(c);
@@ -175,6 +184,10 @@ static void stop_working(struct client *c)
 			c->server[i] = NULL;
 		}
 		credentials_wipe(&c->credentials[i]);
+		if (c->pool[i]) {
+			pool_leave(c->pool[i]);
+			c->pool[i] = NULL;
+		}
 	}
 }
 
@@ -391,10 +404,35 @@ static void adjust_reading(struct client *c)
 		sbuf_resume(&c->wire.sb);
 }
 
+static void run_close(struct loop_task *task)
+{
+	struct client *c = container_of(task, struct client, close_task);
+
+	client_close(c, CLOSE_SLOW, "%zu bytes wait for it", wire_pending(&c->wire));
+}
+
+/*
+ * Shared connections are read whatever this client does, so it is the one that
+ * has to go: when it stops reading with so much before it, or when its answers
+ * come faster than it reads them for too long.
+ */
+static void check_stall(struct client *c)
+{
+	const uint64_t now = loop_now(&c->worker->loop);
+
+	if (c->stalled_ns == 0)
+		c->stalled_ns = now;
+	if (now - c->stalled_ns > STALL_NS || wire_pending(&c->wire) > OUTPUT_MAX)
+		loop_task_start(&c->worker->loop, &c->close_task);
+}
+
 void client_check_output(struct client *c)
 {
 	const struct settings *s = c->worker->settings;
 
+	if (unlikely(client_is_pooled(c) && wire_pending(&c->wire) > s->client_output_limit) &&
+	    c->state == CLIENT_READY)
+		check_stall(c);
 	if (unlikely(wire_pending(&c->wire) > s->client_output_limit || c->kept_bytes > s->max_frame_size ||
 		     c->in_flight >= s->max_requests_per_client || c->is_throttled))
 		adjust_reading(c);
@@ -412,6 +450,10 @@ static void on_frame(struct wire *w, struct frame *f)
 	struct client *c = container_of(w, struct client, wire);
 
 	if (likely(c->state == CLIENT_READY)) {
+		if (unlikely(c->waits_for_use)) {
+			client_hold(c, f);
+			return;
+		}
 		c->request_count++;
 		dispatch_frame(c, f);
 		client_check_output(c); /* answers that need no cluster count, too */
@@ -562,6 +604,7 @@ static void client_on_progress(struct wire *w)
 {
 	struct client *c = container_of(w, struct client, wire);
 
+	c->stalled_ns = 0;
 	if (unlikely(c->is_throttled || c->wire.sb.is_paused))
 		adjust_reading(c);
 }

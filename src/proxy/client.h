@@ -4,8 +4,8 @@
  *   accept -> NEW -> STARTING -> (AUTH ->) READY -> FINISHING -> CLOSED
  *              \--------\-----------\--------\----------/
  *
- * Belongs to one worker. In dedicated mode it owns one server per cluster; its
- * requests reach them through pool_pick() and legs only.
+ * Belongs to one worker. In dedicated mode it owns one server per cluster; in
+ * pooled mode it has joined one pool per cluster (pool.h).
  */
 #ifndef PROXY_CLIENT_H
 #define PROXY_CLIENT_H
@@ -38,6 +38,7 @@ enum client_state {
 	X(MEMORY, "memory limit")                                                                                      \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
 	X(IDLE, "idle")                                                                                                \
+	X(SLOW, "it does not read its answers")                                                                        \
 	X(SHUTDOWN, "shutdown")
 
 enum client_close_reason {
@@ -50,6 +51,7 @@ struct admission_header;
 struct bulk;
 struct handshake;
 struct mirror;
+struct pool;
 
 struct client {
 	struct wire wire;
@@ -57,9 +59,11 @@ struct client {
 	struct list node; /* on worker->clients */
 	struct list requests;
 	struct server *server[CLUSTER_COUNT]; /* dedicated mode; NULL before STARTUP and after the loss */
-	struct handshake *handshake;          /* from STARTUP to READY */
-	struct mirror *mirror;                /* the copies of its reads, or NULL */
-	struct early_frame *early;            /* a frame that came before its turn; NULL: none */
+	struct pool *pool[CLUSTER_COUNT];     /* pooled mode: both, from READY on; else NULL */
+	const char *lane_keyspace;   /* pooled: `keyspace` in the worker's list of them, see worker_keyspace() */
+	struct handshake *handshake; /* from STARTUP to READY */
+	struct mirror *mirror;       /* the copies of its reads, or NULL */
+	struct early_frame *early;   /* a frame that came before its turn; NULL: none */
 	struct server
 		*bulk_server[CLUSTER_COUNT]; /* for large requests (bulk.h), NULL when there is none that is ready */
 	struct bulk *bulk[CLUSTER_COUNT];    /* the same while it is being made, too */
@@ -82,6 +86,7 @@ struct client {
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
 	bool waits_for_memory : 1;
+	bool waits_for_use : 1;              /* pooled: a USE is in flight, and what is behind it has to wait */
 	bool holds_bulk : 1;                 /* bulk_continue() has to do nothing: requests are being gone through */
 	bool login_is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
 	char *keyspace;                      /* as set by USE, NULL before */
@@ -94,6 +99,9 @@ struct client {
 	uint32_t waiting_length;
 	uint32_t upload_len; /* of a large frame that is coming in: bytes at the last look of upload_timeout */
 	struct timeout_item upload_timeout;
+	/* Pooled: since when more than client_output_limit waits and it takes nothing of that; 0: it is not so. */
+	uint64_t stalled_ns;
+	struct loop_task close_task;   /* closes it in the next turn, for being slow */
 	struct timeout_item last_call; /* it is drained and has nothing in flight: until it is closed */
 	struct loop_deferred deferred;
 	uint64_t number;
@@ -160,6 +168,11 @@ void client_on_upload_timeout(struct timeout_item *item);
 
 /* Handlers for the client's dedicated servers once they are ready. */
 extern const struct server_handler client_server_handler;
+
+static inline bool client_is_pooled(const struct client *c)
+{
+	return c->pool[CLUSTER_ORIGIN] != NULL;
+}
 
 static inline struct strview client_keyspace(const struct client *c)
 {

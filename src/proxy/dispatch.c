@@ -76,6 +76,26 @@ static ALWAYS_INLINE void start_statement(struct arrival *a, struct request *rq,
 	request_start(rq);
 }
 
+/* On a shared connection: what this text means, if its names do not say so, depends on the connection's keyspace. */
+static void need_keyspace(struct request *rq, bool is_independent)
+{
+	if (is_independent || !client_is_pooled(rq->client))
+		return;
+	rq->needs_keyspace = true;
+	rq->in_keyspace = rq->client->lane_keyspace;
+}
+
+/* A USE goes over a connection that is in that keyspace already, so that no other client's changes. */
+static void begin_use(struct request *rq, const struct statement_name *name)
+{
+	if (!client_is_pooled(rq->client))
+		return;
+	rq->keyspace = xstrndup(name->text, name->len);
+	rq->in_keyspace = rq->keyspace;
+	rq->needs_keyspace = true;
+	rq->client->waits_for_use = true;
+}
+
 /* What unqualified names mean; a view into the body or the client. */
 static struct strview query_keyspace(const struct client *c, const struct query_message *m)
 {
@@ -118,6 +138,10 @@ static void dispatch_query(struct arrival *a)
 		return;
 	rq->verdict = verdict;
 	rq->consistency = m.params.consistency;
+	if (unlikely(facts.kind == STATEMENT_USE))
+		begin_use(rq, &facts.keyspace);
+	else
+		need_keyspace(rq, facts.is_qualified || m.params.keyspace.len > 0);
 	start_statement(a, rq, m.text, &m.params);
 }
 
@@ -130,6 +154,17 @@ static void answer_unprepared(struct arrival *a, struct bytesview id)
 	error_write_unprepared(&w, id);
 	client_send(a->c, a->f->stream, OP_ERROR, 0, w.data, w.len);
 	writer_free(&w);
+}
+
+/* Nothing but USE is prepared and of this class: the keyspace is in its text. */
+static void execute_use(struct request *rq)
+{
+	const struct prepared *entry = rq->prepared->entry;
+	struct statement_facts facts;
+
+	statement_scan((struct strview){ entry->text, entry->text_len }, &facts);
+	if (facts.kind == STATEMENT_USE)
+		begin_use(rq, &facts.keyspace);
 }
 
 static void dispatch_execute(struct arrival *a)
@@ -175,29 +210,40 @@ static void dispatch_execute(struct arrival *a)
 	rq->values_offset = m.params.values_offset;
 	rq->value_count = m.params.value_count;
 	rq->values_are_named = (m.params.flags & QUERY_NAMES_FOR_VALUES) != 0;
+	if (unlikely(rq->verdict.class == CLASS_CONTROL) && client_is_pooled(c))
+		execute_use(rq);
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset + m.params.flags_size - 1u;
 	start_statement(a, rq, SV(""), &m.params);
 }
 
-static uint8_t text_allows(const struct arrival *a, struct strview text)
+/* What the children of a BATCH have in common. */
+struct children {
+	bool has_prepared;
+	bool are_qualified; /* no text among them depends on the connection's keyspace; only known where that matters */
+	uint8_t allows;     /* the ALLOWS_* bits that all of them have */
+};
+
+static void note_text(const struct arrival *a, struct strview text, struct children *out)
 {
 	struct statement_facts facts;
 
-	if (likely(!(a->amends & AMEND_TIMESTAMPS)))
-		return 0;
+	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !client_is_pooled(a->c)) {
+		out->allows = 0;
+		return;
+	}
 	statement_scan(text, &facts);
-	return amend_allows(text, &facts, SV(""), BOUND_UNKNOWN, a->amends);
+	out->are_qualified &= facts.is_qualified;
+	out->allows &= a->amends & AMEND_TIMESTAMPS ? amend_allows(text, &facts, SV(""), BOUND_UNKNOWN, a->amends) : 0;
 }
 
-/* All prepared children must be known; the first unknown one is answered. *allows has the bits that all of them have. */
-static bool check_children(struct arrival *a, const struct batch_message *m, bool *has_prepared, uint8_t *allows)
+/* All prepared children must be known; the first unknown one is answered. */
+static bool check_children(struct arrival *a, const struct batch_message *m, struct children *out)
 {
 	struct worker *worker = a->c->worker;
 	uint32_t offset = m->children_offset;
 
-	*has_prepared = false;
-	*allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
+	*out = (struct children){ .are_qualified = true, .allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0 };
 	for (unsigned i = 0; i < m->child_count; i++) {
 		struct batch_child child;
 		struct prepared_ref *ref;
@@ -208,17 +254,17 @@ static bool check_children(struct arrival *a, const struct batch_message *m, boo
 			return false;
 		}
 		if (!child.is_prepared) {
-			*allows &= text_allows(a, child.text);
+			note_text(a, child.text, out);
 			continue;
 		}
-		*has_prepared = true;
+		out->has_prepared = true;
 		ref = prepared_find(&worker->prepared, child.id);
 		if (!ref) {
 			answer_unprepared(a, child.id);
 			return false;
 		}
 		is_virtual = ref->entry->verdict.to == 0;
-		*allows &= ref->allows;
+		out->allows &= ref->allows;
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
 			client_send_error(
@@ -240,20 +286,19 @@ static void dispatch_batch(struct arrival *a)
 	};
 	struct client *c = a->c;
 	struct batch_message m;
+	struct children children;
 	struct request *rq;
-	bool has_prepared;
-	uint8_t allows;
 	const char *why;
 
 	if (!message_parse_batch(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
 		arrival_refuse(a, why);
 		return;
 	}
-	if (!check_children(a, &m, &has_prepared, &allows))
+	if (!check_children(a, &m, &children))
 		return;
 	if (unlikely(c->worker->settings->replace_cql_functions) && !replace_in_batch(a, &m))
 		return;
-	if (unlikely(a->amends) && !amend_batch(a, &m, allows))
+	if (unlikely(a->amends) && !amend_batch(a, &m, children.allows))
 		return;
 	rq = request_new(c, a->f, &a->plain);
 	if (!rq)
@@ -261,7 +306,8 @@ static void dispatch_batch(struct arrival *a)
 	rq->verdict = route_both(c->worker->settings, CLASS_WRITE,
 				 m.type < ARRAY_LEN(types) ? (enum write_type)types[m.type] : WRITE_SIMPLE);
 	rq->consistency = m.consistency;
-	rq->has_prepared_children = has_prepared;
+	rq->has_prepared_children = children.has_prepared;
+	need_keyspace(rq, children.are_qualified || m.keyspace.len > 0);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
 	rq->type = REQUEST_WRITES;
@@ -307,11 +353,10 @@ static void dispatch_options(struct arrival *a)
 
 	if (settings->profile != PROFILE_ZDM) {
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-			if (pool_pick(c, (enum cluster_id)i))
-				server_keep_alive(pool_pick(c, (enum cluster_id)i),
-						  (uint64_t)settings->heartbeat_interval_ms * 1000000u);
+			if (c->server[i])
+				server_keep_alive(c->server[i], ms_to_ns(settings->heartbeat_interval_ms));
 		}
-		mirror_keep_alive(c, (uint64_t)settings->heartbeat_interval_ms * 1000000u);
+		mirror_keep_alive(c, ms_to_ns(settings->heartbeat_interval_ms));
 		supported_send(c, a->f->stream, c->version);
 		return;
 	}

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/connect.h"
 #include "proxy/plain.h"
-#include "proxy/pool.h"
 
 static const struct leg_ops use_leg_ops;
 static const struct login_handler extra_login_handler;
@@ -48,25 +48,33 @@ struct server *extra_take(struct extra *x)
 	return s;
 }
 
-static void fail(struct extra *x, const char *why)
+static void fail_by(struct extra *x, const char *why, const struct extra_failure *failure)
 {
 	char text[256];
 
 	snprintf(text, sizeof(text), "%s", why); /* `why` may die with the connection */
 	extra_close(x, text);
-	x->handler->on_failed(x, text);
+	x->handler->on_failed(x, text, failure);
+}
+
+static void fail(struct extra *x, const char *why)
+{
+	static const struct extra_failure unreachable = { .kind = EXTRA_UNREACHABLE };
+
+	fail_by(x, why, &unreachable);
 }
 
 bool extra_open(struct extra *x, const struct extra_options *o, const char **why)
 {
 	Assert(!x->server);
-	x->server = pool_open_at(o->worker, o->cluster, o->address, o->version, &extra_server_handler, x, why);
+	x->server = connect_open_at(o->worker, o->cluster, o->address, o->version, &extra_server_handler, x, why);
 	if (!x->server)
 		return false;
 	login_init(&x->login, x->server, &extra_login_handler);
 	credentials_copy(&x->credentials, o->credentials);
 	x->keyspace = o->keyspace ? xstrdup(o->keyspace) : NULL;
 	x->compression = (uint8_t)o->compression;
+	x->is_shared = o->is_shared;
 	timeout_start(&o->worker->loop, &o->worker->extra_timeouts, &x->timeout);
 	return true;
 }
@@ -90,7 +98,7 @@ static void on_open(struct server *server)
 	struct writer w;
 
 	writer_init(&w);
-	login_write_startup(&w, (enum cql_compression)x->compression);
+	login_write_startup(&w, (enum cql_compression)x->compression, x->is_shared);
 	login_startup(&x->login, w.data, w.len, (enum cql_compression)x->compression);
 	writer_free(&w);
 }
@@ -110,12 +118,17 @@ static const struct server_handler extra_server_handler = {
 static void on_authenticate(struct login *login, struct strview class_name)
 {
 	struct extra *x = container_of(login, struct extra, login);
+	static const struct extra_failure refused = {
+		.kind = EXTRA_REFUSED,
+		.error_code = CQL_ERR_BAD_CREDENTIALS,
+		.message = { "the node wants a log-in", 23 },
+	};
 
 	(void)class_name;
 	if (x->credentials.user)
 		login_with(login, &x->credentials);
 	else
-		fail(x, "it wants a log-in, and the client's cannot be repeated");
+		fail_by(x, "it wants a log-in, and the client's cannot be repeated", &refused);
 }
 
 static void on_challenge(struct login *login, struct frame *f)
@@ -143,19 +156,29 @@ static void on_login_ready(struct login *login, struct frame *f)
 		fail(x, "USE could not be sent");
 }
 
-static void fail_with_error(struct extra *x, const char *what, const struct error_message *error)
+/* `error` NULL: a frame that makes no sense here. */
+static void fail_with_error(struct extra *x, enum extra_failure_kind kind, const char *what,
+			    const struct error_message *error)
 {
 	char text[200];
+	char message[400];
+	struct extra_failure failure = { .kind = error ? kind : EXTRA_UNREACHABLE };
 
+	if (error) {
+		failure.error_code = error->code;
+		snprintf(message, sizeof(message), "%.*s", (int)MIN(error->text.len, sizeof(message) - 1),
+			 error->text.p);
+		failure.message = sv_from(message);
+	}
 	snprintf(text, sizeof(text), "%s refused: %.*s", what, error ? (int)MIN(error->text.len, 150) : 0,
 		 error ? error->text.p : "");
-	fail(x, text);
+	fail_by(x, text, &failure);
 }
 
 static void on_refused(struct login *login, struct frame *f, const struct error_message *error)
 {
 	(void)f;
-	fail_with_error(container_of(login, struct extra, login), "log-in", error);
+	fail_with_error(container_of(login, struct extra, login), EXTRA_REFUSED, "log-in", error);
 }
 
 static void on_login_lost(struct login *login, const char *why)
@@ -187,9 +210,9 @@ static void use_refused(struct extra *x, struct frame *f)
 	}
 	if (message_skip_preamble(p.data, p.len, p.flags, true, &offset, &why) &&
 	    message_parse_error(p.data, p.len, offset, &error))
-		fail_with_error(x, "USE", &error);
+		fail_with_error(x, EXTRA_USE_REFUSED, "USE", &error);
 	else
-		fail_with_error(x, "USE", NULL);
+		fail_with_error(x, EXTRA_USE_REFUSED, "USE", NULL);
 	plain_close(&p);
 }
 

@@ -17,11 +17,27 @@
 
 struct extra;
 
+enum extra_failure_kind {
+	EXTRA_UNREACHABLE, /* no connection, or it ended, or made no sense, or was not ready in time */
+	EXTRA_REFUSED, /* STARTUP or the log-in was answered by an ERROR, or the node wants a log-in that we have not */
+	EXTRA_USE_REFUSED, /* USE was */
+};
+
+/* Why an extra has failed. */
+struct extra_failure {
+	enum extra_failure_kind kind;
+	uint32_t error_code;    /* of the ERROR */
+	struct strview message; /* its text */
+};
+
 struct extra_handler {
 	/* Logged in and in its keyspace. */
 	void (*on_ready)(struct extra *x);
-	/* It cannot be had, or has ended; also after on_ready(), until extra_take(). May free the extra. */
-	void (*on_failed)(struct extra *x, const char *why);
+	/*
+	 * It cannot be had, or has ended; also after on_ready(), until extra_take(). May free the extra. `why` is for
+	 * people; it and the failure die with this call.
+	 */
+	void (*on_failed)(struct extra *x, const char *why, const struct extra_failure *failure);
 };
 
 struct extra_options {
@@ -32,6 +48,7 @@ struct extra_options {
 	enum cql_compression compression;
 	const struct credentials *credentials; /* copied; without a user a node that wants a log-in is a failure */
 	const char *keyspace;                  /* copied; NULL: none */
+	bool is_shared; /* by many clients: STARTUP names us, and asks for OVERLOADED where the node would stop to read */
 };
 
 struct extra {
@@ -42,6 +59,7 @@ struct extra {
 	struct credentials credentials;
 	char *keyspace;
 	uint8_t compression; /* enum cql_compression */
+	bool is_shared;
 	struct timeout_item timeout;
 };
 

@@ -130,14 +130,14 @@ void forward_build(const struct request *rq, unsigned cluster, enum cql_compress
 	build(rq, cluster, compression, out);
 }
 
-bool forward_leg(struct request_leg *leg)
+bool forward_leg(struct request_leg *leg, struct server *s)
 {
 	struct request *rq = leg->request;
-	struct server *s = request_server(rq, leg->cluster);
 	struct forward_frame f;
 
 	if (unlikely(!s || !server_has_room(s)))
 		return false;
+	leg->node = s->stats;
 	if (unlikely(rq->has_prepared_children | rq->is_local))
 		return rq->is_local ? local_trace_send(leg, s) : send_batch(leg, s);
 	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);

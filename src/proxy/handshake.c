@@ -19,9 +19,9 @@
 #include "base/log.h"
 #include "cql/compress.h"
 #include "proxy/admission.h"
+#include "proxy/connect.h"
 #include "proxy/mirror.h"
 #include "proxy/plain.h"
-#include "proxy/pool.h"
 #include "proxy/refusal.h"
 #include "proxy/supported.h"
 
@@ -150,7 +150,7 @@ static void leg_connect(struct handshake_leg *leg)
 
 	leg->attempts++;
 	leg->step = STEP_CONNECTING;
-	leg->server = pool_open(c->worker, leg->id, c->version, &leg_server_handler, leg, &why);
+	leg->server = connect_open(c->worker, leg->id, c->version, &leg_server_handler, leg, &why);
 	if (!leg->server) {
 		fail(leg, why);
 		return;

@@ -206,7 +206,7 @@ static void start_login(struct inquiry *inq)
 
 	begin_step(inq, INQUIRY_STARTUP);
 	writer_init(&w);
-	login_write_startup(&w, COMPRESSION_NONE);
+	login_write_startup(&w, COMPRESSION_NONE, false);
 	login_init(&inq->login, inq->server, &inquiry_login_handler);
 	login_startup(&inq->login, w.data, w.len, COMPRESSION_NONE);
 	writer_free(&w);

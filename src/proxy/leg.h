@@ -29,7 +29,7 @@ struct leg_ops {
 	 * on_answer(), in its place. NULL: the body is wanted.
 	 */
 	void (*on_large)(struct leg *leg);
-	/* The connection ended before an answer came. */
+	/* The connection ended before an answer came; `was_unsent` is set then. */
 	void (*on_lost)(struct leg *leg, const char *why);
 };
 
@@ -37,6 +37,8 @@ struct leg {
 	const struct leg_ops *ops;
 	struct server *server;
 	uint16_t stream;
+	uint32_t writes;  /* what server->wire.sb.writes was when it was sent */
+	bool was_unsent;  /* in on_lost(): no byte of it has been given to the kernel */
 	bool takes_pages; /* DSE's continuous paging: many answers, see pages.h */
 };
 

@@ -233,14 +233,24 @@ static const struct leg_ops login_leg_ops = {
 	.on_lost = on_lost,
 };
 
-void login_write_startup(struct writer *w, enum cql_compression compression)
+void login_write_startup(struct writer *w, enum cql_compression compression, bool is_shared)
 {
-	write_short(w, compression == COMPRESSION_NONE ? 1 : 2);
+	static const char *const shared[][2] = {
+		{ "DRIVER_NAME", "cqlferry" },
+		{ "DRIVER_VERSION", PACKAGE_VERSION },
+		{ "THROW_ON_OVERLOAD", "1" },
+	};
+
+	write_short(w, (uint16_t)(1 + (compression != COMPRESSION_NONE) + (is_shared ? ARRAY_LEN(shared) : 0)));
 	write_cstring(w, "CQL_VERSION");
 	write_cstring(w, "3.0.0");
 	if (compression != COMPRESSION_NONE) {
 		write_cstring(w, "COMPRESSION");
 		write_cstring(w, cql_compression_name(compression));
+	}
+	for (size_t i = 0; is_shared && i < ARRAY_LEN(shared); i++) {
+		write_cstring(w, shared[i][0]);
+		write_cstring(w, shared[i][1]);
 	}
 }
 

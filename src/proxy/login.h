@@ -76,7 +76,13 @@ void login_abandon(struct login *login);
 /* Writes the QUERY body `USE "keyspace"`, for connections of our own and for putting a keyspace back. */
 void login_write_use(struct writer *w, const char *keyspace, uint8_t version);
 
-/* Writes a STARTUP body of our own: CQL_VERSION, and COMPRESSION unless it is none. */
-void login_write_startup(struct writer *w, enum cql_compression compression);
+/*
+ * Writes a STARTUP body of our own: CQL_VERSION, and COMPRESSION unless it is
+ * none. For a connection that is shared also DRIVER_NAME and DRIVER_VERSION,
+ * which are ours, and THROW_ON_OVERLOAD (native protocol v5, section 4.1.1): a
+ * node that is overloaded then says so instead of leaving the requests of all
+ * clients unread.
+ */
+void login_write_startup(struct writer *w, enum cql_compression compression, bool is_shared);
 
 #endif

@@ -62,6 +62,7 @@ struct metrics {
 	uint64_t functions_kept[FUNCTIONS_KEPT];    /* statements whose calls were left as they are */
 	uint64_t timeouts[CLUSTER_COUNT];           /* requests that this cluster had not answered in time */
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
+	uint64_t failovers[CLUSTER_COUNT];          /* legs that went to another node when their connection was lost */
 	uint64_t mirror_dropped[MIRROR_DROP_COUNT]; /* copies of reads */
 	struct histogram latency[REQUEST_TYPES];
 };

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/connect.h"
 #include "proxy/forward.h"
 #include "proxy/repair.h"
 #include "proxy/reply.h"
@@ -525,8 +526,8 @@ void mirror_open(struct client *c, struct writer *startup)
 	}
 	m = xcalloc(1, sizeof(*m));
 	m->client = c;
-	m->server = pool_open_mirror(worker, secondary, &c->server[secondary]->address, c->version,
-				     &mirror_server_handler, m, &why);
+	m->server = connect_open_mirror(worker, secondary, &c->server[secondary]->address, c->version,
+					&mirror_server_handler, m, &why);
 	if (!m->server) {
 		log_limited(LOG_WARN, "client %s #%llu: its reads are not mirrored to %s at %s: %s", c->name,
 			    (unsigned long long)c->number, cluster_id_name(secondary), c->server[secondary]->name, why);

@@ -55,6 +55,7 @@ static struct node *add(struct node_table *t, enum node_role role, const struct 
 	} else {
 		snprintf(node->name, sizeof(node->name), "other");
 	}
+	node->index = count;
 	t->nodes[role][count] = node;
 	atomic_store_explicit(&t->count[role], count + 1, memory_order_release);
 	return node;
@@ -75,10 +76,24 @@ struct node_stats *node_stats_get(struct node_table *t, enum node_role role, uns
 	if (!stats) {
 		stats = xcalloc(1, sizeof(*stats));
 		stats->bounds = &t->bounds[role];
+		stats->node = node;
 		atomic_store_explicit(&node->stats[worker], stats, memory_order_release);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return stats;
+}
+
+bool node_take(struct node *node, uint32_t limit)
+{
+	if (atomic_fetch_add_explicit(&node->pooled, 1, memory_order_relaxed) < limit || limit == 0)
+		return true;
+	node_release(node);
+	return false;
+}
+
+void node_release(struct node *node)
+{
+	atomic_fetch_sub_explicit(&node->pooled, 1, memory_order_relaxed);
 }
 
 enum node_error node_error_from(uint32_t code)

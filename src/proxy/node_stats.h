@@ -57,18 +57,24 @@ enum node_role {
 /* Nodes of one role that get series of their own; the others share one, since a series lives as long as the process. */
 #define NODE_TABLE_MAX 1000
 
+struct node;
+
 struct node_stats {
 	const struct histogram_bounds *bounds;
+	struct node *node;        /* it belongs to; NULL for what is counted nowhere */
 	uint64_t used_stream_ids; /* gauge */
 	uint64_t inflight;        /* gauge; NODE_ASYNC: mirrored requests that wait for an answer */
 	uint64_t connections;     /* gauge: connected ones */
 	uint64_t failed_connections;
+	uint32_t preparing; /* repairs of this worker that have a PREPARE under way there */
 	uint64_t failed[NODE_ERROR_COUNT];
 	struct histogram latency[NODE_LATENCIES];
 };
 
 struct node {
 	struct net_address address;
+	unsigned index;                       /* among the nodes of its role */
+	_Atomic uint32_t pooled;              /* connections of all workers' pools to it */
 	char name[NET_TEXT_MAX];              /* address:port; "other" for the shared one */
 	_Atomic(struct node_stats *) stats[]; /* by worker; NULL for one that has had no connection to it */
 };
@@ -91,6 +97,10 @@ void node_table_fini(struct node_table *t);
  */
 struct node_stats *node_stats_get(struct node_table *t, enum node_role role, unsigned worker,
 				  const struct net_address *address);
+
+/* One more pooled connection to the node, unless there are `limit` (0: any number). From any thread. */
+MUSTCHECK bool node_take(struct node *node, uint32_t limit);
+void node_release(struct node *node);
 
 /* How many nodes there are (from any thread); nodes[role][0 ... count-1] may then be read. */
 static inline unsigned node_table_count(const struct node_table *t, enum node_role role)

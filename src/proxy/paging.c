@@ -119,6 +119,13 @@ static struct request_leg *leg_of(struct request *rq)
 	return NULL;
 }
 
+struct server *paging_server(const struct request *rq)
+{
+	const struct request_leg *leg = leg_of(rq->paging->request);
+
+	return leg ? leg->leg.server : NULL;
+}
+
 /* DSE's answer when it knows no such request. */
 static void answer_not_found(struct arrival *a)
 {

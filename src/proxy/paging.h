@@ -12,8 +12,7 @@
  * being drained: that must end. A cancellation that the node has confirmed ends
  * the request without a further frame, as DSE does it. When REVISE names no such request the answer is DSE's own: false.
  *
- * It needs the connection on which the request went out, so it works where a
- * client has connections of its own.
+ * REVISE goes out on the connection on which the pages come, a shared one, too.
  */
 #ifndef PROXY_PAGING_H
 #define PROXY_PAGING_H
@@ -31,6 +30,9 @@ MUSTCHECK bool paging_may_wait(struct request *rq);
 void paging_drain(struct client *c);
 /* The request ends. */
 void paging_end(struct request *rq);
+
+/* For a REVISE on its way: the connection that the pages come from; NULL when there is none any more. */
+struct server *paging_server(const struct request *rq);
 
 /* A REVISE frame. */
 void paging_revise(struct arrival *a);

@@ -1,41 +1,136 @@
 /*
- * pool.h - where the connection for a leg comes from. Requests ask pool_pick()
- * and never look at a client's servers themselves, so that shared connections
- * can take the place of dedicated ones without a change to them.
+ * pool.h - connections that many clients share.
  *
- * Dedicated connections: one per client and cluster, opened when the client
- * sends STARTUP, closed with it.
+ * A pool is what clients of one worker have in common: cluster, protocol
+ * version, compression and credentials. It has lanes (lane.h), the connections,
+ * to some or all nodes of the cluster:
+ *
+ *   client --> pool (per cluster) --> member (per node) --> lanes --> server
+ *
+ * pool_pick() finds the node and the lane for a request:
+ *
+ *   node   by `load_balancing`, of those that are up
+ *   lane   EXECUTE, and texts that name their keyspaces: any;
+ *          texts that do not, PREPARE, USE: one in the client's keyspace;
+ *          bodies over large_frame_size: one that is for those
+ *
+ * A lane that is missing is opened, meanwhile another node's serves. When
+ * there is none the request waits for it on pool->waiting, all of it: nothing
+ * is sent to the other cluster before. It is answered at once when no node of
+ * the cluster is up.
+ *
+ * A client's own connections (`backend_connections = dedicated`, or a log-in
+ * that cannot be repeated) are client->server[]; see request_server().
+ *
+ * Belongs to its worker's thread.
  */
 #ifndef PROXY_POOL_H
 #define PROXY_POOL_H
 
-#include "proxy/client.h"
+#include "proxy/backend.h"
+#include "proxy/credential.h"
+#include "proxy/lane.h"
+#include "proxy/worker.h"
+
+struct request;
+struct request_leg;
+
+/* The lanes to one node. */
+struct pool_member {
+	struct list lanes;
+	unsigned count;
+};
+
+struct pool {
+	struct list node; /* on worker->pools[cluster] */
+	struct worker *worker;
+	enum cluster_id cluster;
+	uint8_t version;
+	uint8_t compression;           /* enum cql_compression */
+	struct credential *credential; /* a reference; NULL: the cluster wants no log-in */
+	unsigned clients;              /* that have joined */
+	struct pool_member *members;   /* by backend->slot */
+	unsigned member_count;
+	unsigned lanes;      /* of all members */
+	struct list waiting; /* request_leg.waiting of what waits for a lane */
+	struct list checks;  /* struct pool_check */
+	struct loop_task progress;
+	struct loop_poll poll; /* while something waits */
+};
+
+/* The pool for these properties, made when there is none yet. `credential` may be NULL; the pool takes a reference. */
+struct pool *pool_join(struct worker *worker, enum cluster_id cluster, uint8_t version,
+		       enum cql_compression compression, struct credential *credential);
+/* The client goes: the pool's connections stay for pool_idle_timeout. */
+void pool_leave(struct pool *pool);
+
+enum pool_outcome {
+	POOL_READY,       /* a connection is ready, its log-in was accepted */
+	POOL_REFUSED,     /* the cluster has refused the log-in (or STARTUP) by an ERROR */
+	POOL_UNREACHABLE, /* no node took a connection */
+};
+
+/* A client that wants to know, before it is READY, whether the cluster can be had with these credentials. */
+struct pool_check {
+	struct list node;
+	struct lane *lane; /* anew: the one being opened for it */
+	struct pool *pool;
+	bool is_anew;
+	unsigned attempts;
+	/* Called once, never from within pool_check_start(). `text` is for people; it names the node where there is one. */
+	void (*on_done)(struct pool_check *check, enum pool_outcome outcome, uint32_t error_code, const char *text);
+};
 
 /*
- * The largest body of an answer. Answers are not ours to refuse: what Cassandra
- * may send (native_transport_max_frame_size, 256 MiB by default in 3.x) passes,
- * whatever clients may send.
+ * Ends by one call of check->on_done, at the latest when connection_timeout and
+ * request_timeout have passed. With `anew` a new connection is opened in any
+ * case and its log-in decides; else one that is ready will do.
  */
-static inline uint32_t pool_max_answer(const struct settings *settings)
-{
-	return MAX(settings->max_frame_size, 256u << 20);
-}
+void pool_check_start(struct pool *pool, struct pool_check *check, bool anew);
+/* Nobody waits any more; harmless for one that is over or was never started (zeroed). */
+void pool_check_stop(struct pool_check *check);
 
-/* Starts a dedicated connection to a node of the cluster. NULL with the reason in *why. */
-struct server *pool_open(struct worker *worker, enum cluster_id cluster, uint8_t version,
-			 const struct server_handler *handler, void *owner, const char **why);
-/* The same to one particular node: the one that lost a statement. */
-struct server *pool_open_at(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
-			    uint8_t version, const struct server_handler *handler, void *owner, const char **why);
+/* What pool_pick() found. */
+enum pool_answer {
+	POOL_PICKED,
+	POOL_WAIT, /* a lane is being opened */
+	POOL_DOWN, /* no node of the cluster is up */
+};
 
-/* The same for the mirror of a client's reads (mirror.h): counted apart. */
-struct server *pool_open_mirror(struct worker *worker, enum cluster_id cluster, const struct net_address *address,
-				uint8_t version, const struct server_handler *handler, void *owner, const char **why);
+/*
+ * The connection for this request's leg to `cluster`; the request's client is
+ * in pooled mode. `not_at`, when not NULL, is a node that has just failed it
+ * and is only taken when there is no other one.
+ */
+enum pool_answer pool_pick(const struct request *rq, unsigned cluster, const struct net_address *not_at,
+			   struct server **out);
+/* The same to one particular node: the one that has prepared a statement. POOL_DOWN when it is not up any more. */
+enum pool_answer pool_pick_at(const struct request *rq, unsigned cluster, const struct net_address *address,
+			      struct server **out);
+/* A ready connection to this node, in this keyspace (NULL: none) unless any will do; NULL: there is none. */
+struct server *pool_find(struct pool *pool, const struct net_address *address, const char *keyspace, bool any_keyspace);
+/* What it logs in with; its user NULL: nothing. */
+const struct credentials *pool_token(const struct pool *pool);
+/* request_continue() is called for the leg when a lane may have become ready. */
+void pool_wait(struct pool *pool, struct request_leg *leg);
 
-/* The connection on which a request of this client goes to the cluster; NULL when there is none. */
-static inline struct server *pool_pick(const struct client *c, enum cluster_id cluster)
-{
-	return c->server[cluster];
-}
+/* ---- for lane.c ---- */
+
+void pool_lane_ready(struct pool *pool, struct lane *lane);
+/* It could not be opened, and ends when this returns. */
+void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, const struct extra_failure *failure);
+/* Something may be possible now that was not: looks at what waits, in the next turn. */
+void pool_progress(struct pool *pool);
+
+/* ---- for worker.c ---- */
+
+/* The nodes have changed: what is on those that are gone retires. */
+void pools_update(struct worker *worker, enum cluster_id cluster);
+/* Closes an idle connection to this node, so that another worker may open one. */
+void pools_shed(struct worker *worker, enum cluster_id cluster, const struct net_address *address);
+/* A node that is down is tried again: by a connection of some pool. False when no pool has a client. */
+bool pools_try(struct worker *worker, enum cluster_id cluster, struct backend *backend);
+/* The worker ends, its clients have gone. */
+void pools_drop(struct worker *worker);
 
 #endif

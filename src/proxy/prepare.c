@@ -48,8 +48,11 @@ void prepare_dispatch(struct arrival *a)
 		replace_free_rewriting(rewriting);
 		return;
 	}
-	/* A USE may be answered before it. */
-	rq->keyspace = c->keyspace ? xstrdup(c->keyspace) : NULL;
+	/* A USE may be answered before it. On a shared connection what names its keyspace is prepared in none. */
+	if (c->keyspace && !(client_is_pooled(c) && facts.is_qualified))
+		rq->keyspace = xstrdup(c->keyspace);
+	rq->needs_keyspace = m.keyspace.len == 0; /* the id depends on it */
+	rq->in_keyspace = rq->keyspace;
 	rq->rewriting = rewriting;
 	if (unlikely(rewriting))
 		c->kept_bytes += rewriting->len;
@@ -181,6 +184,8 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 
 		memcpy(entry->id[i].bytes, id.p, id.len);
 		entry->id[i].len = (uint8_t)id.len;
+		if (rq->legs[i].node)
+			prepared_note_on(entry, i, rq->legs[i].node->node->index);
 	}
 	entry->is_qualified = facts.is_qualified;
 	entry->verdict = route_statement(c->worker->settings, &facts, keyspace);
@@ -203,6 +208,10 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 		/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
 		if (!entry->key[CLUSTER_ORIGIN] && !entry->key[CLUSTER_TARGET])
 			prepared_copy_key(entry, known);
+		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+			if (prepared_id_equal(&known->id[i], answers[i].answer.message.id))
+				prepared_copy_nodes(entry, known, i);
+		}
 		prepared_unref(known); /* and said */
 	} else if (!bytes_equal(answers[CLUSTER_ORIGIN].answer.message.bind_spec,
 				answers[CLUSTER_TARGET].answer.message.bind_spec)) {
@@ -253,7 +262,7 @@ static void send_unchanged(struct request *rq)
 		rq->open++;
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (!forward_leg(&rq->legs[i])) {
+		if (!forward_leg(&rq->legs[i], request_server(rq, i))) {
 			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
 			return;
 		}

@@ -263,7 +263,16 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->verdict = p->verdict;
 	copy->allows = p->allows;
 	copy->idempotence = p->idempotence;
+	prepared_copy_nodes(copy, p, cluster_id_other(cluster));
 	prepared_insert(t, copy);
+}
+
+void prepared_copy_nodes(struct prepared *to, const struct prepared *from, unsigned cluster)
+{
+	for (unsigned i = 0; i < PREPARED_NODE_WORDS; i++)
+		atomic_fetch_or_explicit(&to->on[cluster][i],
+					 atomic_load_explicit(&from->on[cluster][i], memory_order_relaxed),
+					 memory_order_relaxed);
 }
 
 struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id)

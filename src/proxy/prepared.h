@@ -7,7 +7,7 @@
  * it a small direct-mapped cache per worker, so that an EXECUTE costs a hash
  * and a compare and no lock.
  *
- * An entry never changes. When a statement is prepared again and an id has
+ * An entry never changes, except for what it knows of the nodes. When a statement is prepared again and an id has
  * changed, a new entry replaces the old one, which is marked stale; the
  * workers' caches see the mark and ask the table again.
  *
@@ -33,6 +33,10 @@ struct prepared_id {
 	uint8_t bytes[PREPARED_ID_MAX];
 	uint8_t len;
 };
+
+/* Nodes of a cluster (node_stats.h) of which an entry remembers whether they have the statement. */
+#define PREPARED_NODES 256
+#define PREPARED_NODE_WORDS (PREPARED_NODES / 64)
 
 struct virtual_query;
 struct generated;
@@ -66,6 +70,8 @@ struct prepared {
 	/* As it was when it was prepared, with settings of this number. Requests take what struct prepared_ref says;
 	 * verdict.to == 0 (ours, see local.h) is so for ever. */
 	uint32_t generation;
+	/* By the node's index: it has prepared the statement under the id of its cluster, as far as we know. */
+	_Atomic uint64_t on[CLUSTER_COUNT][PREPARED_NODE_WORDS];
 	struct verdict verdict;
 	uint8_t allows;      /* ALLOWS_* bits of amend.h */
 	uint8_t idempotence; /* IDEMPOTENT_* bits of idempotence.h; BINDS_COLUMN only if one may be a list */
@@ -158,6 +164,30 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
  */
 struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);
+
+/* Whether this node has it; for nodes beyond PREPARED_NODES true: they will say UNPREPARED. From any thread. */
+static inline bool prepared_is_on(const struct prepared *p, unsigned cluster, unsigned node)
+{
+	return unlikely(node >= PREPARED_NODES) ||
+	       (atomic_load_explicit(&p->on[cluster][node / 64], memory_order_relaxed) >> (node % 64) & 1);
+}
+
+static inline void prepared_note_on(struct prepared *p, unsigned cluster, unsigned node)
+{
+	if (node < PREPARED_NODES)
+		atomic_fetch_or_explicit(&p->on[cluster][node / 64], UINT64_C(1) << (node % 64), memory_order_relaxed);
+}
+
+/* It has lost it. */
+static inline void prepared_forget(struct prepared *p, unsigned cluster, unsigned node)
+{
+	if (node < PREPARED_NODES)
+		atomic_fetch_and_explicit(&p->on[cluster][node / 64], ~(UINT64_C(1) << (node % 64)),
+					  memory_order_relaxed);
+}
+
+/* What is known of the nodes of a cluster is true of another entry for the same statement there, too. */
+void prepared_copy_nodes(struct prepared *to, const struct prepared *from, unsigned cluster);
 /* One more hold on it. */
 static inline struct prepared_ref *prepared_ref_hold(struct prepared_ref *ref)
 {

@@ -21,8 +21,11 @@
 #include "proxy/timestamps.h"
 #include "proxy/traces.h"
 
+struct worker;
+
 struct proxy {
 	const struct settings *_Atomic settings;
+	struct worker *workers; /* settings->workers of them; for messages to all */
 	struct cluster clusters[CLUSTER_COUNT];
 	struct prepared_table prepared;
 	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */

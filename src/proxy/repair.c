@@ -17,18 +17,20 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/deliver.h"
 #include "proxy/extra.h"
 #include "proxy/pool.h"
 #include "proxy/reply.h"
 
 enum repair_step {
-	STEP_WAIT,  /* another worker is at it */
-	STEP_EXTRA, /* a connection is made for it */
+	STEP_QUEUED, /* too many others are at this host */
+	STEP_WAIT,   /* another worker is at it */
+	STEP_EXTRA,  /* a connection is made for it */
 	STEP_PREPARE,
 };
 
 struct repair {
-	struct list node; /* on worker->repairs */
+	struct list node_list; /* on worker->repairs */
 	struct list waiters;
 	struct timeout_item timeout;
 	struct worker *worker;
@@ -37,6 +39,9 @@ struct repair {
 	struct leg leg;
 	const struct server *via; /* the client's connection that the PREPARE went out on, or NULL */
 	struct extra extra;       /* the connection made for this repair */
+	struct node_stats *node;
+	struct loop_task start;
+	bool is_counted; /* in node->preparing */
 	bool owns_flight;
 	bool is_prepared; /* how it ended */
 	uint8_t version;
@@ -47,16 +52,40 @@ struct repair {
 static const struct leg_ops repair_leg_ops;
 static const struct extra_handler repair_extra_handler;
 
+static void begin(struct repair *r);
+
+/* The next one that had to wait for its turn at this host. */
+static void begin_queued(struct worker *worker, const struct node_stats *node)
+{
+	list_for_each_safe(pos, tmp, &worker->repairs) {
+		struct repair *r = list_entry(pos, struct repair, node_list);
+
+		if (r->step != STEP_QUEUED || r->node != node || !list_is_empty(&r->start.node))
+			continue;
+		loop_task_start(&worker->loop, &r->start);
+		return;
+	}
+}
+
 static void repair_free(struct repair *r)
 {
+	struct worker *worker = r->worker;
+	const struct node_stats *node = r->node;
+	const bool was_counted = r->is_counted;
+
+	if (was_counted)
+		r->node->preparing--;
+	loop_task_stop(&r->start);
 	timeout_stop(&r->timeout);
 	leg_abandon(&r->leg);
 	if (r->owns_flight)
 		flight_land(&r->worker->proxy->repairs, &r->key, r->is_prepared);
 	extra_close(&r->extra, "the repair is over");
-	list_remove(&r->node);
+	list_remove(&r->node_list);
 	prepared_unref(r->entry);
 	free(r);
+	if (was_counted)
+		begin_queued(worker, node);
 }
 
 /* Ends the repair; `r` is freed, then every waiter is told. */
@@ -72,9 +101,15 @@ static void conclude(struct repair *r, void (*tell)(struct request_leg *, void *
 		tell(list_entry(node, struct request_leg, waiting), arg);
 }
 
+/* On shared connections the leg can go to another node: it has not been executed here. */
 static void tell_hopeless(struct request_leg *leg, void *arg)
 {
-	request_leg_hopeless(leg, arg);
+	if (client_is_pooled(leg->request->client) && leg->repairs_left > 0) {
+		leg->repairs_left--;
+		deliver_prepared(leg, NULL);
+	} else {
+		request_leg_hopeless(leg, arg);
+	}
 }
 
 /* Waiters may speak other versions than the one whose connection was used. */
@@ -86,9 +121,36 @@ static void tell_refused(struct request_leg *leg, void *arg)
 	request_leg_refused(leg, &f);
 }
 
+struct prepared_there {
+	struct net_address host;
+	bool changed;
+};
+
 static void tell_prepared(struct request_leg *leg, void *arg)
 {
-	request_leg_resend(leg, *(const bool *)arg);
+	const struct prepared_there *p = arg;
+
+	request_leg_resend(leg, &p->host, p->changed);
+}
+
+static void conclude_prepared(struct repair *r, bool changed)
+{
+	struct prepared_there p = { .host = r->key.host, .changed = changed };
+
+	conclude(r, tell_prepared, &p);
+}
+
+/* The entry that stands for the statement now has it there. */
+static void note_node(struct repair *r)
+{
+	struct prepared *now =
+		prepared_find_on(&r->worker->proxy->prepared, PREPARED_CLIENT, prepared_client_id(r->entry));
+
+	prepared_note_on(r->entry, r->key.cluster, r->node->node->index);
+	if (!now)
+		return;
+	prepared_note_on(now, r->key.cluster, r->node->node->index);
+	prepared_unref(now);
 }
 
 static void give_up(struct repair *r, const char *why)
@@ -162,7 +224,8 @@ static void prepared_again(struct repair *r, const struct frame *f)
 		return;
 	}
 	r->is_prepared = true;
-	conclude(r, tell_prepared, &changed);
+	note_node(r);
+	conclude_prepared(r, changed);
 }
 
 /* The node's error is each waiter's answer: uncompressed, since each has a compression of its own. */
@@ -210,7 +273,8 @@ static void open_extra(struct repair *r, const struct client *c)
 		.address = &r->key.host,
 		.version = r->version,
 		.compression = (enum cql_compression)r->compression,
-		.credentials = &c->credentials[r->key.cluster],
+		.credentials = client_is_pooled(c) ? pool_token(c->pool[r->key.cluster])
+						   : &c->credentials[r->key.cluster],
 		.keyspace = version_has(r->version, VERSION_KEYSPACE) ? NULL : r->entry->keyspace,
 	};
 	const char *why;
@@ -222,29 +286,61 @@ static void open_extra(struct repair *r, const struct client *c)
 
 static void on_landed(void *arg, const struct flight_key *key, bool is_prepared);
 
+/* The connection of the client to this node on which the PREPARE may go; NULL when there is none. */
+static struct server *find_connection(const struct repair *r, const struct client *c)
+{
+	const bool any_keyspace = r->entry->keyspace && version_has(c->version, VERSION_KEYSPACE);
+
+	if (!client_is_pooled(c))
+		return c->server[r->key.cluster];
+	return pool_find(c->pool[r->key.cluster], &r->key.host, r->entry->keyspace, any_keyspace);
+}
+
+/* False when it has to wait for its turn. */
+static bool take_turn(struct repair *r)
+{
+	const uint32_t limit = MAX(REPAIR_MAX_PER_HOST / r->worker->settings->workers, 1u);
+
+	if (r->is_counted)
+		return true;
+	r->is_counted = r->node->preparing < limit;
+	r->node->preparing += r->is_counted;
+	r->step = STEP_QUEUED;
+	return r->is_counted;
+}
+
 /* Sends the PREPARE for the first waiter's client, on its connection or on one like it, unless another worker does. */
 static void begin(struct repair *r)
 {
 	const struct flight_watcher watcher = { .loop = &r->worker->loop, .on_landed = on_landed, .arg = r->worker };
-	struct request_leg *first = list_entry(r->waiters.next, struct request_leg, waiting);
-	const struct client *c = first->request->client;
-	struct server *s = pool_pick(c, r->key.cluster);
+	struct request_leg *first;
+	const struct client *c;
+	struct server *s;
 
+	if (list_is_empty(&r->waiters)) {
+		repair_free(r);
+		return;
+	}
+	if (!take_turn(r))
+		return;
+	first = list_entry(r->waiters.next, struct request_leg, waiting);
+	c = first->request->client;
+	s = find_connection(r, c);
 	if (!r->owns_flight) {
 		r->step = STEP_WAIT;
 		r->owns_flight = flight_take_off(&r->worker->proxy->repairs, &r->key, &watcher);
 		if (!r->owns_flight)
 			return;
 	}
-	if (!s) {
+	if (!s && !client_is_pooled(c)) {
 		give_up(r, "the connection was lost");
-	} else if (is_in_keyspace(r->entry, s)) {
+	} else if (s && (client_is_pooled(c) || is_in_keyspace(r->entry, s))) {
 		r->version = s->version;
 		r->compression = s->compression;
 		r->via = s;
 		send_prepare(r, s);
 	} else {
-		r->version = s->version;
+		r->version = c->version;
 		r->compression = COMPRESSION_NONE;
 		open_extra(r, c);
 	}
@@ -259,11 +355,11 @@ static void repair_on_lost(struct leg *leg, const char *why)
 		give_up(r, why);
 		return;
 	}
-	/* Those on the lost connection are told by their own server. */
+	/* Those on the lost connection are told by their own server; those with shared ones go on by another one. */
 	list_for_each_safe(node, tmp, &r->waiters) {
 		struct request_leg *w = list_entry(node, struct request_leg, waiting);
 
-		if (pool_pick(w->request->client, r->key.cluster) == r->via)
+		if (w->request->client->server[r->key.cluster] == r->via)
 			list_remove(node);
 	}
 	if (list_is_empty(&r->waiters))
@@ -280,7 +376,7 @@ static const struct leg_ops repair_leg_ops = {
 static struct repair *find_repair(struct worker *worker, const struct flight_key *key)
 {
 	list_for_each_safe(node, tmp, &worker->repairs) {
-		struct repair *r = list_entry(node, struct repair, node);
+		struct repair *r = list_entry(node, struct repair, node_list);
 
 		if (flight_key_equal(&r->key, key))
 			return r;
@@ -291,7 +387,6 @@ static struct repair *find_repair(struct worker *worker, const struct flight_key
 /* Another worker's PREPARE is over. */
 static void on_landed(void *arg, const struct flight_key *key, bool is_prepared)
 {
-	bool changed = true; /* it may be: each waiter looks its statement up again */
 	struct repair *r = find_repair(arg, key);
 
 	if (!r || r->step != STEP_WAIT)
@@ -299,25 +394,29 @@ static void on_landed(void *arg, const struct flight_key *key, bool is_prepared)
 	if (list_is_empty(&r->waiters))
 		repair_free(r);
 	else if (is_prepared)
-		conclude(r, tell_prepared, &changed);
+		conclude_prepared(r, true); /* it may have: each waiter looks its statement up again */
 	else
 		begin(r);
 }
 
-void repair_start(struct request_leg *leg, struct prepared *entry)
+static void run_start(struct loop_task *task)
+{
+	begin(container_of(task, struct repair, start));
+}
+
+void repair_start(struct request_leg *leg, struct prepared *entry, const struct net_address *host,
+		  enum repair_reason reason)
 {
 	const struct client *c = leg->request->client;
-	struct server *s = pool_pick(c, (enum cluster_id)leg->cluster);
-	struct flight_key key = { .cluster = (enum cluster_id)leg->cluster, .id = entry->id[leg->cluster] };
+	const struct flight_key key = { .cluster = (enum cluster_id)leg->cluster,
+					.host = *host,
+					.id = entry->id[leg->cluster] };
 	struct repair *r;
 
-	if (!s) {
-		request_leg_hopeless(leg, "the connection was lost");
-		return;
-	}
-	log_limited(LOG_INFO, "%s at %s has lost a prepared statement, preparing it again: %.*s",
-		    cluster_id_name(s->cluster), s->name, (int)MIN(entry->text_len, 200), entry->text);
-	key.host = s->address;
+	if (reason == REPAIR_LOST)
+		log_limited(LOG_INFO, "%s at %s has lost a prepared statement, preparing it again: %.*s",
+			    cluster_id_name(key.cluster), leg->node->node->name, (int)MIN(entry->text_len, 200),
+			    entry->text);
 	r = find_repair(c->worker, &key);
 	if (r) {
 		list_append(&r->waiters, &leg->waiting);
@@ -328,15 +427,20 @@ void repair_start(struct request_leg *leg, struct prepared *entry)
 	r->entry = entry;
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
 	r->key = key;
+	r->node = leg->node;
+	loop_task_init(&r->start, run_start);
 	leg_init(&r->leg, &repair_leg_ops);
 	extra_init(&r->extra, &repair_extra_handler);
-	list_init(&r->node);
+	list_init(&r->node_list);
 	list_init(&r->waiters);
 	list_append(&r->waiters, &leg->waiting);
-	list_append(&c->worker->repairs, &r->node);
+	list_append(&c->worker->repairs, &r->node_list);
 	timeout_item_init(&r->timeout);
 	timeout_start(&c->worker->loop, &c->worker->repair_timeouts, &r->timeout);
-	begin(r);
+	if (reason == REPAIR_LOST)
+		begin(r);
+	else
+		loop_task_start(&c->worker->loop, &r->start);
 }
 
 void repair_on_timeout(struct timeout_item *item)
@@ -344,16 +448,10 @@ void repair_on_timeout(struct timeout_item *item)
 	give_up(container_of(item, struct repair, timeout), "no answer in time");
 }
 
-void repair_forget(struct request_leg *leg)
-{
-	/* A repair without waiters ends by itself when its answer comes: the statement is of use all the same. */
-	list_remove(&leg->waiting);
-}
-
 void repairs_drop(struct worker *worker)
 {
 	while (!list_is_empty(&worker->repairs))
-		repair_free(list_entry(worker->repairs.next, struct repair, node));
+		repair_free(list_entry(worker->repairs.next, struct repair, node_list));
 }
 
 /* ---- a connection made for it ---- */
@@ -365,8 +463,9 @@ static void extra_on_ready(struct extra *x)
 	send_prepare(r, x->server);
 }
 
-static void extra_on_failed(struct extra *x, const char *why)
+static void extra_on_failed(struct extra *x, const char *why, const struct extra_failure *failure)
 {
+	(void)failure;
 	give_up(container_of(x, struct repair, extra), why);
 }
 

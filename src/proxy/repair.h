@@ -3,25 +3,36 @@
  * again and the request is sent once more, to that cluster only. The client
  * notices nothing, and the cluster that did not lose it executes it once.
  *
- * One PREPARE is in flight per host and statement (flight.h); others wait for it.
+ * One PREPARE is in flight per host and statement (flight.h); others wait for
+ * it. So do those beyond REPAIR_MAX_PER_HOST of one host: a node that is new, or
+ * comes back, is not asked for thousands of statements at once.
  * The PREPARE goes out on a connection in the keyspace the statement was first
  * prepared in, since ids depend on it: the request's own connection when it is
  * in that keyspace (or v5 can say the keyspace in the frame), else one that is
  * opened for it with the credentials that the cluster accepted for this client.
+ * With shared connections: one of the client's pool to that node, in that keyspace.
  */
 #ifndef PROXY_REPAIR_H
 #define PROXY_REPAIR_H
 
 #include "proxy/request.h"
 
+/* PREPAREs in flight to one host, of all workers together. */
+#define REPAIR_MAX_PER_HOST 64
+
+enum repair_reason {
+	REPAIR_LOST, /* the node has said UNPREPARED */
+	REPAIR_NEW,  /* the node has not been asked to prepare it yet */
+};
+
 /*
- * `entry` is the lost statement; the leg is off its server and ends by
+ * `entry` is the statement, `host` the node (copied); the leg is off its server and ends by
  * request_leg_resend(), request_leg_refused() or request_leg_hopeless(), which
- * may happen before this returns.
+ * with REPAIR_LOST may happen before this returns. A request that ends meanwhile
+ * takes leg->waiting off its list.
  */
-void repair_start(struct request_leg *leg, struct prepared *entry);
-/* The request ends meanwhile. Harmless for a leg that does not wait. */
-void repair_forget(struct request_leg *leg);
+void repair_start(struct request_leg *leg, struct prepared *entry, const struct net_address *host,
+		  enum repair_reason reason);
 /* ---- for mirror.c, which prepares lost statements on its own ---- */
 
 /* Writes the body of a PREPARE of this statement; its keyspace is in it from v5 on. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/connect.h"
 #include "proxy/failure.h"
 #include "proxy/supported.h"
 
@@ -156,6 +157,14 @@ static void note_keyspace(const struct plain *p, uint32_t offset, char **keyspac
 	*keyspace = xstrndup(name.p, name.len);
 }
 
+/* It is the client's from now on. */
+static void take_keyspace(struct client *c, const struct plain *p, uint32_t offset)
+{
+	note_keyspace(p, offset, &c->keyspace);
+	if (client_is_pooled(c) && c->keyspace)
+		c->lane_keyspace = worker_keyspace(c->worker, c->keyspace);
+}
+
 void reply_note_keyspace(struct client *c, unsigned cluster, const struct frame *f, char **keyspace)
 {
 	const enum cql_compression compression = client_leg_compression(c, cluster);
@@ -262,7 +271,7 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 		send_rows(rq, cluster, f, &p, offset);
 	} else {
 		if (get_u32(p.data + offset) == RESULT_SET_KEYSPACE)
-			note_keyspace(&p, offset, &c->keyspace);
+			take_keyspace(c, &p, offset);
 		send_as_it_is(rq, f);
 	}
 	plain_close(&p);
@@ -294,7 +303,7 @@ static void send_transcoded(struct request *rq, enum cluster_id cluster, const s
 	const char *why;
 
 	if (!plain_open(&p, &worker->loop, client_leg_compression(rq->client, cluster), f,
-			pool_max_answer(worker->settings), &why)) {
+			connect_max_answer(worker->settings), &why)) {
 		send_unreadable(rq, cluster, why);
 		return;
 	}

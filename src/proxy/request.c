@@ -24,6 +24,7 @@
 
 #include "proxy/answer.h"
 #include "proxy/bulk.h"
+#include "proxy/deliver.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/mirror.h"
@@ -166,7 +167,7 @@ static void release(struct request *rq)
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		leg_abandon(&rq->legs[i].leg);
-		repair_forget(&rq->legs[i]);
+		list_remove(&rq->legs[i].waiting); /* a repair without waiters ends by itself */
 	}
 	timeout_stop(&rq->timeout);
 	list_remove(&rq->node);
@@ -178,7 +179,7 @@ static void release(struct request *rq)
 		chunk_unref(rq->packed);
 	if (rq->prepared)
 		prepared_release(rq->prepared);
-	if (unlikely(rq->opcode == OP_PREPARE))
+	if (unlikely(rq->keyspace || rq->rewriting))
 		prepare_forget(rq);
 	if (unlikely(rq->paging))
 		paging_end(rq);
@@ -193,6 +194,7 @@ void request_end(struct request *rq)
 	struct client *c = rq->client;
 	struct worker *worker = c->worker;
 	const int16_t stream = rq->stream;
+	const bool was_use = unlikely(c->waits_for_use) && use_is(rq);
 
 	if (rq->type != REQUEST_UNTRACKED)
 		histogram_observe(&worker->metrics.latency[rq->type], &worker->proxy->bounds[rq->type],
@@ -201,6 +203,10 @@ void request_end(struct request *rq)
 	client_request_done(c, stream);
 	if (unlikely(!list_is_empty(&c->bulk_waiting)))
 		bulk_continue(c);
+	if (was_use) {
+		c->waits_for_use = false;
+		client_go_on(c);
+	}
 }
 
 void requests_drop(struct client *c)
@@ -212,9 +218,9 @@ void requests_drop(struct client *c)
 
 const char *request_node_name(const struct request *rq, unsigned cluster)
 {
-	const struct server *s = request_server(rq, cluster);
+	const struct request_leg *leg = &rq->legs[cluster];
 
-	return s ? s->name : "(no connection)";
+	return leg->leg.server ? leg->leg.server->name : leg->node ? leg->node->node->name : "(no connection)";
 }
 
 /* Names every cluster that has not answered. */
@@ -248,23 +254,29 @@ void request_on_timeout(struct timeout_item *item)
 		bulk_timed_out(rq);
 		return;
 	}
+	if (unlikely(!request_was_sent(rq))) {
+		failure_unsent(rq, CQL_ERR_OVERLOADED, "no connection was free within %u ms; nothing was sent",
+			       c->worker->settings->request_timeout_ms);
+		return;
+	}
 	describe_silence(rq, silent, sizeof(silent));
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		const struct server *s = request_server(rq, i);
+		const struct server *s = rq->legs[i].leg.server;
 
 		if (rq->legs[i].outcome != OUTCOME_PENDING)
 			continue;
 		if (rq->type != REQUEST_UNTRACKED) {
 			metric_add(&c->worker->metrics.timeouts[i], 1);
-			if (s)
-				metric_add(&s->stats->failed[NODE_ERROR_CLIENT_TIMEOUT], 1);
+			if (rq->legs[i].node)
+				metric_add(&rq->legs[i].node->failed[NODE_ERROR_CLIENT_TIMEOUT], 1);
 		}
-		if (s && s->orphans + 1 > MAX(s->max_streams / SERVER_ORPHAN_SHARE, ORPHANS_MIN))
+		if (s && !client_is_pooled(c) &&
+		    s->orphans + 1 > MAX(s->max_streams / SERVER_ORPHAN_SHARE, ORPHANS_MIN))
 			crowded = s;
 	}
 	is_use = use_is(rq);
 	failure_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
-	if (is_use)
+	if (is_use && !client_is_pooled(c))
 		client_drain(c, CLOSE_KEYSPACE, "USE was not answered by %s", silent);
 	if (crowded)
 		client_drain(c, CLOSE_ORPHANS, "%s at %s", cluster_id_name(crowded->cluster), crowded->name);
@@ -313,7 +325,7 @@ static void keep_other_alive(const struct request *rq)
 {
 	const struct client *c = rq->client;
 	const enum cluster_id other = rq->verdict.to == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
-	struct server *s = pool_pick(c, other);
+	struct server *s = c->server[other];
 
 	if (likely(s))
 		server_keep_alive(s, (uint64_t)c->worker->settings->heartbeat_interval_ms * 1000000u);
@@ -321,6 +333,10 @@ static void keep_other_alive(const struct request *rq)
 
 static ALWAYS_INLINE void send_legs(struct request *rq)
 {
+	if (client_is_pooled(rq->client)) {
+		deliver_request(rq);
+		return;
+	}
 	if (!check_room(rq))
 		return;
 	if (rq->verdict.to != TO_BOTH)
@@ -332,7 +348,7 @@ static ALWAYS_INLINE void send_legs(struct request *rq)
 		}
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if ((rq->verdict.to & 1u << i) && unlikely(!forward_leg(&rq->legs[i]))) {
+		if ((rq->verdict.to & 1u << i) && unlikely(!forward_leg(&rq->legs[i], request_server(rq, i)))) {
 			/* Room was there a moment ago, so this is a defect of ours; answer all the same. */
 			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
 			return;
@@ -354,7 +370,7 @@ void request_start(struct request *rq)
 	if (rq->type != REQUEST_UNTRACKED)
 		metric_add(&worker->metrics.inflight[rq->type], 1);
 	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
-	if (unlikely(rq->len > worker->settings->large_frame_size) && bulk_start(rq))
+	if (unlikely(rq->len > worker->settings->large_frame_size) && !client_is_pooled(rq->client) && bulk_start(rq))
 		return;
 	send_legs(rq);
 }
@@ -368,8 +384,17 @@ void request_leg_on_lost(struct leg *l, const char *why)
 
 	if (use_end_undo(rq))
 		return;
+	if (client_is_pooled(rq->client)) {
+		deliver_lost(leg, why);
+		return;
+	}
 	failure_sent(rq, "the connection to %s at %s was lost before it answered: %s",
 		     cluster_id_name((enum cluster_id)leg->cluster), request_node_name(rq, leg->cluster), why);
+}
+
+void request_continue(struct request_leg *leg)
+{
+	deliver_continue(leg);
 }
 
 static const struct leg_ops request_leg_ops = {
@@ -395,7 +420,7 @@ void requests_lost(struct client *c, enum cluster_id cluster, const char *node, 
 
 /* ---- repairs ---- */
 
-void request_leg_resend(struct request_leg *leg, bool changed)
+void request_leg_resend(struct request_leg *leg, const struct net_address *host, bool changed)
 {
 	struct request *rq = leg->request;
 	struct worker *worker = rq->client->worker;
@@ -408,7 +433,9 @@ void request_leg_resend(struct request_leg *leg, bool changed)
 			rq->prepared = ref;
 		}
 	}
-	if (!forward_leg(leg))
+	if (client_is_pooled(rq->client))
+		deliver_prepared(leg, host);
+	else if (!forward_leg(leg, request_server(rq, leg->cluster)))
 		request_leg_hopeless(leg, "the connection has no room to send the request again");
 }
 
@@ -416,6 +443,38 @@ void request_leg_refused(struct request_leg *leg, struct frame *f)
 {
 	leg->repairs_left = 0;
 	answer_error(leg, f);
+}
+
+/* As if the node had answered so. */
+void request_leg_rejected(struct request_leg *leg, uint32_t code, struct strview message)
+{
+	struct request *rq = leg->request;
+	struct writer w;
+
+	if (!request_was_sent(rq)) {
+		failure_unsent(rq, (enum cql_error_code)code, "%.*s", SV_ARG(message));
+		return;
+	}
+	writer_init(&w);
+	error_write(&w, (enum cql_error_code)code, message);
+	request_leg_refused(leg, &(struct frame){ .version = rq->client->version,
+						  .is_response = true,
+						  .opcode = OP_ERROR,
+						  .stream = rq->stream,
+						  .length = w.len,
+						  .body = w.data });
+	writer_free(&w);
+}
+
+void requests_refuse(struct client *c, enum cluster_id cluster, enum cql_error_code code, const char *text)
+{
+	list_for_each_safe(pos, tmp, &c->requests) {
+		struct request *rq = list_entry(pos, struct request, node);
+
+		if (!request_was_sent(rq) && (rq->verdict.to & 1u << cluster))
+			failure_unsent(rq, code, "%s; nothing was sent", text);
+	}
+	client_drain(c, CLOSE_AUTHENTICATION, "%s", text);
 }
 
 void request_leg_hopeless(struct request_leg *leg, const char *why)

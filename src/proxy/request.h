@@ -17,7 +17,6 @@
 #include "proxy/client.h"
 #include "proxy/merge.h"
 #include "proxy/plain.h"
-#include "proxy/pool.h"
 #include "proxy/request_id.h"
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
@@ -40,11 +39,14 @@ struct rewriting;
 struct request_leg {
 	struct leg leg;
 	struct request *request;
-	struct list waiting; /* on a repair's list; the first leg's also on client->bulk_waiting */
-	uint8_t cluster;     /* enum cluster_id */
-	uint8_t outcome;     /* enum leg_outcome */
-	uint8_t role;        /* enum leg_role */
+	struct list waiting; /* on a repair's list, or pool->waiting; the first leg's also on client->bulk_waiting */
+	struct node_stats *node; /* it was sent to last; NULL: to none. Lives as long as the process */
+	uint8_t cluster;         /* enum cluster_id */
+	uint8_t outcome;         /* enum leg_outcome */
+	uint8_t role;            /* enum leg_role */
 	uint16_t repairs_left;
+	bool is_resend; /* on pool->waiting: it alone is sent again, the other one is out or has ended */
+	bool was_moved; /* a lost connection has made it go to another node: that happens once */
 	uint32_t error_code;
 };
 
@@ -93,7 +95,10 @@ struct request {
 	struct prepared_ref *prepared; /* EXECUTE */
 	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
 	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
-	char *keyspace;                /* PREPARE: the client's when it came, owned; NULL: none */
+	char *keyspace;                /* PREPARE: the client's when it came; USE: the new one; owned; NULL: none */
+	/* Pooled: the keyspace of the connection it must go over, NULL: none. Lives as long as the request. */
+	const char *in_keyspace;
+	bool needs_keyspace; /* false: any connection will do */
 	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
 	uint32_t values_offset;
 	uint16_t value_count;
@@ -123,18 +128,28 @@ void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, 
  */
 void request_start(struct request *rq);
 
-/* The second half of request_start(), for bulk.c. */
+/* The second half of request_start(), for bulk.c and deliver.c. */
 void request_send(struct request *rq);
+/* For pool.c: a connection that the leg waits for may be there. May end the request. */
+void request_continue(struct request_leg *leg);
+/* For pool.c: the node has refused the keyspace that the leg needs a connection in. Ends the leg. */
+void request_leg_rejected(struct request_leg *leg, uint32_t code, struct strview message);
 
 /* The client has its answer: counts it, frees it, abandons what is still out. */
 void request_end(struct request *rq);
 
-/* The connection on which the leg to this cluster goes; NULL when there is none. */
+/* Of a client that has connections of its own, the one on which the leg to this cluster goes; NULL when there is none. */
 static inline struct server *request_server(const struct request *rq, unsigned cluster)
 {
 	if (unlikely(rq->is_bulk))
 		return rq->client->bulk_server[cluster];
-	return pool_pick(rq->client, (enum cluster_id)cluster);
+	return rq->client->server[cluster];
+}
+
+/* It has been sent to some cluster, or is about to be sent once more. */
+static inline bool request_was_sent(const struct request *rq)
+{
+	return rq->open > 0;
 }
 
 /* Its node, for messages. */
@@ -152,6 +167,8 @@ MUSTCHECK struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chun
 void request_on_timeout(struct timeout_item *item);
 /* The client ends: its requests end without an answer. */
 void requests_drop(struct client *c);
+/* Its log-in to the cluster is not good any more: answers what is in flight by this error and closes the client. */
+void requests_refuse(struct client *c, enum cluster_id cluster, enum cql_error_code code, const char *text);
 /* A connection of the client was lost: requests that would send on it once a repair is done are answered. */
 void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why);
 
@@ -160,8 +177,11 @@ void request_leg_on_lost(struct leg *l, const char *why);
 
 /* ---- for repair.c ---- */
 
-/* The statement is prepared again: sends the leg once more. `changed` says that its id is another one now. */
-void request_leg_resend(struct request_leg *leg, bool changed);
+/*
+ * The statement is prepared again on this node: sends the leg there, once more
+ * or for the first time. `changed` says that its id is another one now.
+ */
+void request_leg_resend(struct request_leg *leg, const struct net_address *host, bool changed);
 /* It could not be prepared: the leg ends with this ERROR frame of the node, or with a text of ours. */
 void request_leg_refused(struct request_leg *leg, struct frame *f);
 void request_leg_hopeless(struct request_leg *leg, const char *why);

@@ -144,10 +144,12 @@ static inline bool take_id(struct server *s, struct leg *leg)
 	}
 	Assert(s->legs[id] == NULL);
 	s->legs[id] = leg;
-	s->in_flight++;
+	if (s->in_flight++ == 0)
+		s->busy_since_ns = loop_now(s->wire.sb.loop);
 	metric_add(&s->stats->used_stream_ids, 1);
 	leg->server = s;
 	leg->stream = (uint16_t)id;
+	leg->writes = s->wire.sb.writes;
 	return true;
 }
 
@@ -245,14 +247,22 @@ bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t
 
 /* ---- heartbeats ---- */
 
-void server_keep_alive(struct server *s, uint64_t interval_ns)
+void server_probe(struct server *s)
 {
-	if (likely(loop_now(s->wire.sb.loop) - s->last_used_ns < interval_ns))
-		return;
+	const uint64_t last_used_ns = s->last_used_ns;
+
 	if (leg_is_out(&s->heartbeat) || !server_has_room(s))
 		return;
 	if (!server_send_body(s, &s->heartbeat, OP_OPTIONS, 0, NULL, 0))
 		log_debug("%s %s: no heartbeat could be sent", cluster_id_name(s->cluster), s->name);
+	s->last_beat_ns = s->last_used_ns;
+	s->last_used_ns = last_used_ns;
+}
+
+void server_keep_alive(struct server *s, uint64_t interval_ns)
+{
+	if (unlikely(loop_now(s->wire.sb.loop) - MAX(s->last_used_ns, s->last_beat_ns) >= interval_ns))
+		server_probe(s);
 }
 
 /* ---- the end ---- */
@@ -267,6 +277,7 @@ static void lose_legs(struct server *s, const char *why)
 		if (!leg || leg == LEG_ORPHAN)
 			continue;
 		leg->server = NULL;
+		leg->was_unsent = leg->writes == s->wire.sb.writes;
 		leg->ops->on_lost(leg, why);
 	}
 }
@@ -349,6 +360,7 @@ static void on_frame(struct wire *w, struct frame *f)
 	struct server *s = container_of(w, struct server, wire);
 	struct leg *leg;
 
+	s->last_heard_ns = loop_now(w->sb.loop);
 	/* During log-in a node may still say that it speaks another version. */
 	if (unlikely(f->version != s->version && s->state == SERVER_READY)) {
 		misbehaved(s, "sent a frame of protocol version %u on a connection of version %u", f->version,

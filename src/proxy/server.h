@@ -76,9 +76,12 @@ struct server {
 	uint32_t max_frame; /* of answers; until READY a smaller limit holds */
 	uint32_t in_flight; /* ids taken, orphans included */
 	uint32_t orphans;
-	uint64_t crowded_ns;   /* since when more than a SERVER_ORPHAN_SHARE of its ids are orphans; 0: they are not */
-	uint64_t last_used_ns; /* when the last frame was queued */
-	uint64_t memory_limit; /* see memory.h */
+	uint64_t crowded_ns;    /* since when more than a SERVER_ORPHAN_SHARE of its ids are orphans; 0: they are not */
+	uint64_t last_used_ns;  /* when the last frame that is no heartbeat was queued */
+	uint64_t last_beat_ns;  /* when the last heartbeat was */
+	uint64_t last_heard_ns; /* when the last frame came */
+	uint64_t busy_since_ns; /* since when something is due */
+	uint64_t memory_limit;  /* see memory.h */
 	struct loop_poll memory_poll;
 	bool waits; /* a large answer has to wait for memory, on this stream: */
 	int16_t waiting_stream;
@@ -143,5 +146,7 @@ void server_replace_leg(struct server *s, struct leg *leg, struct leg *next);
  * swallowed; while it is due no other heartbeat is sent.
  */
 void server_keep_alive(struct server *s, uint64_t interval_ns);
+/* Sends OPTIONS now, unless one is out. */
+void server_probe(struct server *s);
 
 #endif

@@ -69,6 +69,19 @@ enum log_format {
 	LOG_FORMAT_JSON,
 };
 
+/* Whose connections to the nodes carry the clients' requests. */
+enum backend_connections {
+	BACKEND_DEDICATED, /* each client has one per cluster, as with ZDM Proxy */
+	BACKEND_POOLED,    /* clients with the same credentials share them: pool.h */
+};
+
+/* How pooled connections choose the node of a request: pool.h. */
+enum load_balancing {
+	BALANCE_TOKEN_AWARE,   /* a replica, where the partition key is known; else as the next */
+	BALANCE_ROUND_ROBIN,   /* one node after the other */
+	BALANCE_CONTACT_POINT, /* the node of the control connection */
+};
+
 /* Who gives a write its timestamp. */
 enum timestamps_mode {
 	TIMESTAMPS_CLIENT, /* the driver, or else each cluster for itself */
@@ -172,6 +185,13 @@ struct settings {
 	uint64_t memory_limit;     /* of large buffers, 0: none; see memory.h */
 	uint32_t large_frame_size; /* a request with a larger body goes over a connection of its own */
 	uint32_t max_stream_ids;   /* per backend connection, 1 to 32768 */
+	enum backend_connections backend_connections;
+	enum load_balancing load_balancing;
+	uint32_t connections_per_host;     /* of one pool and worker, for ordinary requests */
+	uint32_t max_connections_per_host; /* pooled ones of the whole process; 0: no limit */
+	uint32_t pool_idle_timeout_ms;
+	uint32_t credentials_validity_ms; /* 0: every log-in is asked of the clusters */
+	uint32_t heartbeat_timeout_ms;
 	uint32_t prepared_cache_entries;
 	uint64_t prepared_cache_memory;
 	unsigned blocked_versions;    /* a set of protocol versions (cql/version.h) that clients may not use */

@@ -20,7 +20,7 @@ bool use_undo(struct request *rq, enum cluster_id failed, const struct frame *er
 	struct writer w;
 	bool sent;
 
-	if (!s || !s->keyspace || !c->keyspace || strcmp(s->keyspace, c->keyspace) == 0)
+	if (client_is_pooled(c) || !s || !s->keyspace || !c->keyspace || strcmp(s->keyspace, c->keyspace) == 0)
 		return false;
 	if (rq->kept.cluster != failed) {
 		answer_drop_kept(rq);
@@ -44,7 +44,8 @@ void use_answer_failed(struct request *rq, enum cluster_id failed, const struct 
 	struct client *c = rq->client;
 	bool differs = false;
 
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+	/* A shared connection never changes its keyspace. */
+	for (unsigned i = 0; i < CLUSTER_COUNT && !client_is_pooled(c); i++) {
 		const struct server *s = request_server(rq, i);
 
 		differs |= s && strcmp(s->keyspace ? s->keyspace : "", c->keyspace ? c->keyspace : "") != 0;

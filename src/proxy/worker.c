@@ -18,6 +18,7 @@
 #include "proxy/idle.h"
 #include "proxy/mirror.h"
 #include "proxy/notice.h"
+#include "proxy/pool.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
 
@@ -30,7 +31,9 @@ struct worker_message {
 	struct loop_message message;
 	struct worker *worker;
 	struct newcomer newcomer;
-	enum cluster_id cluster; /* whose topology has changed */
+	enum cluster_id cluster; /* whose topology has changed, or whose node it is about: */
+	struct net_address address;
+	bool is_up;
 	struct notice *notice;
 };
 
@@ -87,6 +90,7 @@ static void set_durations(struct worker *w)
 		{ &w->mirror_login_timeouts, s->async_handshake_timeout_ms },
 		{ &w->upload_timeouts, s->request_timeout_ms },
 		{ &w->handshake_timeouts, s->handshake_timeout_ms },
+		{ &w->lane_watches, lane_watch_ms(s) },
 		{ &w->connect_timeouts[CLUSTER_ORIGIN], s->cluster[CLUSTER_ORIGIN].connection_timeout_ms },
 		{ &w->connect_timeouts[CLUSTER_TARGET], s->cluster[CLUSTER_TARGET].connection_timeout_ms },
 	};
@@ -123,9 +127,14 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	timeout_queue_init(&w->loop, &w->last_calls, LAST_CALL_MS, client_on_last_call);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	timeout_queue_init(&w->loop, &w->refusal_timeouts, ADMISSION_LAST_WORDS_MS, admission_on_timeout);
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+	timeout_queue_init(&w->loop, &w->lane_watches, lane_watch_ms(s), lane_on_watch);
+	list_init(&w->credentials);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
 				   handshake_connect_timed_out);
+		list_init(&w->pools[i]);
+		backends_init(&w->backends[i], w, (enum cluster_id)i);
+	}
 	prepared_front_init(&w->prepared, &proxy->prepared);
 	use_settings(w, s, 1);
 	idle_init(w);
@@ -175,6 +184,7 @@ static void run_stop(struct loop_message *message)
 	while (!list_is_empty(&w->clients))
 		client_close(list_entry(w->clients.next, struct client, node), CLOSE_SHUTDOWN, "the proxy ends now");
 	repairs_drop(w);
+	pools_drop(w);
 	loop_stop(&w->loop);
 }
 
@@ -192,6 +202,11 @@ void worker_free(struct worker *w)
 	w->is_draining = true;
 	loop_run_messages(&w->loop);
 	free_tls(w->cluster_tls, w->listener_tls);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		backends_fini(&w->backends[i]);
+	for (unsigned i = 0; i < w->keyspaces.count; i++)
+		free(w->keyspaces.items[i]);
+	free(w->keyspaces.items);
 	prepared_front_fini(&w->prepared);
 	idle_fini(w);
 	slab_fini(&w->requests);
@@ -311,6 +326,7 @@ static void run_topology_changed(struct loop_message *message)
 	free(m);
 	if (!t)
 		return;
+	pools_update(w, id);
 	list_for_each_safe(node, tmp, &w->clients) {
 		struct client *c = list_entry(node, struct client, node);
 		const struct server *s = c->server[id];
@@ -319,6 +335,56 @@ static void run_topology_changed(struct loop_message *message)
 			client_drain(c, CLOSE_NODE_REMOVED, "%s at %s", cluster_id_name(id), s->name);
 	}
 	topology_unref(t);
+}
+
+static void run_host_status(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+
+	backends_note_status(&m->worker->backends[m->cluster], &m->address, m->is_up);
+	free(m);
+}
+
+void worker_host_status(struct worker *w, enum cluster_id cluster, const struct net_address *address, bool is_up)
+{
+	struct worker_message *m = message_new(w, run_host_status);
+
+	m->cluster = cluster;
+	m->address = *address;
+	m->is_up = is_up;
+	loop_post(&w->loop, &m->message);
+}
+
+static void run_shed(struct loop_message *message)
+{
+	struct worker_message *m = container_of(message, struct worker_message, message);
+
+	pools_shed(m->worker, m->cluster, &m->address);
+	free(m);
+}
+
+void worker_shed(struct worker *w, enum cluster_id cluster, const struct net_address *address)
+{
+	for (unsigned i = 0; i < w->proxy->settings->workers; i++) {
+		struct worker_message *m = message_new(&w->proxy->workers[i], run_shed);
+
+		m->cluster = cluster;
+		m->address = *address;
+		loop_post(&m->worker->loop, &m->message);
+	}
+}
+
+const char *worker_keyspace(struct worker *w, const char *name)
+{
+	struct string_list *l = &w->keyspaces;
+
+	for (unsigned i = 0; i < l->count; i++) {
+		if (strcmp(l->items[i], name) == 0)
+			return l->items[i];
+	}
+	l->items = xrealloc(l->items, (l->count + 1) * sizeof(*l->items));
+	l->items[l->count] = xstrdup(name);
+	return l->items[l->count++];
 }
 
 void worker_topology_changed(struct worker *w, enum cluster_id cluster)

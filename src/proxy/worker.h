@@ -7,6 +7,7 @@
 #define PROXY_WORKER_H
 
 #include "base/loop.h"
+#include "proxy/backend.h"
 #include "proxy/functions.h"
 #include "proxy/proxy.h"
 
@@ -34,6 +35,11 @@ struct worker {
 	struct timeout_queue upload_timeouts;
 	struct timeout_queue last_calls; /* clients that are drained and have nothing in flight */
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
+	struct timeout_queue lane_watches;
+	struct backends backends[CLUSTER_COUNT];
+	struct list pools[CLUSTER_COUNT];
+	struct list credentials;      /* of clients in pooled mode (credential.h) */
+	struct string_list keyspaces; /* those that clients have changed to: worker_keyspace() */
 	struct prepared_front prepared;
 	struct function_source functions;
 	struct event idle_timer; /* idle.h */
@@ -97,6 +103,20 @@ void worker_topology_changed(struct worker *w, enum cluster_id cluster);
 struct notice;
 /* From the main thread: events for the clients that registered for them. Keeps its own reference. */
 void worker_notify(struct worker *w, struct notice *notice);
+/* From the main thread: what the cluster says about a node by STATUS_CHANGE. */
+void worker_host_status(struct worker *w, enum cluster_id cluster, const struct net_address *address, bool is_up);
+/*
+ * Closes idle pooled connections to this node, of this worker and of the
+ * others: max_connections_per_host is reached, and somebody waits.
+ */
+void worker_shed(struct worker *w, enum cluster_id cluster, const struct net_address *address);
+
+/*
+ * This keyspace's name as one object per worker, so that names can be held
+ * without being copied and compared by their address. Only for keyspaces that
+ * a cluster has accepted: the names stay as long as the worker.
+ */
+const char *worker_keyspace(struct worker *w, const char *name);
 
 /* A client has gone: the drain may be over. */
 void worker_client_gone(struct worker *w);

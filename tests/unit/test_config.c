@@ -93,7 +93,7 @@ START_TEST(native_defaults)
 	ck_assert_uint_eq(settings->client_write_timeout_ms, 30000);
 	ck_assert_uint_eq(settings->client_output_limit, 1 << 20);
 	ck_assert_uint_eq(settings->max_frame_size, 16 << 20);
-	ck_assert_uint_eq(settings->max_stream_ids, 2048);
+	ck_assert_uint_eq(settings->max_stream_ids, 32768);
 	ck_assert_uint_eq(settings->prepared_cache_entries, 10000);
 	ck_assert_uint_eq(settings->prepared_cache_memory, 64 << 20);
 	ck_assert_uint_eq(settings->blocked_versions, 0);

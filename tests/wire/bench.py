@@ -102,7 +102,7 @@ class Bench:
 
     def ini(self):
         sections = {
-            "proxy": {"workers": 2, "profile": self.profile or os.environ.get("CQLFERRY_PROFILE")},
+            "proxy": {"workers": 2, "profile": self.profile or os.environ.get("CQLFERRY_PROFILE"), **self.backend()},
             "listener": {"address": self.proxy.listen[0], "port": self.proxy.listen[1]},
             "origin": self._cluster_section(self.origin),
             "target": self._cluster_section(self.target),
@@ -113,6 +113,16 @@ class Bench:
         for name, values in self.sections.items():
             sections.setdefault(name, {}).update(values)
         return sections
+
+    @staticmethod
+    def backend():
+        """
+        Connections of the clients' own, or shared ones when CQLFERRY_BACKEND is "pooled". These then end soon after
+        the last client, so that a test finds the clusters as the one before it did.
+        """
+        if os.environ.get("CQLFERRY_BACKEND", "dedicated") == "dedicated":
+            return {"backend_connections": "dedicated"}
+        return {"backend_connections": "pooled", "pool_idle_timeout": "10ms"}
 
     @staticmethod
     def _cluster_section(cluster):

@@ -1,0 +1,241 @@
+/* lane.c - see lane.h */
+#include "proxy/lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proxy/pool.h"
+
+static const struct extra_handler lane_extra_handler;
+static const struct server_handler lane_server_handler;
+
+static struct backends *backends_of(const struct lane *lane)
+{
+	return &lane->pool->worker->backends[lane->pool->cluster];
+}
+
+/* Takes it off its member and frees it; its connection has ended or is not there. */
+static void forget(struct lane *lane)
+{
+	struct pool *pool = lane->pool;
+	struct backend *backend = lane->backend;
+
+	list_remove(&lane->node);
+	timeout_stop(&lane->watch);
+	pool->members[backend->slot].count--;
+	pool->lanes--;
+	node_release(backend->stats->node);
+	free(lane->keyspace);
+	free(lane);
+	backend_lane_gone(&pool->worker->backends[pool->cluster], backend);
+}
+
+struct lane *lane_open(struct pool *pool, struct backend *backend, const struct lane_need *need, const char **why)
+{
+	struct worker *w = pool->worker;
+	const struct extra_options options = {
+		.worker = w,
+		.cluster = pool->cluster,
+		.address = &backend->address,
+		.version = pool->version,
+		.compression = (enum cql_compression)pool->compression,
+		.credentials = pool_token(pool),
+		.keyspace = need->keyspace,
+		.is_shared = true,
+	};
+	struct lane *lane;
+
+	if (!node_take(backend->stats->node, w->settings->max_connections_per_host)) {
+		*why = "max_connections_per_host is reached";
+		return NULL;
+	}
+	lane = xcalloc(1, sizeof(*lane));
+	lane->pool = pool;
+	lane->backend = backend;
+	lane->keyspace = need->keyspace ? xstrdup(need->keyspace) : NULL;
+	lane->is_large = need->is_large;
+	lane->is_check = need->is_check;
+	timeout_item_init(&lane->watch);
+	list_init(&lane->node);
+	extra_init(&lane->opening, &lane_extra_handler);
+	list_append(&pool->members[backend->slot].lanes, &lane->node);
+	pool->members[backend->slot].count++;
+	pool->lanes++;
+	backend->lanes++;
+	if (!extra_open(&lane->opening, &options, why)) {
+		backend_failed(backends_of(lane), backend);
+		forget(lane);
+		return NULL;
+	}
+	return lane;
+}
+
+static void on_ready(struct extra *x)
+{
+	struct lane *lane = container_of(x, struct lane, opening);
+	struct pool *pool = lane->pool;
+	struct worker *w = pool->worker;
+
+	lane->server = extra_take(x);
+	lane->server->handler = &lane_server_handler;
+	lane->server->owner = lane;
+	lane->state = LANE_READY;
+	metric_add(&w->metrics.server_connections[pool->cluster], 1);
+	timeout_start(&w->loop, &w->lane_watches, &lane->watch);
+	log_debug("worker %u: %s: a pooled connection to %s is ready%s%s", w->index, cluster_id_name(pool->cluster),
+		  lane->backend->name, lane->keyspace ? " in keyspace " : "", lane->keyspace ? lane->keyspace : "");
+	pool_lane_ready(pool, lane);
+}
+
+static void on_failed(struct extra *x, const char *why, const struct extra_failure *failure)
+{
+	struct lane *lane = container_of(x, struct lane, opening);
+	struct pool *pool = lane->pool;
+	struct worker *w = pool->worker;
+
+	if (failure->kind == EXTRA_UNREACHABLE) {
+		metric_add(&lane->backend->stats->failed_connections, 1);
+		metric_add(&w->metrics.failed_connections[pool->cluster], 1);
+	}
+	log_limited(LOG_WARN, "%s at %s: a pooled connection could not be opened: %s", cluster_id_name(pool->cluster),
+		    lane->backend->name, why);
+	pool_lane_failed(pool, lane, why, failure);
+	forget(lane);
+	pool_progress(pool);
+}
+
+static const struct extra_handler lane_extra_handler = {
+	.on_ready = on_ready,
+	.on_failed = on_failed,
+};
+
+/* ---- the connection once it is ready ---- */
+
+static void on_open(struct server *server)
+{
+	(void)server; /* open long since: the log-in was before */
+}
+
+/* The legs on it were told before, and may have gone elsewhere. */
+static void ended(struct lane *lane)
+{
+	struct pool *pool = lane->pool;
+
+	metric_sub(&pool->worker->metrics.server_connections[pool->cluster], 1);
+	forget(lane);
+	pool_progress(pool);
+}
+
+static void on_closed(struct server *server, const char *why)
+{
+	struct lane *lane = lane_of(server);
+
+	log_limited(LOG_WARN, "%s at %s: a pooled connection ended: %s", cluster_id_name(lane->pool->cluster),
+		    lane->backend->name, why);
+	ended(lane);
+}
+
+static void on_progress(struct server *server)
+{
+	struct lane *lane = lane_of(server);
+
+	if (unlikely(!list_is_empty(&lane->pool->waiting)))
+		pool_progress(lane->pool);
+}
+
+static const struct server_handler lane_server_handler = {
+	.on_open = on_open,
+	.on_closed = on_closed,
+	.on_progress = on_progress,
+};
+
+void lane_close(struct lane *lane, const char *why)
+{
+	struct server *server = lane->server;
+
+	if (lane->state == LANE_OPENING) {
+		extra_close(&lane->opening, why);
+		forget(lane);
+		return;
+	}
+	lane->state = LANE_RETIRING; /* what is told by on_lost() must not choose it again */
+	server_close(server, why);
+	ended(lane);
+}
+
+void lane_retire(struct lane *lane)
+{
+	if (lane->state == LANE_OPENING || lane->server->in_flight == 0) {
+		lane_close(lane, "it is not needed any more");
+		return;
+	}
+	lane->state = LANE_RETIRING;
+	lane->retired_ns = loop_now(&lane->pool->worker->loop);
+}
+
+/* ---- watching ---- */
+
+static bool is_idle_for_too_long(const struct lane *lane, uint64_t now)
+{
+	const struct pool *pool = lane->pool;
+	const struct server *s = lane->server;
+
+	if (s->in_flight > s->orphans || now - s->last_used_ns < ms_to_ns(pool->worker->settings->pool_idle_timeout_ms))
+		return false;
+	return pool->clients == 0 || pool->members[lane->backend->slot].count > 1;
+}
+
+/* A node from which nothing has come for half of the time allowed is asked for a sign of life. */
+static bool is_mute(struct lane *lane, uint64_t now)
+{
+	const uint64_t limit = ms_to_ns(lane->pool->worker->settings->heartbeat_timeout_ms);
+	struct server *s = lane->server;
+	const uint64_t since = MAX(s->last_heard_ns, s->busy_since_ns);
+
+	if (s->in_flight == 0 || now <= since)
+		return false;
+	if (now - since >= limit)
+		return true;
+	if (now - since >= limit / 2)
+		server_probe(s);
+	return false;
+}
+
+uint32_t lane_watch_ms(const struct settings *s)
+{
+	const uint32_t shortest = MIN(MIN(s->heartbeat_timeout_ms, s->heartbeat_interval_ms), s->pool_idle_timeout_ms);
+
+	return MAX(MIN(shortest / 4, 1000), 10);
+}
+
+void lane_on_watch(struct timeout_item *item)
+{
+	struct lane *lane = container_of(item, struct lane, watch);
+	struct worker *w = lane->pool->worker;
+	const struct settings *settings = w->settings;
+	const uint64_t now = loop_now(&w->loop);
+	char why[64];
+
+	if (is_mute(lane, now)) {
+		snprintf(why, sizeof(why), "nothing was heard from it for %u ms", settings->heartbeat_timeout_ms);
+		log_limited(LOG_WARN, "%s at %s: %s: the connection is given up", cluster_id_name(lane->pool->cluster),
+			    lane->backend->name, why);
+		/* First, so that its requests go elsewhere. */
+		backend_failed(backends_of(lane), lane->backend);
+		lane_close(lane, why);
+		return;
+	}
+	if (lane->state == LANE_RETIRING && (lane->server->in_flight <= lane->server->orphans ||
+					     now - lane->retired_ns > 2 * ms_to_ns(settings->request_timeout_ms))) {
+		lane_close(lane, "it is not needed any more");
+		return;
+	}
+	if (is_idle_for_too_long(lane, now)) {
+		lane_close(lane, "it was idle");
+		return;
+	}
+	server_keep_alive(lane->server, ms_to_ns(settings->heartbeat_interval_ms));
+	timeout_start(&w->loop, &w->lane_watches, item);
+}
