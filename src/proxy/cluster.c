@@ -218,23 +218,62 @@ static bool is_down(struct cluster *c, const struct net_address *host)
 	return down;
 }
 
+/* Once round the hosts [from .. to): the first one that is not down. */
+static const struct host *pick_between(struct cluster *c, const struct topology *t, unsigned from, unsigned to)
+{
+	const unsigned n = to - from;
+	const uint32_t turn = n ? atomic_fetch_add_explicit(&c->next_host, 1, memory_order_relaxed) + 1 : 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct host *host = &t->hosts[from + (turn + i) % n];
+
+		if (!is_down(c, &host->address))
+			return host;
+	}
+	return NULL;
+}
+
+/* The other hosts of the local datacenter, then the fallback datacenters one after the other. */
+static const struct host *pick_another(struct cluster *c, const struct topology *t)
+{
+	const struct host *found = pick_between(c, t, 0, t->local_count);
+	unsigned to;
+
+	for (unsigned from = t->local_count; !found && from < t->host_count; from = to) {
+		to = from + 1;
+		while (to < t->host_count && t->hosts[to].tier == t->hosts[from].tier)
+			to++;
+		found = pick_between(c, t, from, to);
+	}
+	return found;
+}
+
+static const struct host *pick_host(struct cluster *c, const struct topology *t)
+{
+	const struct host *host = NULL, *another;
+
+	/* One more turn than there are hosts: when all are down, the one whose turn it was. */
+	for (unsigned i = 0; t->assigned_count > 0 && i <= t->assigned_count; i++) {
+		uint32_t turn = atomic_fetch_add_explicit(&c->next_host, 1, memory_order_relaxed) + 1;
+
+		host = &t->hosts[t->assigned[turn % t->assigned_count]];
+		if (!is_down(c, &host->address))
+			return host;
+	}
+	another = pick_another(c, t);
+	return another ? another : host;
+}
+
 bool cluster_pick_host(struct cluster *c, struct net_address *out)
 {
 	struct topology *t = cluster_topology(c);
+	const struct host *host = NULL;
 
 	if (!t)
 		return false;
-	*out = t->contact;
-	if (c->settings->enable_host_assignment && t->assigned_count > 0) {
-		/* One more turn than there are hosts: when all are down, the one whose turn it was. */
-		for (unsigned i = 0; i <= t->assigned_count; i++) {
-			uint32_t turn = atomic_fetch_add_explicit(&c->next_host, 1, memory_order_relaxed) + 1;
-
-			*out = t->hosts[t->assigned[turn % t->assigned_count]].address;
-			if (!is_down(c, out))
-				break;
-		}
-	}
+	if (c->settings->enable_host_assignment)
+		host = pick_host(c, t);
+	*out = host ? host->address : t->contact;
 	topology_unref(t);
 	return true;
 }

@@ -134,9 +134,10 @@ struct topology *topology_new(void);
 
 /*
  * The node for a new connection: round robin over the assigned hosts that are
- * not marked down (over all when every one is), or the
- * control connection's node with enable_host_assignment = false. False before
- * the first snapshot.
+ * not marked down; when every one is, over the others of the local datacenter,
+ * then of each fallback datacenter, and when all are down over the assigned
+ * ones again. With enable_host_assignment = false the control connection's
+ * node. False before the first snapshot.
  */
 MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
 

@@ -507,6 +507,64 @@ START_TEST(round_robin)
 }
 END_TEST
 
+/* The instance's own hosts, the others of the datacenter, then one fallback datacenter after the other. */
+START_TEST(hosts_that_are_down)
+{
+	static const char *const steps[] = { "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.1" };
+	struct cluster *c = &clusters[CLUSTER_TARGET];
+	struct net_address a;
+	char name[NET_TEXT_MAX];
+
+	settings.cluster[CLUSTER_TARGET].enable_host_assignment = true;
+	settings.topology_addresses.count = 2;
+	fall_back_to("dc3");
+	settings.cluster[CLUSTER_TARGET].fallback_datacenters.count = 2;
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	peer_table_add(&peers, "10.0.0.3", "dc3", "3", "a");
+	peer_table_add(&peers, "10.0.0.4", "dc2", "4", "a");
+	peer_table_add(&peers, "10.0.0.9", "dc9", "9", "a");
+	fill();
+	cluster_init(c, CLUSTER_TARGET, &settings.cluster[CLUSTER_TARGET]);
+	cluster_publish(c, t);
+	t = NULL;
+	for (unsigned step = 0; step < ARRAY_LEN(steps); step++) {
+		for (unsigned i = 0; i < 5; i++) {
+			ck_assert(cluster_pick_host(c, &a));
+			ck_assert_str_eq(net_format_ip(&a, name), steps[step]);
+		}
+		cluster_mark_down(c, &a, 60000);
+	}
+	ck_assert(net_parse_ip("10.0.0.4", 9142, &a));
+	cluster_mark_up(c, &a);
+	ck_assert(cluster_pick_host(c, &a));
+	ck_assert_str_eq(net_format_ip(&a, name), "10.0.0.4");
+	cluster_fini(c);
+}
+END_TEST
+
+/* All nodes of the datacenter have left the cluster. */
+START_TEST(no_local_host_is_left)
+{
+	struct cluster *c = &clusters[CLUSTER_TARGET];
+	struct net_address a;
+	char name[NET_TEXT_MAX];
+
+	settings.cluster[CLUSTER_TARGET].enable_host_assignment = true;
+	source.datacenter = "dc7";
+	fall_back_to("dc2");
+	two_datacenters();
+	fill();
+	cluster_init(c, CLUSTER_TARGET, &settings.cluster[CLUSTER_TARGET]);
+	cluster_publish(c, t);
+	t = NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert(cluster_pick_host(c, &a));
+		ck_assert_str_eq(net_format_ip(&a, name), i == 0 ? "10.0.0.3" : "10.0.0.2");
+	}
+	cluster_fini(c);
+}
+END_TEST
+
 /* Nodes that went down and never came back must not take all the places for ever. */
 START_TEST(many_nodes_down)
 {
@@ -568,5 +626,7 @@ int main(void)
 	tcase_add_test(tcase, served_versions);
 	tcase_add_loop_test(tcase, round_robin, 0, 2);
 	tcase_add_test(tcase, many_nodes_down);
+	tcase_add_test(tcase, hosts_that_are_down);
+	tcase_add_test(tcase, no_local_host_is_left);
 	return run_tcase("topology", tcase);
 }
