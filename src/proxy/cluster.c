@@ -44,7 +44,7 @@ static void topology_free(struct topology *t)
 		host_fini(&t->hosts[i]);
 	host_fini(&t->local);
 	keyspaces_free(t);
-	ring_free(t->ring);
+	ring_unref(t->ring);
 	free(t->authenticator);
 	free(t->datacenter);
 	for (unsigned i = 0; i < t->peer_columns.count; i++)
@@ -142,12 +142,13 @@ static void warn_of_compression(const struct cluster *c, const struct topology *
 
 void cluster_publish(struct cluster *c, struct topology *t)
 {
-	struct topology *old;
+	struct topology *old = c->topology; /* which nobody else changes */
 
-	if (t->keyspace_count > 0) /* else nobody has replicas */
+	if (old && topology_places_alike(old, t))
+		t->ring = ring_share(old->ring);
+	else if (t->keyspace_count > 0) /* else nobody has replicas */
 		t->ring = ring_build(t, c->id);
 	pthread_mutex_lock(&c->lock);
-	old = c->topology;
 	c->topology = t;
 	pthread_mutex_unlock(&c->lock);
 	warn_of_compression(c, old, t);

@@ -45,11 +45,12 @@ struct ring_table {
 };
 
 struct ring_keyspace {
-	const char *name; /* the topology's */
+	char *name;
 	uint16_t table;
 };
 
 struct ring {
+	_Atomic uint32_t refs;
 	uint32_t generation;
 	uint32_t token_count;
 	int64_t *tokens; /* rising */
@@ -558,10 +559,11 @@ static void add_keyspaces(struct building *b)
 
 	ring->keyspaces = xcalloc(MAX(t->keyspace_count, 1u), sizeof(*ring->keyspaces));
 	for (unsigned i = 0; i < t->keyspace_count; i++) {
-		struct ring_keyspace k = { .name = t->keyspaces[i].keyspace, .table = table_for(b, &t->keyspaces[i]) };
+		const uint16_t table = table_for(b, &t->keyspaces[i]);
 
-		if (k.table != RING_NO_TABLE)
-			ring->keyspaces[ring->keyspace_count++] = k;
+		if (table != RING_NO_TABLE)
+			ring->keyspaces[ring->keyspace_count++] =
+				(struct ring_keyspace){ xstrdup(t->keyspaces[i].keyspace), table };
 	}
 	qsort(ring->keyspaces, ring->keyspace_count, sizeof(*ring->keyspaces), compare_names);
 }
@@ -597,6 +599,7 @@ static void building_init(struct building *b)
 	const size_t n = MAX(b->topology->all_count, 1u);
 
 	b->ring = xcalloc(1, sizeof(*b->ring));
+	b->ring->refs = 1;
 	b->datacenter = xcalloc(n, sizeof(*b->datacenter));
 	b->rack = xcalloc(n, sizeof(*b->rack));
 	b->host_met = xcalloc(n, sizeof(*b->host_met));
@@ -627,7 +630,7 @@ struct ring *ring_build(const struct topology *t, enum cluster_id id)
 		b.ring->token_count = 0;
 	}
 	if (b.ring->token_count == 0) {
-		ring_free(b.ring);
+		ring_unref(b.ring);
 		b.ring = NULL;
 	} else {
 		sort_tokens(&b);
@@ -640,10 +643,19 @@ struct ring *ring_build(const struct topology *t, enum cluster_id id)
 	return b.ring;
 }
 
-void ring_free(struct ring *ring)
+struct ring *ring_share(struct ring *ring)
 {
-	if (!ring)
+	if (ring)
+		atomic_fetch_add_explicit(&ring->refs, 1, memory_order_relaxed);
+	return ring;
+}
+
+void ring_unref(struct ring *ring)
+{
+	if (!ring || atomic_fetch_sub_explicit(&ring->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	for (unsigned i = 0; i < ring->keyspace_count; i++)
+		free(ring->keyspaces[i].name);
 	for (unsigned i = 0; i < ring->table_count; i++) {
 		free(ring->tables[i].rule.factors);
 		free(ring->tables[i].rows);

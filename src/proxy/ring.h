@@ -10,7 +10,8 @@
  * belongs to, below its host_count: nodes of datacenters that no request goes
  * to take part in the placement, but are no answers.
  *
- * Immutable once built, so any thread may ask. Lives and dies with its topology.
+ * Immutable once built, so any thread may ask. A topology that differs from the
+ * one before in nothing that matters here has the same ring.
  */
 #ifndef PROXY_RING_H
 #define PROXY_RING_H
@@ -33,7 +34,10 @@ struct ring;
  * or there are too many. Main thread.
  */
 struct ring *ring_build(const struct topology *t, enum cluster_id id);
-void ring_free(struct ring *ring);
+/* One more reference, for another topology with equal places, tokens and keyspaces; NULL for NULL. */
+struct ring *ring_share(struct ring *ring);
+/* Gives back a reference; NULL is ignored. */
+void ring_unref(struct ring *ring);
 
 /* Of this ring and no other one of the process; never 0. */
 uint32_t ring_generation(const struct ring *ring);

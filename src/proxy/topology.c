@@ -329,6 +329,52 @@ bool topology_schema_agrees(const struct topology *t)
 	return true;
 }
 
+/* ---- comparison ---- */
+
+static bool hosts_alike(const struct host *a, const struct host *b)
+{
+	const struct bytesview x = host_value(a, "tokens");
+	const struct bytesview y = host_value(b, "tokens");
+
+	return a->tier == b->tier && memcmp(a->host_id, b->host_id, sizeof(a->host_id)) == 0 &&
+	       strcmp(a->datacenter, b->datacenter) == 0 && strcmp(a->rack, b->rack) == 0 && x.is_null == y.is_null &&
+	       x.len == y.len && (x.len == 0 || memcmp(x.p, y.p, x.len) == 0);
+}
+
+static bool texts_alike(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool keyspaces_alike(const struct keyspace_replication *a, const struct keyspace_replication *b)
+{
+	if (!texts_alike(a->keyspace, b->keyspace) || !texts_alike(a->class, b->class) ||
+	    a->option_count != b->option_count)
+		return false;
+	for (unsigned i = 0; i < a->option_count; i++) {
+		if (!texts_alike(a->options[i].key, b->options[i].key) ||
+		    !texts_alike(a->options[i].value, b->options[i].value))
+			return false;
+	}
+	return true;
+}
+
+bool topology_places_alike(const struct topology *a, const struct topology *b)
+{
+	if (!texts_alike(a->partitioner, b->partitioner) || a->host_count != b->host_count ||
+	    a->all_count != b->all_count || a->keyspace_count != b->keyspace_count)
+		return false;
+	for (unsigned i = 0; i < a->all_count; i++) {
+		if (!hosts_alike(&a->hosts[i], &b->hosts[i]))
+			return false;
+	}
+	for (unsigned i = 0; i < a->keyspace_count; i++) {
+		if (!keyspaces_alike(&a->keyspaces[i], &b->keyspaces[i]))
+			return false;
+	}
+	return true;
+}
+
 /* ---- assignment ---- */
 
 bool topology_is_assigned(unsigned position, unsigned n, unsigned count, unsigned index)

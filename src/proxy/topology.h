@@ -53,6 +53,9 @@ void topology_log_changes(const struct topology *before, const struct topology *
 /* True when all nodes of the local datacenter report one schema version; nodes that report none do not count. */
 bool topology_schema_agrees(const struct topology *t);
 
+/* True when both place partitions alike: the same hosts in one order, with equal tokens, and equal replication. */
+bool topology_places_alike(const struct topology *a, const struct topology *b);
+
 /*
  * The share of instance `index` of `count` in `n` hosts: whether the host at
  * `position` is its. Every host has an instance and every instance a host.

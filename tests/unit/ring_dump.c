@@ -210,7 +210,7 @@ int main(void)
 			die("unknown command");
 		commands[i].run();
 	}
-	ring_free(ring);
+	ring_unref(ring);
 	topology_unref(topology);
 	free(key);
 	free(line);

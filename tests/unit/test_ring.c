@@ -348,7 +348,7 @@ START_TEST(cut_column)
 		build();
 		ck_assert_str_eq(replicas("s", 45), len >= 10 ? "4" : "1");
 		ck_assert_str_eq(replicas("s", 60), len == sizeof(column) ? "4" : "1");
-		ring_free(t->ring);
+		ring_unref(t->ring);
 	}
 	memcpy(t->hosts[4].values[0].value, lying, sizeof(lying));
 	t->hosts[4].values[0].len = sizeof(lying);
@@ -399,9 +399,88 @@ START_TEST(generations)
 	b = ring_build(t, CLUSTER_TARGET);
 	ck_assert_uint_ne(ring_generation(a), 0);
 	ck_assert_uint_ne(ring_generation(a), ring_generation(b));
-	ring_free(a);
-	ring_free(b);
-	ring_free(NULL);
+	ring_unref(a);
+	ring_unref(b);
+	ring_unref(NULL);
+}
+END_TEST
+
+/* One thing that is not as it was; 0 does not matter to the ring. */
+static void change(int what)
+{
+	struct host *h = &t->hosts[3];
+
+	switch (what) {
+	case 1:
+		h->values[0].value[h->values[0].len - 1] = '1';
+		break;
+	case 2:
+		h->rack[0] = 'c';
+		break;
+	case 3:
+		h->datacenter[2] = '2';
+		break;
+	case 4:
+		h->host_id[15] = 1;
+		break;
+	case 5:
+		h->tier = 1;
+		t->local_count--;
+		break;
+	case 6:
+		t->host_count--;
+		break;
+	case 7:
+		t->keyspaces[0].options[0].value[0] = '2';
+		break;
+	case 8:
+		t->keyspaces[0].keyspace[0] = 'x';
+		break;
+	case 9:
+		add_keyspace("more", "LocalStrategy", "");
+		break;
+	case 10:
+		free(t->keyspaces[0].class);
+		t->keyspaces[0].class = NULL;
+		break;
+	case 11:
+		t->partitioner[strlen(t->partitioner) - 1] = 'x';
+		break;
+	default: /* what does not matter here */
+		h->is_local_row = !h->is_local_row;
+		t->offers_lz4 = true;
+		break;
+	}
+}
+#define CHANGES 12
+
+START_TEST(shared)
+{
+	struct settings settings = { .workers = 1 };
+	struct topology *before = NULL, *now;
+	struct cluster c;
+
+	cluster_init(&c, CLUSTER_ORIGIN, &settings.cluster[CLUSTER_ORIGIN]);
+	for (int i = 0; i < 2; i++) {
+		if (i == 1)
+			setup();
+		four_nodes();
+		add_keyspace("ks", "SimpleStrategy", "replication_factor 1");
+		if (i == 1)
+			change(_i);
+		cluster_publish(&c, t);
+		if (i == 0)
+			before = cluster_topology(&c);
+	}
+	now = cluster_topology(&c);
+	t = NULL;
+	ck_assert_ptr_nonnull(before->ring);
+	ck_assert_int_eq(before->ring == now->ring, _i == 0);
+	topology_unref(before);
+	if (now->ring) /* outlives the one that it was made for */
+		ck_assert_uint_le(ring_table(now->ring, SV("ks")), RING_NO_TABLE);
+	topology_unref(now);
+	cluster_fini(&c);
 }
 END_TEST
 
@@ -489,6 +568,7 @@ int main(void)
 	tcase_add_loop_test(tcase, no_ring, 0, ARRAY_LEN(other_partitioners));
 	tcase_add_test(tcase, nobody_has_tokens);
 	tcase_add_test(tcase, generations);
+	tcase_add_loop_test(tcase, shared, 0, CHANGES);
 	tcase_add_test(tcase, largest);
 	tcase_add_test(tcase, too_many_replications);
 	return run_tcase("ring", tcase);
