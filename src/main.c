@@ -4,7 +4,7 @@
  * Start:                                 Stop (SIGTERM, SIGINT):
  *   1 arguments                            1 readiness says 503; STATUS_CHANGE DOWN to drivers of several instances
  *   2 configuration                        2 drain_delay passes
- *   3 workers (TLS files are read here)    3 listeners close
+ *   3 workers (reads TLS files, bundles)   3 listeners close
  *   4 HTTP                                 4 STATUS_CHANGE DOWN; workers finish what is in flight
  *   5 control connections                  5 all idle, or shutdown_timeout passes
  *   6 both clusters reached: listeners     6 control connections and HTTP close
@@ -193,8 +193,11 @@ static bool check_files(void)
 	bool ok;
 
 	proxy_init(&proxy, run.settings);
-	ok = worker_init(&worker, &proxy, 0, error, sizeof(error));
-	worker_free(&worker);
+	ok = proxy_load(&proxy, error, sizeof(error));
+	if (ok) {
+		ok = worker_init(&worker, &proxy, 0, error, sizeof(error));
+		worker_free(&worker);
+	}
 	proxy_fini(&proxy);
 	if (ok && run.settings->log_file)
 		ok = log_can_open(run.settings->log_file, error, sizeof(error));
@@ -631,6 +634,16 @@ static void make_reload(void)
 	evsignal_add(&run.reopen_signal, NULL);
 }
 
+static bool load_files(void)
+{
+	char error[512];
+
+	if (proxy_load(&run.proxy, error, sizeof(error)))
+		return true;
+	fatal(error);
+	return false;
+}
+
 static bool start(void)
 {
 	raise_file_limit();
@@ -647,7 +660,7 @@ static bool start(void)
 	evtimer_assign(&run.deadline_timer, run.loop.base, on_deadline, NULL);
 	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
 	proxy_init(&run.proxy, run.settings);
-	if (!start_workers())
+	if (!load_files() || !start_workers())
 		return false;
 	make_reload();
 	return start_http() && make_controls();
@@ -668,6 +681,7 @@ static void stop(void)
 		tls_context_free(run.tls[i]);
 	}
 	schema_events_free(run.schema_events);
+	loop_run_messages(&run.loop); /* of what was cancelled when its answer was on the way */
 	proxy_fini(&run.proxy);
 	/* With its handler a signal's default action would come back, and change the exit status at the last moment. */
 	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++) {

@@ -46,19 +46,11 @@ static const struct step steps[] = {
 
 /* ---- one setting ---- */
 
-/* What the flags of a row say about its parsed value. */
-static bool look_at_value(struct config *config, const struct setting *s, unsigned instance, const void *member)
+static void warn_of_workers(struct config *config, const struct setting *s, const union setting_scratch *value)
 {
-	const union setting_scratch *value = member;
-	bool is_set = s->type == SETTING_BOOL ? value->flag : value->string != NULL;
-
-	if ((s->flags & SETTING_UNSUPPORTED) && is_set)
-		return config_fail_setting(config, s, instance, "this build does not support it; allowed: %s",
-					   s->type == SETTING_BOOL ? "false" : "unset");
 	if ((s->flags & SETTING_WORKERS) && (value->number == 0 || value->number < -1))
 		config_warn(config, "ZDM_%s: %lld is no number of workers, -1 is taken (without effect here)", s->zdm,
 			    (long long)value->number);
-	return true;
 }
 
 /* Empty is "not set" where a setting may be unset, and a mistake elsewhere. ZDM's empty texts are left to their types. */
@@ -91,7 +83,6 @@ static bool parse_setting(struct config *config, const struct setting *s, unsign
 	struct setting_input in = { .text = setting_default(s, config->settings.profile),
 				    .environment = config->request->environment };
 	char what[256], allowed[256];
-	bool ok;
 
 	if (v) {
 		if (!check_empty(config, s, instance, v))
@@ -109,10 +100,11 @@ static bool parse_setting(struct config *config, const struct setting *s, unsign
 	}
 	if (s->flags & SETTING_ZDM_CLAMP)
 		warn_clamped(config, s, instance, member);
-	ok = member || look_at_value(config, s, instance, &scratch);
-	if (!member)
+	if (!member) {
+		warn_of_workers(config, s, &scratch);
 		setting_clear(s, &scratch);
-	return ok;
+	}
+	return true;
 }
 
 static bool run_step(struct config *config, const struct step *step)

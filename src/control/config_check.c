@@ -13,13 +13,34 @@ static bool has_value(const struct config *config, enum setting_section section,
 	return config_value_find(config, setting_find(section, key, NULL), instance) != NULL;
 }
 
+/* The bundle says all of this. The port of a ZDM configuration counts for nothing, as with ZDM. */
+static bool check_bundle(struct config *config, unsigned instance)
+{
+	const struct cluster_settings *cluster = &config->settings.cluster[instance];
+	const bool has_map = has_value(config, SECTION_CLUSTER, "address_map", instance);
+	const bool has_port = !config_is_zdm_source(config) && has_value(config, SECTION_CLUSTER, "port", instance);
+	const char *extra = cluster->contact_points.count ? "contact_points"
+			    : cluster->local_datacenter   ? "local_datacenter"
+			    : has_map                     ? "address_map"
+			    : has_port                    ? "port"
+							  : NULL;
+
+	if (!extra)
+		return true;
+	return config_fail_key(config, SECTION_CLUSTER, extra, instance,
+			       "excludes secure_connect_bundle, which says it already; allowed: one of the two");
+}
+
 bool config_check_contact_points(struct config *config, unsigned instance)
 {
 	const struct cluster_settings *cluster = &config->settings.cluster[instance];
 
+	if (cluster->secure_connect_bundle)
+		return check_bundle(config, instance);
 	if (cluster->contact_points.count == 0)
 		return config_fail_key(config, SECTION_CLUSTER, "contact_points", instance,
-				       "missing; allowed: host names or IP addresses, separated by commas");
+				       "missing; allowed: host names or IP addresses, separated by commas, or none "
+				       "with secure_connect_bundle");
 	if (cluster->local_datacenter && !cluster->enable_host_assignment)
 		return config_fail_key(config, SECTION_CLUSTER, "local_datacenter", instance,
 				       "has no meaning without host assignment; allowed: only with "
@@ -50,14 +71,23 @@ bool config_check_topology(struct config *config, unsigned instance)
 	return true;
 }
 
-/* ZDM has no switch: the files decide. What is derived is recorded as a value, so that --print-config says why. */
+/* The mode follows from another setting. It is recorded as that one's value, so that --print-config says why. */
+static void derive_tls(struct config *config, unsigned instance, const char *from, enum tls_mode mode, const char *word)
+{
+	const struct setting *tls = setting_find(SECTION_CLUSTER, "tls", NULL);
+	const struct config_value *v = config_value_find(config, setting_find(SECTION_CLUSTER, from, NULL), instance);
+	char *place = xstrdup(v ? v->place : "");
+
+	config_value_set(config, tls, instance, word, place, DIALECT_INI);
+	config->settings.cluster[instance].tls = mode;
+	free(place);
+}
+
+/* ZDM has no switch: the files decide. */
 static bool derive_cluster_tls(struct config *config, unsigned instance)
 {
-	struct cluster_settings *cluster = &config->settings.cluster[instance];
+	const struct cluster_settings *cluster = &config->settings.cluster[instance];
 	const struct setting *tls_ca = setting_find(SECTION_CLUSTER, "tls_ca", NULL);
-	const struct setting *tls = setting_find(SECTION_CLUSTER, "tls", NULL);
-	const struct config_value *ca;
-	char *place;
 
 	if (!cluster->tls_ca) {
 		if (!cluster->tls_cert && !cluster->tls_key)
@@ -67,11 +97,7 @@ static bool derive_cluster_tls(struct config *config, unsigned instance)
 			"missing beside the client's certificate or key; allowed: none of the three, "
 			"the CA alone, or all three");
 	}
-	ca = config_value_find(config, tls_ca, instance);
-	place = xstrdup(ca ? ca->place : "");
-	config_value_set(config, tls, instance, "ca", place, DIALECT_INI);
-	cluster->tls = TLS_CA;
-	free(place);
+	derive_tls(config, instance, "tls_ca", TLS_CA, "ca");
 	return true;
 }
 
@@ -79,12 +105,21 @@ bool config_check_cluster_tls(struct config *config, unsigned instance)
 {
 	struct cluster_settings *cluster = &config->settings.cluster[instance];
 	bool decided = has_value(config, SECTION_CLUSTER, "tls", instance);
+	bool has_bundle = cluster->secure_connect_bundle != NULL;
 	const char *extra = cluster->tls_ca            ? "tls_ca"
 			    : cluster->tls_cert        ? "tls_cert"
 			    : cluster->tls_key         ? "tls_key"
 			    : cluster->tls_server_name ? "tls_server_name"
 						       : NULL;
 
+	if (has_bundle && (extra || decided))
+		return config_fail_key(config, SECTION_CLUSTER, extra ? extra : "tls", instance,
+				       "excludes secure_connect_bundle, whose certificates are used; allowed: one of "
+				       "the two");
+	if (has_bundle) {
+		derive_tls(config, instance, "secure_connect_bundle", TLS_FULL, "full");
+		return true;
+	}
 	if (!decided && config_is_zdm_source(config)) {
 		if (!derive_cluster_tls(config, instance))
 			return false;

@@ -10,6 +10,7 @@
 #include "control/config_compare.h"
 #include "control/setting.h"
 #include "proxy/contexts.h"
+#include "proxy/sni.h"
 
 /* What one worker gets, and its answer. */
 struct reload_part {
@@ -32,6 +33,7 @@ struct reload {
 	struct reload_part *parts; /* by worker */
 	unsigned unconfirmed;
 	struct tls_context *tls[CLUSTER_COUNT]; /* of control connections: the new ones, then the old */
+	struct bundle *bundles[CLUSTER_COUNT];  /* secure connect bundles as they are now */
 	int log_fd;                             /* -1: the log stays where it is */
 };
 
@@ -123,13 +125,24 @@ static bool make_log(struct reload *r, char *error, size_t error_size)
 	return r->log_fd >= 0;
 }
 
+/* Its certificates are renewed at times; the path is one of the settings that need a restart. */
+static bool load_bundle(struct reload *r, const struct cluster_settings *cs, unsigned cluster, char *error,
+			size_t error_size)
+{
+	if (!cs->secure_connect_bundle)
+		return true;
+	r->bundles[cluster] = bundle_load(cs->secure_connect_bundle, error, error_size);
+	return r->bundles[cluster] != NULL;
+}
+
 static bool make_parts(struct reload *r)
 {
 	const struct settings *settings = config_settings(r->next);
 	char error[512];
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (!contexts_new_cluster(&settings->cluster[i], &r->tls[i], error, sizeof(error)))
+		if (!contexts_new_cluster(&settings->cluster[i], &r->tls[i], error, sizeof(error)) ||
+		    !load_bundle(r, &settings->cluster[i], i, error, sizeof(error)))
 			goto failed;
 	}
 	r->parts = xcalloc(r->context.worker_count, sizeof(*r->parts));
@@ -160,6 +173,8 @@ static void clear(struct reload *r)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		tls_context_free(r->tls[i]);
 		r->tls[i] = NULL;
+		bundle_free(r->bundles[i]);
+		r->bundles[i] = NULL;
 	}
 	config_changes_free(&r->changes);
 }
@@ -212,6 +227,9 @@ static void swap_main(struct reload *r)
 		struct tls_context *old = r->context.tls[i];
 
 		r->context.tls[i] = r->tls[i];
+		if (r->bundles[i])
+			sni_set_bundle(r->context.proxy->clusters[i].sni, r->bundles[i]);
+		r->bundles[i] = NULL;
 		if (r->context.controls[i])
 			control_change_settings(r->context.controls[i], settings, r->tls[i]);
 		r->tls[i] = old;

@@ -287,7 +287,8 @@ const struct setting setting_table[] = {
 
 	/* [origin] and [target] */
 	{ SECTION_CLUSTER, "contact_points", "CONTACT_POINTS", SETTING_HOSTS, CLUSTER(contact_points), NULL,
-	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD, .help = "nodes to ask first; mandatory" },
+	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
+	  .help = "nodes to ask first; mandatory without secure_connect_bundle" },
 	{ SECTION_CLUSTER, "port", "PORT", SETTING_COUNT, CLUSTER(port), "9042", .min = 1, .max = 65535,
 	  .step = STEP_CONTACT_POINTS, .flags = SETTING_RELOAD,
 	  .help = "CQL port of the contact points, and of nodes that say no other or are not believed (node_ports)" },
@@ -298,8 +299,10 @@ const struct setting setting_table[] = {
 	  .flags = SETTING_RELOAD,
 	  .help = "where nodes are reached that stand behind an address translation: what the system tables say, = , "
 		  "and what to connect to" },
-	{ SECTION_CLUSTER, NULL, "SECURE_CONNECT_BUNDLE_PATH", SETTING_PATH, NOWHERE, NULL, .step = STEP_CONTACT_POINTS,
-	  .flags = SETTING_UNSUPPORTED, .help = "an Astra bundle; not supported, an error when set" },
+	{ SECTION_CLUSTER, "secure_connect_bundle", "SECURE_CONNECT_BUNDLE_PATH", SETTING_PATH,
+	  CLUSTER(secure_connect_bundle), NULL, .step = STEP_CONTACT_POINTS,
+	  .help = "zip file of an Astra database that says how to reach it, in place of contact_points, "
+		  "local_datacenter and all tls settings" },
 	{ SECTION_CLUSTER, "username", "USERNAME", SETTING_STRING, CLUSTER(username), NULL,
 	  .flags = SETTING_RELOAD | SETTING_ENV_REQUIRED,
 	  .help = "user of the control connection, and of clients' connections where credentials says so" },

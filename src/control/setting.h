@@ -70,7 +70,6 @@ enum setting_step {
 #define SETTING_ZDM_CLAMP 0x04    /* ZDM accepts more than the maximum: take the maximum, with a warning */
 #define SETTING_ZDM_NEGATIVE 0x08 /* ZDM takes a negative number as 0 */
 #define SETTING_TRIM 0x10         /* blanks around the word do not count */
-#define SETTING_UNSUPPORTED 0x20  /* anything but false or empty is an error: this build cannot do it */
 #define SETTING_WORKERS 0x80      /* a worker count of ZDM: 0 and numbers below -1 give a warning */
 #define SETTING_RELOAD 0x100      /* can change in a running process (reload.h) */
 #define SETTING_WRITES 0x200      /* the levels are those of writes, not of reads */

@@ -8,12 +8,14 @@
 #include "base/loop.h"
 #include "proxy/keyspaces.h"
 #include "proxy/ring.h"
+#include "proxy/sni.h"
 #include "proxy/topology.h"
 
 void cluster_init(struct cluster *c, enum cluster_id id, const struct cluster_settings *settings)
 {
 	c->id = id;
 	c->settings = settings;
+	c->sni = NULL;
 	c->topology = NULL;
 	pthread_mutex_init(&c->lock, NULL);
 	atomic_init(&c->next_host, 0);
@@ -25,6 +27,8 @@ void cluster_fini(struct cluster *c)
 {
 	topology_unref(c->topology);
 	c->topology = NULL;
+	sni_free(c->sni);
+	c->sni = NULL;
 	pthread_mutex_destroy(&c->lock);
 }
 
@@ -279,11 +283,23 @@ bool cluster_pick_host(struct cluster *c, struct net_address *out)
 	return true;
 }
 
+bool cluster_load(struct cluster *c, char *error, size_t error_size)
+{
+	if (!c->settings->secure_connect_bundle)
+		return true;
+	c->sni = sni_new(c->id, c->settings->secure_connect_bundle, error, error_size);
+	return c->sni != NULL;
+}
+
 void cluster_reach(struct cluster *c, const struct net_address *node, struct reach *out)
 {
 	const char *name = c->settings->tls_server_name;
 	char ip[NET_TEXT_MAX];
 
+	if (c->sni) {
+		sni_reach(c->sni, node, out);
+		return;
+	}
 	out->address = *node;
 	out->sni[0] = '\0';
 	snprintf(out->server_name, sizeof(out->server_name), "%s", name ? name : net_format_ip(node, ip));

@@ -108,9 +108,13 @@ struct down_host {
 	uint64_t until_ns; /* monotonic */
 };
 
+struct bundle;
+struct sni;
+
 struct cluster {
 	enum cluster_id id;
 	const struct cluster_settings *_Atomic settings; /* see proxy.h */
+	struct sni *sni;                                 /* its nodes are behind an SNI proxy (sni.h); else NULL */
 	pthread_mutex_t lock;
 	struct topology *topology;               /* NULL until the control connection was up once; guarded by lock */
 	_Atomic uint32_t next_host;              /* round robin */
@@ -140,6 +144,9 @@ struct topology *topology_new(void);
  * node. False before the first snapshot.
  */
 MUSTCHECK bool cluster_pick_host(struct cluster *c, struct net_address *out);
+
+/* Reads the secure connect bundle, where there is one. False with the reason in `error`. Before the workers start. */
+MUSTCHECK bool cluster_load(struct cluster *c, char *error, size_t error_size);
 
 /*
  * How a connection to a node is made. The names are for TLS: what its

@@ -1,6 +1,21 @@
 /* contexts.c - see contexts.h */
 #include "proxy/contexts.h"
 
+#include "proxy/bundle.h"
+
+static bool new_by_bundle(const char *path, struct tls_context **out, char *error, size_t error_size)
+{
+	struct bundle *bundle = bundle_load(path, error, error_size);
+	struct tls_options options;
+
+	if (!bundle)
+		return false;
+	options = bundle_tls_options(bundle);
+	*out = tls_context_new_client(&options, error, error_size);
+	bundle_free(bundle);
+	return *out != NULL;
+}
+
 bool contexts_new_cluster(const struct cluster_settings *cs, struct tls_context **out, char *error, size_t error_size)
 {
 	const struct tls_options options = {
@@ -11,6 +26,8 @@ bool contexts_new_cluster(const struct cluster_settings *cs, struct tls_context 
 	};
 
 	*out = NULL;
+	if (cs->secure_connect_bundle)
+		return new_by_bundle(cs->secure_connect_bundle, out, error, error_size);
 	if (cs->tls == TLS_NONE)
 		return true;
 	*out = tls_context_new_client(&options, error, error_size);

@@ -1,7 +1,8 @@
 /*
  * control.c - see control.h
  *
- * A round visits every endpoint once (endpoint.h); when all have failed the
+ * A round visits every endpoint once (endpoint.h); with a secure connect bundle
+ * the metadata service is asked first, where that may help. When all have failed the
  * next round waits, longer each time. One attempt at an endpoint:
  *
  *   connect [TLS] -> OPTIONS -> STARTUP [AUTH_RESPONSE] -> REGISTER -> the tables -> UP
@@ -27,6 +28,7 @@
 #include "base/resolve.h"
 #include "proxy/endpoint.h"
 #include "proxy/inquiry.h"
+#include "proxy/sni.h"
 #include "proxy/status_event.h"
 
 /* How long a node may take to answer a heartbeat. */
@@ -52,6 +54,7 @@
 enum control_state {
 	CONTROL_IDLE,       /* before control_start() */
 	CONTROL_WAITING,    /* timer: the next attempt, see `wake` */
+	CONTROL_LOCATING,   /* timer: time limit of the bundle's metadata and the SNI proxy's name */
 	CONTROL_CONNECTING, /* timer: time limit of name, connection and TLS */
 	CONTROL_ASKING,     /* log-in and learning; the inquiry has its own time limits */
 	CONTROL_UP,
@@ -158,6 +161,8 @@ static void drop(struct control *c, const char *why)
 	if (c->resolve)
 		resolve_cancel(c->resolve);
 	c->resolve = NULL;
+	if (c->o.cluster->sni)
+		sni_refresh_cancel(c->o.cluster->sni);
 	inquiry_stop(&c->inquiry);
 	leg_abandon(&c->heartbeat_leg);
 	c->server = NULL;
@@ -244,14 +249,18 @@ static void on_trouble(struct control *c, bool is_hopeless, const char *why)
 
 /* ---- rounds ---- */
 
-static void start_round(struct control *c)
+static void fill_round(struct control *c)
 {
 	struct topology *known = cluster_topology(c->o.cluster);
+	const struct sni *sni = c->o.cluster->sni;
 	/* The same address under another name can be another matter for the certificate. */
 	bool is_distinct = !c->o.tls || c->settings->tls != TLS_FULL || c->settings->tls_server_name;
 
 	c->only_rejections = true;
-	endpoint_list_fill(&c->endpoints, c->settings, c->is_elsewhere ? NULL : known, is_distinct);
+	if (sni)
+		sni_fill_endpoints(sni, &c->endpoints, known);
+	else
+		endpoint_list_fill(&c->endpoints, c->settings, c->is_elsewhere ? NULL : known, is_distinct);
 	topology_unref(known);
 	if (c->is_lost)
 		endpoint_list_put_off(&c->endpoints, &c->lost);
@@ -295,6 +304,39 @@ static void on_resolved(void *arg, const struct net_address *addresses, unsigned
 	wake_in(c, WAKE_NEXT, 0);
 }
 
+/* ---- where the SNI proxy of a bundle is ---- */
+
+static void on_located(void *arg, const char *why)
+{
+	struct control *c = arg;
+
+	evtimer_del(&c->timer);
+	if (why && !sni_is_known(c->o.cluster->sni)) {
+		end_round(c, why, false);
+		return;
+	}
+	if (why)
+		log_warn("%s %s: %s; going on with what it said before", c->cluster_name, c->text, why);
+	fill_round(c);
+	try_next(c);
+}
+
+/* What the service says may be old news when no node could be reached; a connection that was lost proves nothing. */
+static void start_round(struct control *c)
+{
+	struct sni *sni = c->o.cluster->sni;
+
+	if (!sni || (sni_is_known(sni) && c->failed_rounds == 0)) {
+		fill_round(c);
+		try_next(c);
+		return;
+	}
+	set_state(c, CONTROL_LOCATING);
+	snprintf(c->text, sizeof(c->text), "%s", sni_service(sni));
+	arm(&c->timer, SNI_METADATA_MS + (uint64_t)c->settings->connection_timeout_ms);
+	sni_refresh(sni, c->o.loop, on_located, c);
+}
+
 /* The name that the node's certificate must have. */
 static const char *server_name(const struct control *c, const struct endpoint *e, char ip[NET_TEXT_MAX])
 {
@@ -316,6 +358,7 @@ static void try_endpoint(struct control *c)
 	struct endpoint *e = endpoint_list_current(&c->endpoints);
 	struct server_options options;
 	char ip[NET_TEXT_MAX];
+	struct reach reach;
 	const char *why;
 
 	set_state(c, CONTROL_CONNECTING);
@@ -336,6 +379,11 @@ static void try_endpoint(struct control *c)
 		.handler = &control_server_handler,
 		.owner = c,
 	};
+	if (c->o.cluster->sni) {
+		cluster_reach(c->o.cluster, &e->address, &reach);
+		options.server_name = reach.server_name;
+		options.sni = reach.sni;
+	}
 	c->server = server_open(&options, &why);
 	if (!c->server)
 		fail(c, false, why);
@@ -404,6 +452,7 @@ static struct topology_source source_of(const struct control *c)
 		.settings = c->o.settings,
 		.contact = endpoint_list_current(&c->endpoints)->address,
 		.datacenter = c->datacenter,
+		.sni_datacenter = c->o.cluster->sni ? sni_datacenter(c->o.cluster->sni) : NULL,
 	};
 }
 
@@ -618,7 +667,6 @@ static void on_wake(struct control *c)
 	switch (c->wake) {
 	case WAKE_ROUND:
 		start_round(c);
-		try_next(c);
 		break;
 	case WAKE_NEXT:
 		try_next(c);
@@ -638,6 +686,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (c->state == CONTROL_WAITING) {
 		on_wake(c);
+		return;
+	}
+	if (c->state == CONTROL_LOCATING) {
+		sni_refresh_cancel(c->o.cluster->sni);
+		on_located(c, "its SNI proxy's name was not resolved in time");
 		return;
 	}
 	snprintf(why, sizeof(why), "%s within %" PRIu32 " ms",

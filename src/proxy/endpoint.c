@@ -24,7 +24,7 @@ static struct endpoint *insert_at(struct endpoint_list *l, unsigned position)
 	return &l->items[position];
 }
 
-static void add_address(struct endpoint_list *l, const struct net_address *a)
+void endpoint_list_add(struct endpoint_list *l, const struct net_address *a)
 {
 	struct endpoint *e;
 
@@ -40,7 +40,7 @@ static void add_contact_point(struct endpoint_list *l, const char *text)
 	struct net_address a;
 
 	if (net_parse_ip(text, l->port, &a))
-		add_address(l, &a);
+		endpoint_list_add(l, &a);
 	else
 		insert_at(l, l->count)->host = xstrdup(text);
 }
@@ -52,7 +52,7 @@ static void add_hosts(struct endpoint_list *l, const struct topology *known, uns
 	const unsigned start = n ? arc4random_uniform(n) : 0;
 
 	for (unsigned i = 0; i < n; i++)
-		add_address(l, &known->hosts[from + (start + i) % n].address);
+		endpoint_list_add(l, &known->hosts[from + (start + i) % n].address);
 }
 
 void endpoint_list_fill(struct endpoint_list *l, const struct cluster_settings *settings, const struct topology *known,

@@ -39,6 +39,8 @@ void endpoint_list_fill(struct endpoint_list *l, const struct cluster_settings *
 /* The address, if it is on the list, is tried when all others have been. */
 void endpoint_list_put_off(struct endpoint_list *l, const struct net_address *address);
 void endpoint_list_clear(struct endpoint_list *l);
+/* Puts an address at the end; for rounds that are filled otherwise. */
+void endpoint_list_add(struct endpoint_list *l, const struct net_address *address);
 
 /* The next one, which becomes the current; NULL at the end of the round. Valid until the list changes. */
 struct endpoint *endpoint_list_take(struct endpoint_list *l);

@@ -33,6 +33,15 @@ void proxy_set_settings(struct proxy *proxy, const struct settings *settings)
 	request_ids_set_rate(&proxy->request_ids, settings->tracing_rate_limit);
 }
 
+bool proxy_load(struct proxy *proxy, char *error, size_t error_size)
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (!cluster_load(&proxy->clusters[i], error, error_size))
+			return false;
+	}
+	return true;
+}
+
 void proxy_fini(struct proxy *proxy)
 {
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)

@@ -44,6 +44,8 @@ struct proxy {
 };
 
 void proxy_init(struct proxy *proxy, const struct settings *settings);
+/* Reads the files that the settings name for the clusters. False with the reason in `error`. Before the workers start. */
+MUSTCHECK bool proxy_load(struct proxy *proxy, char *error, size_t error_size);
 void proxy_fini(struct proxy *proxy);
 /* What is read from here on; on the main thread. */
 void proxy_set_settings(struct proxy *proxy, const struct settings *settings);

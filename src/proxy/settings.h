@@ -121,7 +121,8 @@ struct bucket_list {
 };
 
 struct cluster_settings {
-	struct string_list contact_points; /* names or addresses, no ports */
+	struct string_list contact_points; /* names or addresses, no ports; none with a bundle */
+	char *secure_connect_bundle;       /* a file; then tls is TLS_FULL, by what the bundle holds */
 	uint16_t port;
 	char *username;
 	char *password;

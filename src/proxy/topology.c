@@ -181,7 +181,9 @@ static const char *wanted_datacenter(const struct topology_source *source, const
 
 	if (configured && (!source->datacenter || source->settings->profile != PROFILE_ZDM))
 		return configured;
-	return source->datacenter ? source->datacenter : local->datacenter;
+	if (source->datacenter)
+		return source->datacenter;
+	return source->sni_datacenter ? source->sni_datacenter : local->datacenter;
 }
 
 /*
@@ -199,9 +201,11 @@ static enum topology_result choose_datacenter(const struct topology_source *sour
 	*datacenter = wanted_datacenter(source, local);
 	if (count_in(all, *datacenter) > 0)
 		return TOPOLOGY_OK;
-	if (is_first && source->settings->profile == PROFILE_ZDM) {
-		log_limited(LOG_WARN, "%s: no node is in the configured local_datacenter %s; using %s of node %s",
-			    cluster_id_name(source->id), *datacenter, local->datacenter, local->name);
+	/* What a bundle's metadata say is no mistake in the configuration. */
+	if (is_first && (source->settings->profile == PROFILE_ZDM || source->sni_datacenter)) {
+		log_limited(LOG_WARN, "%s: no node is in the %s local_datacenter %s; using %s of node %s",
+			    cluster_id_name(source->id), source->sni_datacenter ? "bundle's" : "configured",
+			    *datacenter, local->datacenter, local->name);
 		*datacenter = local->datacenter;
 		return TOPOLOGY_OK;
 	}

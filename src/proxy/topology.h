@@ -12,13 +12,15 @@
 struct topology_source {
 	enum cluster_id id;
 	const struct settings *settings;
-	struct net_address contact; /* the node that the rows came from, as it was reached */
+	/* The node that the rows came from, as it was reached. With a node id, so have the others, and its address. */
+	struct net_address contact;
 	/*
 	 * The datacenter of an earlier snapshot, kept for the life of the process so
 	 * that a control connection that moves does not take the traffic with it.
 	 * NULL before the first: a local_datacenter that no node has is an error then.
 	 */
 	const char *datacenter;
+	const char *sni_datacenter; /* what a bundle's metadata name in place of the setting local_datacenter; or NULL */
 };
 
 enum topology_result {

@@ -178,7 +178,7 @@ bool topology_rows_believe_ports(const struct topology_source *source, const str
 	struct net_address a;
 	char name[NET_TEXT_MAX];
 
-	if (settings_of(source)->node_ports == NODE_PORTS_CONFIGURED)
+	if (net_has_node_id(contact) || settings_of(source)->node_ports == NODE_PORTS_CONFIGURED)
 		return false;
 	if (port == 0 || port == net_port(contact) || !local_address(local, &a))
 		return true;
@@ -189,6 +189,23 @@ bool topology_rows_believe_ports(const struct topology_source *source, const str
 		    "as with node_ports = configured",
 		    cluster_id_name(source->id), net_format(contact, name), port, settings_of(source)->port);
 	return false;
+}
+
+/*
+ * Behind an SNI proxy a node is reached by its host id, and what it says about
+ * its address is of no meaning outside. False with the column that is missing.
+ */
+static bool reach_by_sni(const struct topology_source *source, const struct rows *rows, uint32_t row,
+			 struct net_address *out, const char **missing)
+{
+	const struct bytesview id = rows_value(rows, row, "host_id");
+
+	*missing = "host_id";
+	*out = source->contact;
+	if (id.is_null || id.len != sizeof(out->node_id))
+		return false;
+	memcpy(out->node_id, id.p, sizeof(out->node_id));
+	return net_has_node_id(out);
 }
 
 static void reach_local(const struct topology_source *source, const struct rows *local, bool ports,
@@ -215,6 +232,8 @@ static bool reach_peer(const struct topology_source *source, const struct rows *
 {
 	const uint16_t port = ports ? native_port(source, rows, row) : 0;
 
+	if (net_has_node_id(&source->contact))
+		return reach_by_sni(source, rows, row, out, missing);
 	*missing = is_v2(rows) ? "native_address" : "rpc_address";
 	if (!native_address(rows, row, out))
 		return false;
@@ -256,9 +275,12 @@ bool topology_rows_local(struct host *host, const struct topology_source *source
 			 const char **missing)
 {
 	*host = (struct host){ .is_local_row = true };
+	if (!net_has_node_id(&source->contact))
+		reach_local(source, local, ports, &host->address);
+	else if (!reach_by_sni(source, local, 0, &host->address, missing))
+		return false;
 	if (!read_identity(host, local, 0, missing))
 		return false;
-	reach_local(source, local, ports, &host->address);
 	net_format(&host->address, host->name);
 	copy_values(host, local, 0, false);
 	return true;

@@ -175,7 +175,7 @@ static const struct {
 	  "ZDM_METRICS_ASYNC_READ_LATENCY_BUCKETS_MS: 1 does not exceed ..." },
 	{ "ZDM_METRICS_PREFIX=a-b", "ZDM_METRICS_PREFIX: \"a-b\" is not a valid start of a metric name; ..." },
 	{ "ZDM_ORIGIN_SECURE_CONNECT_BUNDLE_PATH=x",
-	  "ZDM_ORIGIN_SECURE_CONNECT_BUNDLE_PATH: this build does not support it; allowed: unset" },
+	  "ZDM_ORIGIN_CONTACT_POINTS: excludes secure_connect_bundle, which says it already; allowed: one of the two" },
 	{ "ZDM_REPLACE_CQL_FUNCTIONS=now", "ZDM_REPLACE_CQL_FUNCTIONS: ..." },
 	{ "ZDM_ORIGIN_TLS_CLIENT_KEY_PATH=x", "ZDM_ORIGIN_TLS_SERVER_CA_PATH: missing ..." },
 	{ "ZDM_PROXY_TLS_CERT_PATH=x", "ZDM_PROXY_TLS_CA_PATH: missing; ..." },
@@ -234,6 +234,27 @@ START_TEST(tls_of_a_cluster)
 	ck_assert(load_env("ZDM_PROXY_TLS_CERT_PATH=c", "ZDM_PROXY_TLS_KEY_PATH=k", "ZDM_PROXY_TLS_CA_PATH=a",
 			   "ZDM_PROXY_TLS_REQUIRE_CLIENT_AUTH=t"));
 	ck_assert(settings->listeners[0].tls_require_client_cert);
+}
+END_TEST
+
+#define BUNDLE "ZDM_ORIGIN_CONTACT_POINTS=", "ZDM_ORIGIN_SECURE_CONNECT_BUNDLE_PATH=z"
+
+START_TEST(a_bundle_in_place_of_contact_points)
+{
+	ck_assert_msg(load_env(BUNDLE, NULL, NULL), "%s", error);
+	ck_assert_str_eq(settings->cluster[CLUSTER_ORIGIN].secure_connect_bundle, "z");
+	ck_assert_int_eq(settings->cluster[CLUSTER_ORIGIN].tls, TLS_FULL);
+	ck_assert_int_eq(settings->cluster[CLUSTER_TARGET].tls, TLS_NONE);
+	/* What a template sets in any case does not matter. */
+	ck_assert_msg(load_env(BUNDLE, "ZDM_ORIGIN_PORT=9999", "ZDM_ORIGIN_ENABLE_HOST_ASSIGNMENT=false"), "%s", error);
+	ck_assert(!load_env(BUNDLE, "ZDM_ORIGIN_LOCAL_DATACENTER=d", NULL));
+	check_message("ZDM_ORIGIN_LOCAL_DATACENTER: excludes secure_connect_bundle, ...");
+	ck_assert(!load_env(BUNDLE, "ZDM_ORIGIN_TLS_SERVER_CA_PATH=x", NULL));
+	check_message("ZDM_ORIGIN_TLS_SERVER_CA_PATH: excludes secure_connect_bundle, ...");
+	ck_assert(!load_env(BUNDLE, "ZDM_ORIGIN_TLS_CLIENT_CERT_PATH=x", NULL));
+	check_message("ZDM_ORIGIN_TLS_CLIENT_CERT_PATH: excludes secure_connect_bundle, ...");
+	ck_assert(!load_env(BUNDLE, "ZDM_ORIGIN_TLS_CLIENT_KEY_PATH=x", NULL));
+	check_message("ZDM_ORIGIN_TLS_CLIENT_KEY_PATH: excludes secure_connect_bundle, ...");
 }
 END_TEST
 
@@ -537,6 +558,7 @@ int main(void)
 	tcase_add_loop_test(tc, refused_variables, 0, (int)ARRAY_LEN(refused));
 	tcase_add_loop_test(tc, four_variables_are_required, 2, 6);
 	tcase_add_test(tc, tls_of_a_cluster);
+	tcase_add_test(tc, a_bundle_in_place_of_contact_points);
 	tcase_add_test(tc, local_datacenter_needs_host_assignment);
 	tcase_add_test(tc, topology_index_below_count);
 	tcase_add_loop_test(tc, the_first_mistake_is_reported, 0, (int)ARRAY_LEN(ordered_mistakes) - 1);

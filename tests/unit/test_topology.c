@@ -428,6 +428,41 @@ START_TEST(uuid_text)
 }
 END_TEST
 
+/* ---- behind an SNI proxy ---- */
+
+#define HOST_ID "00000000-0000-0000-0000-0000000000"
+
+START_TEST(nodes_behind_an_sni_proxy)
+{
+	ck_assert(net_parse_ip("192.0.2.9", 29042, &source.contact));
+	ck_assert(net_parse_node_id(HOST_ID "01", source.contact.node_id));
+	peer_table_add(&peers, "10.0.0.2", "dc1", "2", "a");
+	peer_table_add(&peers, NULL, "dc1", "3", "a");      /* its address is of no use, and of no need */
+	peer_table_add(&peers, "0.0.0.0", "dc1", "4", "a"); /* nor this one */
+	fill();
+	ck_assert_str_eq(order(), "1 2 3 4");
+	expect_name(0, HOST_ID "01");
+	expect_name(3, HOST_ID "04");
+	for (unsigned i = 0; i < t->host_count; i++) {
+		char ip[NET_TEXT_MAX];
+
+		ck_assert_str_eq(net_format_ip(&t->hosts[i].address, ip), "192.0.2.9");
+		ck_assert_uint_eq(net_port(&t->hosts[i].address), 29042);
+	}
+}
+END_TEST
+
+/* The metadata have the last word, over the contact point's datacenter; what nobody is in is no word. */
+START_TEST(the_datacenter_of_the_metadata)
+{
+	ck_assert(net_parse_node_id(HOST_ID "01", source.contact.node_id));
+	peer_table_add(&peers, "10.0.0.2", "dc2", "2", "a");
+	source.sni_datacenter = _i == 0 ? "dc2" : "elsewhere";
+	fill();
+	ck_assert_str_eq(order(), _i == 0 ? "2" : "1");
+}
+END_TEST
+
 /* ---- clusters ---- */
 
 static struct cluster clusters[CLUSTER_COUNT];
@@ -623,6 +658,8 @@ int main(void)
 	tcase_add_test(tcase, shares_leave_nobody_out);
 	tcase_add_test(tcase, assigned_hosts);
 	tcase_add_test(tcase, uuid_text);
+	tcase_add_test(tcase, nodes_behind_an_sni_proxy);
+	tcase_add_loop_test(tcase, the_datacenter_of_the_metadata, 0, 2);
 	tcase_add_test(tcase, served_versions);
 	tcase_add_loop_test(tcase, round_robin, 0, 2);
 	tcase_add_test(tcase, many_nodes_down);
