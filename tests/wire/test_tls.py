@@ -99,11 +99,12 @@ async def test_a_certificate_of_somebody_else(make_bench, authority, stranger):
 async def test_a_wrong_certificate_beside_a_node_that_is_down(make_bench, authority, stranger):
     """The other contact point may come back, and its certificate may be good: the proxy goes on trying."""
     def configure(bench):
-        clusters_with(stranger, trusted=authority)(bench)
-        bench.sections["origin"]["contact_points"] = f"{bench.origin.nodes[0].address}, 127.255.255.254"
+        bench.origin.ssl = stranger.server([bench.origin.nodes[0].address])
+        bench.sections["origin"] = {"tls": "ca", "tls_ca": authority.ca,
+                                    "contact_points": f"{bench.origin.nodes[0].address}, 127.255.255.254"}
     bench = await make_bench(fresh=True, wait=False, configure=configure)
     bench.may_be_down = True
-    await bench.proxy.until_logged("next try in")
+    await bench.proxy.until_logged("origin .*next try in")
     assert bench.proxy.running()
     for cluster in bench.clusters:
         cluster.complaints.clear()
