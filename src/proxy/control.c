@@ -47,8 +47,8 @@
  * called on without a pause. */
 #define STABLE_NS (UINT64_C(10) * 1000000000)
 #define CONTROL_STREAMS 128
-/* A cluster that was reached before has other nodes: one that does not take a connection is not waited for any longer
- * while there are. */
+/* An endpoint that does not take a connection is not waited for any longer while there are others: the last one of a
+ * round may take its time, and the order is another one each time. */
 #define MOVE_ON_MS 5000
 
 enum control_state {
@@ -349,8 +349,10 @@ static const char *server_name(const struct control *c, const struct endpoint *e
 static uint32_t attempt_ms(const struct control *c)
 {
 	const uint32_t limit = c->settings->connection_timeout_ms;
+	/* Which ZDM Proxy's users know at a start. */
+	const bool may_hurry = c->was_up || c->o.settings->profile != PROFILE_ZDM;
 
-	return c->was_up && endpoint_list_peek(&c->endpoints) ? MIN(limit, MOVE_ON_MS) : limit;
+	return may_hurry && endpoint_list_peek(&c->endpoints) ? MIN(limit, MOVE_ON_MS) : limit;
 }
 
 static void try_endpoint(struct control *c)

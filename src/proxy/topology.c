@@ -220,7 +220,7 @@ static enum topology_result choose_datacenter(const struct topology_source *sour
 			 *datacenter, existing);
 		return TOPOLOGY_HOPELESS;
 	}
-	snprintf(error, error_size, "no node is in datacenter %s any more; the cluster has %s", *datacenter, existing);
+	snprintf(error, error_size, "no node is in datacenter %s; the cluster has %s", *datacenter, existing);
 	return TOPOLOGY_BAD;
 }
 

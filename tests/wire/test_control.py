@@ -305,6 +305,32 @@ async def test_fallback_datacenters(make_bench, where):
     await until_used(bench, cluster, 1)
 
 
+@NATIVE
+async def test_datacenters_are_reloaded(make_bench):
+    """They count at once; with a name that no node has, the nodes known before stay in use."""
+    bench = await make_bench(fresh=True, origin=THREE, sections={"proxy": {"heartbeat_retry_interval_max": "300ms"}})
+    assert await use_nodes(bench, bench.origin) == {0}
+    await bench.reload(origin={"local_datacenter": "dc2"})
+    await until_used(bench, bench.origin, 1)
+    await bench.reload(origin={"local_datacenter": "dc4", "fallback_datacenters": "dc3"})
+    await until_used(bench, bench.origin, 2)
+    await bench.reload(origin={"local_datacenter": "dc5", "fallback_datacenters": None})
+    await bench.proxy.until_logged("no node is in datacenter dc5; the cluster has dc")
+    assert await use_nodes(bench, bench.origin) == {2}
+    await bench.reload(origin={"local_datacenter": "dc1"})
+    await until_used(bench, bench.origin, 0)
+    await bench.proxy.ready()
+
+
+@NATIVE
+async def test_an_address_map_is_reloaded(make_bench):
+    bench = await make_bench(fresh=True, configure=translated, origin={"nodes": 2}, sections={
+        "origin": {"connection_timeout": "500ms"}})
+    pairs = ", ".join(f"10.99.0.{node.index + 1}={node.address}" for node in bench.origin.nodes)
+    await bench.reload(origin={"address_map": pairs})
+    await until_used(bench, bench.origin, 0, 1)
+
+
 # ---- looking again ----
 
 @NATIVE
