@@ -456,6 +456,15 @@ static void on_schema_event(struct control *control, const uint8_t *body, uint32
 	topology_unref(t);
 }
 
+static void on_status(struct control *control, const struct net_address *node, bool is_up, void *arg)
+{
+	const struct cluster *cluster = arg;
+
+	(void)control;
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_host_status(&run.workers[i], cluster->id, node, is_up);
+}
+
 static void on_connected(struct control *control, void *arg)
 {
 	const struct cluster *cluster = arg;
@@ -504,6 +513,7 @@ static bool make_controls(void)
 			.on_topology = on_topology,
 			.on_hopeless = on_hopeless,
 			.on_schema_event = on_schema_event,
+			.on_status = on_status,
 			.on_connected = on_connected,
 			.arg = &run.proxy.clusters[i],
 		});

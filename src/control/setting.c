@@ -206,7 +206,8 @@ const struct setting setting_table[] = {
 		  "connections; then the cluster is asked again; 0: it always is" },
 	{ SECTION_PROXY, "heartbeat_timeout", NULL, SETTING_DURATION, PROXY(heartbeat_timeout_ms), "5s", .min = 10,
 	  .max = DAY_MS, .flags = SETTING_RELOAD,
-	  .help = "a pooled connection whose node is silent for this long while something is due is given up" },
+	  .help = "a pooled connection whose node is silent for this long while something is due is given up, and a "
+		  "control connection whose heartbeat is not answered (zdm profile: after 10s)" },
 	{ SECTION_PROXY, "prepared_cache_entries", NULL, SETTING_COUNT, PROXY(prepared_cache_entries), "10000",
 	  .min = 100, .max = 10000000, .flags = SETTING_RELOAD, .help = "prepared statements the process remembers" },
 	{ SECTION_PROXY, "prepared_cache_memory", NULL, SETTING_SIZE, PROXY(prepared_cache_memory), "64MiB",

@@ -31,8 +31,8 @@
 #include "proxy/sni.h"
 #include "proxy/status_event.h"
 
-/* How long a node may take to answer a heartbeat. */
-#define HEARTBEAT_MS 10000
+/* How long a node may take to answer a heartbeat in ZDM's twin. */
+#define ZDM_HEARTBEAT_MS 10000
 /* A node that the cluster called down is tried again after so long, should the event for its return be lost. */
 #define EVENT_DOWN_MS 60000
 /* After an event other nodes, and the node's own tables, need a moment to follow. */
@@ -615,21 +615,28 @@ static void on_heartbeat_lost(struct leg *leg, const char *why)
 
 static const struct leg_ops heartbeat_ops = { .on_answer = on_heartbeat_answer, .on_lost = on_heartbeat_lost };
 
+static uint32_t heartbeat_limit_ms(const struct control *c)
+{
+	return c->o.settings->profile == PROFILE_ZDM ? ZDM_HEARTBEAT_MS : c->o.settings->heartbeat_timeout_ms;
+}
+
 static void on_heartbeat_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
+	char why[64];
 
 	(void)fd;
 	(void)what;
 	if (leg_is_out(&c->heartbeat_leg)) {
-		lose(c, "a heartbeat was not answered within 10 s");
+		snprintf(why, sizeof(why), "a heartbeat was not answered within %" PRIu32 " ms", heartbeat_limit_ms(c));
+		lose(c, why);
 		return;
 	}
 	leg_init(&c->heartbeat_leg, &heartbeat_ops);
 	if (!server_send_body(c->server, &c->heartbeat_leg, OP_OPTIONS, 0, NULL, 0))
 		lose(c, "the connection has ended");
 	else
-		arm(&c->heartbeat, HEARTBEAT_MS);
+		arm(&c->heartbeat, heartbeat_limit_ms(c));
 }
 
 /* ---- other timers ---- */

@@ -420,6 +420,34 @@ async def test_a_node_that_dies(make_bench, where):
     await until_used(bench, cluster, 0, 1, 2)
 
 
+@NATIVE
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_node_that_falls_silent(make_bench, where):
+    """As one that was stopped (SIGSTOP) or cut off does: the heartbeat finds out, and another node has the connection."""
+    bench = await make_bench(fresh=True, **{where: {"nodes": 3}}, sections={"proxy": {
+        "heartbeat_interval": "100ms", "heartbeat_timeout": "300ms"}})
+    cluster = getattr(bench, where)
+    on = control_node(cluster)
+    cluster.on(lambda r: True, behaviour.mute(), control=None, node=on)
+    await cluster.until(lambda: control_node(cluster) not in (None, on), "control connection to another node")
+    assert "a heartbeat was not answered within 300 ms" in bench.proxy.messages
+    await bench.proxy.ready()
+
+
+@NATIVE
+async def test_nodes_that_the_cluster_calls_down(make_bench):
+    """They get no requests until it says that they are up; addresses are translated in events, too."""
+    def behind(bench):
+        pairs = [f"{says}={node.address}" for says, node in zip(translated(bench), bench.origin.nodes)]
+        bench.sections = {"origin": {"address_map": ", ".join(pairs)}}
+    bench = await make_bench(fresh=True, configure=behind, origin={"nodes": 3})
+    assert await use_nodes(bench, bench.origin) == {0, 1, 2}
+    bench.origin.emit("STATUS_CHANGE", "DOWN", "10.99.0.2", bench.origin.port, control=True)
+    await until_used(bench, bench.origin, 0, 2)
+    bench.origin.emit("STATUS_CHANGE", "UP", "10.99.0.2", bench.origin.port, control=True)
+    await until_used(bench, bench.origin, 0, 1, 2)
+
+
 async def test_nodes_of_other_datacenters_will_do(make_bench):
     """All of the local datacenter are down: the control connection goes where somebody answers."""
     bench = await make_bench(fresh=True, origin={"nodes": 3, "datacenters": {0: "dc1", 1: "dc1", 2: "dc2"}})
