@@ -186,6 +186,28 @@ def reached_counts(bench, text):
     return [sum(1 for r in cluster.requests(Op.EXECUTE) if r.statement == text) for cluster in bench.clusters]
 
 
+@pytest.mark.parametrize("version", [4, 5])
+async def test_clients_in_the_handshake(make_bench, version):
+    """The primary, credentials and the compression of a leg change while a client waits for a cluster: it becomes ready."""
+    def configure(bench):
+        for cluster in bench.clusters:
+            cluster.auth = Auth({"app": "secret", "proxy": "proxy-password"})
+    bench = await make_bench(fresh=True, configure=configure)
+    for what, name, mode in ((Op.STARTUP, "target", "configured"), (Op.AUTH_RESPONSE, "origin", "auto")):
+        hold = behaviour.Hold()
+        bench.origin.on(what, hold)
+        bench.target.on(what, hold)
+        waiting = asyncio.ensure_future(bench.client(version, user="app", password="secret"))
+        await hold.arrived(1)
+        await bench.reload(routing={"primary": name}, target={"credentials": mode, "compression": "lz4"})
+        hold.release()
+        c = await waiting
+        assert await answered_by(c) == name
+        await bench.settle(c)
+        for cluster in bench.clusters:
+            cluster.rules.clear()
+
+
 async def test_pages_of_a_read_that_began_before_the_switch(make_bench):
     """The second page comes from the cluster of the first one; a new read begins on the new primary."""
     bench = await make_bench(fresh=True)

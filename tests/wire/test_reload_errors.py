@@ -284,12 +284,21 @@ async def test_a_yaml_file(make_bench):
     yaml = {name.removeprefix("ZDM_").lower(): value for name, value in bench.zdm().items()}
     path.write_text("".join(f"{key}: {value}\n" for key, value in yaml.items()))
     await bench.proxy.start(arguments=["--config", str(path)], variables={})
-    await assert_alive(await bench.client(), bench)
+    listening = await bench.client()
+    await listening.register("SCHEMA_CHANGE")
+    await assert_alive(listening, bench)
     yaml["primary_cluster"] = "TARGET"
     path.write_text("".join(f"{key}: {value}\n" for key, value in yaml.items()))
     assert "[routing] primary: target, was origin" in await bench.proxy.reload()
     bench.primary_name = "target"
     await assert_alive(await bench.client(), bench)
+    # events are passed on from the primary of the time
+    assert bench.origin.emit("SCHEMA_CHANGE", "CREATED", "KEYSPACE", "of_origin") == 1
+    await bench.settle(listening)
+    assert bench.target.emit("SCHEMA_CHANGE", "CREATED", "KEYSPACE", "of_target") == 1
+    await listening.until(lambda: listening.events, "event")
+    await bench.settle(listening)
+    assert [e.event[-1] for e in listening.events] == ["of_target"]
     assert list((await bench.proxy.readiness())[1]) == ["OriginStatus", "TargetStatus", "Status"]
     yaml["proxy_listen_port"] = 1
     path.write_text("".join(f"{key}: {value}\n" for key, value in yaml.items()))
