@@ -611,6 +611,8 @@ static void raise_file_limit(void)
 /* A reload: the main thread's readers. */
 static void on_settings(const struct settings *settings, void *arg)
 {
+	const bool allows_more = settings->max_client_connections > run.settings->max_client_connections;
+
 	(void)arg;
 	run.settings = settings;
 	timeout_queue_set_duration(&run.loop, &run.loop.write_timeouts, settings->client_write_timeout_ms);
@@ -618,7 +620,8 @@ static void on_settings(const struct settings *settings, void *arg)
 		http_set_settings(run.http, settings);
 	if (run.schema_events)
 		schema_events_read_from(run.schema_events, settings->system_queries);
-	raise_file_limit();
+	if (allows_more)
+		raise_file_limit();
 	warn_about_credentials();
 	open_if_reached();
 }

@@ -284,6 +284,7 @@ const struct setting setting_table[] = {
 	  .help = "each connection begins with a header of the PROXY protocol of this version, which says where the "
 		  "client is" },
 	{ SECTION_LISTENER, "proxy_protocol_from", NULL, SETTING_RANGES, LISTENER(proxy_protocol_from), NULL,
+	  .flags = SETTING_RELOAD,
 	  .help = "the load balancers that send it; others may not connect. Mandatory unless proxy_protocol = off" },
 
 	/* [origin] and [target] */

@@ -265,8 +265,8 @@ async def test_limits_and_log_level(make_bench):
     c = await bench.client()
     await bench.reload(proxy={"max_client_connections": 1, "request_timeout": "200ms", "max_frame_size": "128KiB"},
                        log={"level": "info"})
-    with pytest.raises((Closed, ConnectionError)):
-        await bench.client()
+    answer = await (await bench.open()).startup()
+    assert answer.is_error() and "max_client_connections (1)" in answer.text
     bench.origin.on("FROM ks.mute", behaviour.mute(), times=1)
     answer = await c.query("SELECT * FROM ks.mute")
     assert "no answer from origin" in answer.text and "within 200 ms" in answer.text
@@ -275,6 +275,10 @@ async def test_limits_and_log_level(make_bench):
     assert " DEBUG " not in bench.proxy.log[before:].split("reloaded")[0]
     await bench.client()
     await bench.proxy.until_logged("DEBUG client .* ready")
+    await bench.reload(listener={"deny": "127.0.0.0/8"})
+    with pytest.raises((Closed, ConnectionError)):
+        await bench.client()
+    assert await answered_by(c) == "origin"
 
 
 async def test_what_waits_gets_the_new_time_out(make_bench):
