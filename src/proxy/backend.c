@@ -151,6 +151,16 @@ void backends_update(struct backends *b)
 	choose_candidates(b);
 }
 
+void backends_settings_changed(struct backends *b)
+{
+	for (unsigned i = 0; i < b->slot_count; i++) {
+		if (b->slots[i] && b->slots[i]->state == BACKEND_DOWN)
+			b->slots[i]->retry_ns = 0;
+	}
+	if (b->topology)
+		choose_candidates(b);
+}
+
 /* ---- experience ---- */
 
 static uint64_t pause_ns(const struct backends *b, uint32_t failures)

@@ -68,6 +68,9 @@ void backends_fini(struct backends *b);
  */
 void backends_update(struct backends *b);
 
+/* Other settings: which nodes get requests may differ, and those that are down are tried at once. */
+void backends_settings_changed(struct backends *b);
+
 /* A connection could not be opened, or was mute. */
 void backend_failed(struct backends *b, struct backend *backend);
 /* A connection is ready. */

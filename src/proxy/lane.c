@@ -156,6 +156,7 @@ void lane_close(struct lane *lane, const char *why)
 	struct server *server = lane->server;
 
 	if (lane->state == LANE_OPENING) {
+		pool_lane_dropped(lane->pool, lane);
 		extra_close(&lane->opening, why);
 		forget(lane);
 		return;

@@ -501,6 +501,14 @@ void pool_lane_ready(struct pool *pool, struct lane *lane)
 		lane_retire(lane);
 }
 
+void pool_lane_dropped(struct pool *pool, const struct lane *lane)
+{
+	struct pool_check *check = check_of(pool, lane);
+
+	if (check)
+		check->lane = NULL;
+}
+
 /* What waits for a lane in this keyspace gets the node's error. */
 static void tell_use_refused(struct pool *pool, const char *keyspace, const struct extra_failure *failure)
 {
@@ -604,6 +612,26 @@ void pools_update(struct worker *w, enum cluster_id cluster)
 				struct lane *lane = list_entry(l, struct lane, node);
 
 				if (lane->backend->state == BACKEND_GONE && lane->state != LANE_RETIRING)
+					lane_retire(lane);
+			}
+		}
+		pool_progress(pool);
+	}
+}
+
+void pools_settings_changed(struct worker *w, enum cluster_id cluster, const struct settings *before)
+{
+	const bool is_outdated = settings_change_encryption(&before->cluster[cluster], &w->settings->cluster[cluster]);
+
+	backends_settings_changed(&w->backends[cluster]);
+	list_for_each_safe(node, tmp, &w->pools[cluster]) {
+		struct pool *pool = list_entry(node, struct pool, node);
+
+		for (unsigned i = 0; is_outdated && i < pool->member_count; i++) {
+			list_for_each_safe(l, tmp2, &pool->members[i].lanes) {
+				struct lane *lane = list_entry(l, struct lane, node);
+
+				if (lane->state != LANE_RETIRING)
 					lane_retire(lane);
 			}
 		}

@@ -119,6 +119,8 @@ void pool_wait(struct pool *pool, struct request_leg *leg);
 void pool_lane_ready(struct pool *pool, struct lane *lane);
 /* It could not be opened, and ends when this returns. */
 void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, const struct extra_failure *failure);
+/* It is closed before it was ready: a check that has opened it goes on with another one. */
+void pool_lane_dropped(struct pool *pool, const struct lane *lane);
 /* Something may be possible now that was not: looks at what waits, in the next turn. */
 void pool_progress(struct pool *pool);
 
@@ -126,6 +128,8 @@ void pool_progress(struct pool *pool);
 
 /* The nodes have changed: what is on those that are gone retires. */
 void pools_update(struct worker *worker, enum cluster_id cluster);
+/* The worker has other settings than `before`: connections that are encrypted otherwise than they say retire. */
+void pools_settings_changed(struct worker *worker, enum cluster_id cluster, const struct settings *before);
 /* Closes an idle connection to this node, so that another worker may open one. */
 void pools_shed(struct worker *worker, enum cluster_id cluster, const struct net_address *address);
 /* A node that is down is tried again: by a connection of some pool. False when no pool has a client. */

@@ -47,6 +47,12 @@ bool settings_lead_elsewhere(const struct cluster_settings *a, const struct clus
 	       !texts_equal(a->tls_server_name, b->tls_server_name);
 }
 
+bool settings_change_encryption(const struct cluster_settings *a, const struct cluster_settings *b)
+{
+	return a->tls != b->tls || !texts_equal(a->tls_ca, b->tls_ca) || !texts_equal(a->tls_cert, b->tls_cert) ||
+	       !texts_equal(a->tls_key, b->tls_key) || !texts_equal(a->tls_server_name, b->tls_server_name);
+}
+
 bool settings_change_nodes(const struct settings *a, const struct settings *b, enum cluster_id id)
 {
 	const struct cluster_settings *ca = &a->cluster[id], *cb = &b->cluster[id];

@@ -252,6 +252,8 @@ static inline enum cluster_id cluster_id_other(enum cluster_id id)
 
 /* Whether a cluster is found in another way: by other contact points, another port or way of encryption. */
 bool settings_lead_elsewhere(const struct cluster_settings *a, const struct cluster_settings *b);
+/* Whether connections to a cluster are to be encrypted in another way, or by other files, than those open now. */
+bool settings_change_encryption(const struct cluster_settings *a, const struct cluster_settings *b);
 /* Whether the same rows of a cluster can give other nodes, or other ones that are this instance's. */
 bool settings_change_nodes(const struct settings *a, const struct settings *b, enum cluster_id id);
 

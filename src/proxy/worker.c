@@ -467,6 +467,8 @@ static void run_change(struct loop_message *message)
 	use_settings(w, change->settings, change->generation);
 	set_durations(w);
 	idle_set(w);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		pools_settings_changed(w, (enum cluster_id)i, before);
 	list_for_each_safe(node, tmp, &w->clients) {
 		struct client *c = list_entry(node, struct client, node);
 
