@@ -431,8 +431,7 @@ static void on_topology(struct control *control, void *arg)
 	schema_events_snapshot(run.schema_events, cluster->id, t);
 	topology_unref(t);
 	if (run.reached[cluster->id]) {
-		/* Without host assignment all connections go to the contact point, whoever stands behind it. */
-		for (unsigned i = 0; cluster->settings->enable_host_assignment && i < run.workers_started; i++)
+		for (unsigned i = 0; i < run.workers_started; i++)
 			worker_topology_changed(&run.workers[i], cluster->id);
 		return;
 	}
@@ -472,6 +471,16 @@ static void on_connected(struct control *control, void *arg)
 	(void)control;
 	if (run.settings->profile != PROFILE_ZDM)
 		schema_events_on_connected(run.schema_events, cluster->id);
+}
+
+/* Of interest to pooled connections; the others ask cluster_pick_host() when they are opened. */
+static void on_status(struct control *control, const struct net_address *node, bool is_up, void *arg)
+{
+	const struct cluster *cluster = arg;
+
+	(void)control;
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_host_status(&run.workers[i], cluster->id, node, is_up);
 }
 
 static void deliver(struct notice *notice, void *arg)

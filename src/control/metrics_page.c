@@ -190,6 +190,9 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 		    sum(p, offsetof(struct metrics, bind_mismatches)));
 	metrics_limits_refused(p, out);
 	metrics_tables_conditional(p, out);
+	write_by_cluster(p, out, "cqlferry_failovers_total", "counter",
+			 "Requests that went to another node because their connection was lost",
+			 offsetof(struct metrics, failovers));
 	write_labelled(p, out, "cqlferry_functions_kept_total", "counter",
 		       "Statements whose calls of now() and the like reached the clusters", "reason", functions_kept,
 		       ARRAY_LEN(functions_kept));

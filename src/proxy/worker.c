@@ -327,6 +327,11 @@ static void run_topology_changed(struct loop_message *message)
 	if (!t)
 		return;
 	pools_update(w, id);
+	/* Without host assignment all connections go to the contact point, whoever stands behind it. */
+	if (!w->settings->cluster[id].enable_host_assignment) {
+		topology_unref(t);
+		return;
+	}
 	list_for_each_safe(node, tmp, &w->clients) {
 		struct client *c = list_entry(node, struct client, node);
 		const struct server *s = c->server[id];
