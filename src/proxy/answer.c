@@ -194,6 +194,8 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 		answer_merged(rq, leg, f);
 		return;
 	}
+	if (unlikely(rq->opcode == OP_PREPARE) && !rq->is_local && f->opcode == OP_RESULT)
+		prepare_take_one(rq, (enum cluster_id)leg->cluster, f);
 	if (unlikely(rq->opcode == OP_REVISE))
 		paging_revised(rq, (enum cluster_id)leg->cluster, f);
 	reply_send(rq, (enum cluster_id)leg->cluster, f);

@@ -51,13 +51,15 @@ static enum pool_answer pick(struct request *rq, unsigned cluster, struct server
 
 /*
  * A cluster that is down need not hear of a USE: shared connections are put
- * into a keyspace when they are opened.
+ * into a keyspace when they are opened. Nor of a PREPARE for a statement that
+ * does not go there: should it do so later, repair.h prepares it then.
  */
 static bool does_without(struct request *rq, unsigned cluster)
 {
 	const unsigned others = rq->verdict.to & ~(1u << cluster);
+	const bool prepares = rq->opcode == OP_PREPARE && !rq->rewriting && !(rq->prepares_for & 1u << cluster);
 
-	if (!use_is(rq) || others == 0)
+	if ((!use_is(rq) && !prepares) || others == 0)
 		return false;
 	rq->verdict.to = (uint8_t)others;
 	rq->verdict.answer_from = (uint8_t)cluster_id_other((enum cluster_id)cluster);

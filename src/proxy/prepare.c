@@ -58,6 +58,7 @@ void prepare_dispatch(struct arrival *a)
 		c->kept_bytes += rewriting->len;
 	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
 	rq->verdict.mirror = verdict.mirror;
+	rq->prepares_for = verdict.to;
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	request_start(rq);
@@ -243,6 +244,35 @@ static void note_answers(struct request *rq, const struct frame answers[CLUSTER_
 		enter(rq, o, entry);
 	}
 	close_answers(o, opened);
+}
+
+void prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	const enum cluster_id other = cluster_id_other(cluster);
+	struct prepared_table *table = &rq->client->worker->proxy->prepared;
+	struct opened_prepared o[CLUSTER_COUNT];
+	struct prepared *entry;
+	struct prepared *known;
+
+	if (!open_prepared(rq, cluster, f, &o[cluster]))
+		return;
+	/* The variables are the same there, if all is well; the id is to be found out. */
+	o[other].answer = o[cluster].answer;
+	entry = make_entry(rq, o);
+	plain_close(&o[cluster].plain);
+	if (!entry)
+		return;
+	entry->id[other].len = 0;
+	entry->results_equal = false;
+	known = prepared_find_on(table, PREPARED_CLIENT, prepared_client_id(entry));
+	if (known && known->id[other].len > 0) {
+		prepared_copy_nodes(known, entry, cluster);
+		prepared_unref(entry);
+	} else {
+		prepared_insert(table, entry);
+	}
+	if (known)
+		prepared_unref(known);
 }
 
 /* ---- the answers to a text that we have changed ---- */

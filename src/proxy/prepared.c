@@ -254,7 +254,7 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->own_id = p->own_id;
 	/* Drivers keep the id that they got, and some give up when they prepare again and get another one. */
 	if (cluster == CLUSTER_ORIGIN && copy->own_id.len == 0)
-		copy->own_id = p->id[CLUSTER_ORIGIN];
+		copy->own_id = p->id[CLUSTER_ORIGIN].len > 0 ? p->id[CLUSTER_ORIGIN] : p->id[CLUSTER_TARGET];
 	copy->generated = generated_copy(p->generated);
 	prepared_copy_key(copy, p);
 	copy->is_qualified = p->is_qualified;

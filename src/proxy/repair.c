@@ -399,6 +399,19 @@ static void on_landed(void *arg, const struct flight_key *key, bool is_prepared)
 		begin(r);
 }
 
+/* The id there, or, when the statement was never prepared on this cluster, the client's. */
+static struct prepared_id id_for(const struct prepared *entry, unsigned cluster)
+{
+	const struct bytesview id = prepared_client_id(entry);
+	struct prepared_id out = entry->id[cluster];
+
+	if (out.len > 0)
+		return out;
+	memcpy(out.bytes, id.p, id.len);
+	out.len = (uint8_t)id.len;
+	return out;
+}
+
 static void run_start(struct loop_task *task)
 {
 	begin(container_of(task, struct repair, start));
@@ -410,7 +423,7 @@ void repair_start(struct request_leg *leg, struct prepared *entry, const struct 
 	const struct client *c = leg->request->client;
 	const struct flight_key key = { .cluster = (enum cluster_id)leg->cluster,
 					.host = *host,
-					.id = entry->id[leg->cluster] };
+					.id = id_for(entry, leg->cluster) };
 	struct repair *r;
 
 	if (reason == REPAIR_LOST)

@@ -99,6 +99,7 @@ struct request {
 	/* Pooled: the keyspace of the connection it must go over, NULL: none. Lives as long as the request. */
 	const char *in_keyspace;
 	bool needs_keyspace; /* false: any connection will do */
+	uint8_t prepares_for; /* PREPARE: TO_* bits of the clusters that the statement itself goes to, as it is routed now */
 	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
 	uint32_t values_offset;
 	uint16_t value_count;
