@@ -6,8 +6,8 @@ Guards the cost of a request, in figures that noise does not touch:
     syscalls       by strace
     mallocs        calls of malloc, calloc, realloc and the like, by an LD_PRELOAD library; these must be 0
 
-per request on the steady path, for prepared reads and dual writes, 1 and 32 in flight, one worker. One connection; for
-mallocs 64, since what is kept for reuse has to suffice for many.
+per request on the steady path, for prepared reads and dual writes, 1 and 32 in flight, dedicated and pooled connections,
+one worker. One client; for mallocs 64, since what is kept for reuse has to suffice for many.
 
     bench/guards.py                  measures and compares with bench/figures.txt
     bench/guards.py --update         measures and writes bench/figures.txt
@@ -51,11 +51,13 @@ NAMED = 6
 PATIENCE = 60
 
 SCENARIOS = {
-    # name: (percentage of writes, requests in flight)
-    "read-1": (0, 1),
-    "read-32": (0, 32),
-    "write-1": (100, 1),
-    "write-32": (100, 32),
+    # name: (backend_connections, percentage of writes, requests in flight)
+    "read-1": ("dedicated", 0, 1),
+    "read-32": ("dedicated", 0, 32),
+    "write-1": ("dedicated", 100, 1),
+    "write-32": ("dedicated", 100, 32),
+    "pooled-read-1": ("pooled", 0, 1),
+    "pooled-write-32": ("pooled", 100, 32),
 }
 #: Requests of the shorter run, whole rounds: enough to make a timer tick or two vanish.
 REQUESTS = {"instructions": 32 * 60, "syscalls": 32 * 60, "mallocs": 64 * 32 * 20}
@@ -76,6 +78,7 @@ INI = """\
 [proxy]
 workers = 1
 max_client_connections = 100
+backend_connections = {1}
 [listener]
 address = {0}.1
 port = 14002
@@ -100,7 +103,6 @@ class Runner:
         self.cpu = cpu
         # Loopback addresses that no other run of this script and no test uses.
         self.network = f"127.{220 + os.getpid() % 30}.{slot}"
-        (self.folder / "proxy.ini").write_text(INI.format(self.network))
 
     def _settle(self):
         os.sched_setaffinity(0, {self.cpu})
@@ -146,7 +148,8 @@ class Runner:
             self._run_once(scenario, requests, wrapper, environment, connections)
 
     def _run_once(self, scenario, requests, wrapper, environment, connections):
-        writes, depth = SCENARIOS[scenario]
+        backend, writes, depth = SCENARIOS[scenario]
+        (self.folder / "proxy.ini").write_text(INI.format(self.network, backend))
         load = self._start([self.build / "bench" / "cqlload", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
                             "--target", f"{self.network}.3:9042", "--write-percent", str(writes),
@@ -406,13 +409,13 @@ def write_junit(path, failures, seconds):
 
 
 def show(results, figures, failures):
-    print(f"{'scenario':<10} {'kind':<13} {'per request':>11} {'figure':>9}  change")
+    print(f"{'scenario':<16} {'kind':<13} {'per request':>11} {'figure':>9}  change")
     for (scenario, kind), why in failures.items():
         total = results[scenario, kind]["total"]
         figure = 0.0 if kind == "mallocs" else figures.get((scenario, kind), {}).get("total")
         change = f"{(total / figure - 1) * 100:+.1f} %" if figure else ""
         digits = 1 if kind == "instructions" else 3
-        print(f"{scenario:<10} {kind:<13} {round(total, digits) + 0.0:>11.{digits}f} "
+        print(f"{scenario:<16} {kind:<13} {round(total, digits) + 0.0:>11.{digits}f} "
               f"{'' if figure is None else format(figure, f'.{digits}f'):>9}  {change:<8} {'FAILED' if why else ''}")
     for (scenario, kind), why in failures.items():
         if why:
