@@ -188,19 +188,19 @@ static bool is_idle_for_too_long(const struct lane *lane, uint64_t now)
 	return pool->clients == 0 || pool->members[lane->backend->slot].count > 1;
 }
 
-/* A node from which nothing has come for half of the time allowed is asked for a sign of life. */
+/* A node from which nothing has come for half of the time allowed is asked for a sign of life, and has the other half. */
 static bool is_mute(struct lane *lane, uint64_t now)
 {
 	const uint64_t limit = ms_to_ns(lane->pool->worker->settings->heartbeat_timeout_ms);
 	struct server *s = lane->server;
 	const uint64_t since = MAX(s->last_heard_ns, s->busy_since_ns);
 
-	if (s->in_flight == 0 || now <= since)
+	if (s->in_flight == 0 || now < since + limit / 2)
 		return false;
-	if (now - since >= limit)
-		return true;
-	if (now - since >= limit / 2)
-		server_probe(s);
+	/* Without a stream id to ask on nothing can be said: all it has to do may take its time. */
+	if (leg_is_out(&s->heartbeat))
+		return now - s->last_beat_ns >= limit / 2;
+	server_probe(s);
 	return false;
 }
 
