@@ -473,16 +473,6 @@ static void on_connected(struct control *control, void *arg)
 		schema_events_on_connected(run.schema_events, cluster->id);
 }
 
-/* Of interest to pooled connections; the others ask cluster_pick_host() when they are opened. */
-static void on_status(struct control *control, const struct net_address *node, bool is_up, void *arg)
-{
-	const struct cluster *cluster = arg;
-
-	(void)control;
-	for (unsigned i = 0; i < run.workers_started; i++)
-		worker_host_status(&run.workers[i], cluster->id, node, is_up);
-}
-
 static void deliver(struct notice *notice, void *arg)
 {
 	(void)arg;
