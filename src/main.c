@@ -27,6 +27,7 @@
 #include "control/reload.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
+#include "proxy/handshake.h"
 #include "proxy/listener.h"
 #include "proxy/schema_events.h"
 #include "proxy/worker.h"
@@ -373,17 +374,6 @@ static void on_listen_retry(evutil_socket_t fd, short what, void *arg)
 
 /* ---- 5: control connections ---- */
 
-static void warn_about_credentials(void)
-{
-	const struct settings *s = run.settings;
-	bool all_configured = true;
-
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
-		all_configured &= s->cluster[i].credentials == CREDENTIALS_CONFIGURED;
-	if (all_configured)
-		log_warn("credentials = configured on both clusters: no client's password is checked by anybody");
-}
-
 static void say_versions(void)
 {
 	const uint32_t served = clusters_served_versions(run.proxy.clusters, run.settings);
@@ -418,7 +408,7 @@ static void open_if_reached(void)
 	if (run.is_started || run.is_draining || run.listeners_open > 0 || !is_reached())
 		return;
 	say_versions();
-	warn_about_credentials();
+	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
 	open_listeners();
 }
 
@@ -621,7 +611,7 @@ static void on_settings(const struct settings *settings, void *arg)
 		schema_events_read_from(run.schema_events, settings->system_queries);
 	if (allows_more)
 		raise_file_limit();
-	warn_about_credentials();
+	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
 	open_if_reached();
 }
 

@@ -202,6 +202,15 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	metrics_limits_handshakes(p, out);
 	write_plain(p, out, "cqlferry_large_buffer_bytes", "gauge",
 		    "Memory in buffers of large frames, see memory_limit", p->large_bytes);
+	write_by_cluster(p, out, "cqlferry_logins_asked_total", "counter",
+			 "Credentials of pooled clients that a cluster was asked about",
+			 offsetof(struct metrics, logins_asked));
+	write_by_cluster(p, out, "cqlferry_logins_refused_total", "counter",
+			 "Credentials of pooled clients that a cluster has refused",
+			 offsetof(struct metrics, logins_refused));
+	write_by_cluster(p, out, "cqlferry_logins_remembered_total", "counter",
+			 "Log-ins of pooled clients that a cluster had accepted a moment before",
+			 offsetof(struct metrics, logins_remembered));
 	write_plain(p, out, "cqlferry_memory_refused_total", "counter",
 		    "Large requests answered OVERLOADED because of memory_limit",
 		    sum(p, offsetof(struct metrics, memory_refused)));

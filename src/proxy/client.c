@@ -148,6 +148,7 @@ static void release(struct loop_deferred *d)
 		early_free(c->early);
 	free(c->streams);
 	free(c->keyspace);
+	free(c->driver);
 	free(c);
 }
 
@@ -350,9 +351,9 @@ void client_ready(struct client *c)
 	admission_handshake_over(c);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
-	log_debug("client %s #%llu: ready, %s, compression %s, origin %s, target %s", c->name,
-		  (unsigned long long)c->number, version_name(c->version), cql_compression_name(c->compression),
-		  cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
+	log_debug("client %s #%llu: ready, %s, %s, compression %s, origin %s, target %s", c->name,
+		  (unsigned long long)c->number, c->driver ? c->driver : "driver unknown", version_name(c->version),
+		  cql_compression_name(c->compression), cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
 		  cql_compression_name(client_leg_compression(c, CLUSTER_TARGET)));
 	if (c->worker->is_draining)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");

@@ -90,6 +90,7 @@ struct client {
 	bool holds_bulk : 1;                 /* bulk_continue() has to do nothing: requests are being gone through */
 	bool login_is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
 	char *keyspace;                      /* as set by USE, NULL before */
+	char *driver;                        /* name and version as its STARTUP has them, or NULL */
 	struct credentials
 		credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
 	struct timeout_item handshake_timeout;

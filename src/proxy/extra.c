@@ -133,8 +133,16 @@ static void on_authenticate(struct login *login, struct strview class_name)
 
 static void on_challenge(struct login *login, struct frame *f)
 {
+	static const struct extra_failure refused = {
+		.kind = EXTRA_REFUSED,
+		.error_code = CQL_ERR_BAD_CREDENTIALS,
+		.message = { "the node asks for more than a user and a password", 49 },
+	};
+
 	(void)f;
-	fail(container_of(login, struct extra, login), "an unexpected challenge");
+	/* Not a fault of the node, which goes on to serve others. */
+	fail_by(container_of(login, struct extra, login), "its authenticator asks for something else than PLAIN",
+		&refused);
 }
 
 static void on_login_ready(struct login *login, struct frame *f)

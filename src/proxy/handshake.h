@@ -1,6 +1,11 @@
 /*
- * handshake.h - from a driver's STARTUP to READY: opens the connections to
- * both clusters, carries STARTUP to them, and plays the authentication.
+ * handshake.h - from a driver's STARTUP to READY. What comes from the driver is
+ * read and checked here; there are two ways to go on from it:
+ *
+ *   handshake_dedicated.h   the client gets a connection of its own to each
+ *                           cluster, its STARTUP and its tokens are carried on
+ *   handshake_pooled.h      the client gets pools of connections that are
+ *                           logged in with what its token says
  *
  * Who needs whose credentials (credentials = auto; O, T: the cluster asks for
  * a log-in; "forward" is forward_client_credentials_to_origin):
@@ -21,9 +26,49 @@
 #define PROXY_HANDSHAKE_H
 
 #include "proxy/client.h"
+#include "proxy/startup.h"
 
 /* Until a client is ready a frame may be so long (Cassandra's own limit before log-in is 256 KiB for all). */
 #define HANDSHAKE_MAX_FRAME (128 * 1024)
+
+struct handshake;
+
+/* One of the two ways. */
+struct handshake_way {
+	/* AUTH_RESPONSE of a client that has got AUTHENTICATE; hs->stream is the frame's. */
+	void (*on_token)(struct handshake *hs, struct bytesview token);
+	/* handshake_timeout is over while the client waits for an answer: refuses it, or makes it READY all the same. */
+	void (*on_timeout)(struct handshake *hs);
+	/* Lets go of everything of its own and frees the object that hs is the head of. */
+	void (*drop)(struct handshake *hs);
+};
+
+/* What both ways have in common: the first member of their own objects. */
+struct handshake {
+	struct client *client;
+	const struct handshake_way *way;
+	struct startup startup;
+	int16_t stream;                  /* of the client's frame that waits for an answer; -1: none does */
+	enum cluster_id deciding;        /* of the dialogue, once AUTHENTICATE was sent */
+	bool wants_login[CLUSTER_COUNT]; /* the cluster does */
+	bool has_client_credentials;     /* the client's token was SASL PLAIN */
+	struct credentials client_credentials;
+	struct credentials configured[CLUSTER_COUNT];
+};
+
+/* For the two ways: the head of a new object, which becomes client->handshake. Takes over `startup`. */
+void handshake_init(struct handshake *hs, const struct handshake_way *way, struct client *c, struct startup *startup,
+		    int16_t stream);
+/* Frees what handshake_init() made and what was put there since, but not the object. */
+void handshake_fini(struct handshake *hs);
+/* Whose credentials a cluster gets that wants a log-in: true for the client's. */
+bool handshake_gets_client_credentials(const struct handshake *hs, enum cluster_id id);
+/* For the log, once both clusters are known: which of them see one role for all users, and whether anybody checks. */
+void handshake_say_whose_credentials(const struct settings *settings, struct cluster *clusters);
+/* AUTHENTICATE: the client is in the dialogue from here on. */
+void handshake_send_authenticate(struct handshake *hs, const char *class_name);
+/* The frame that waited has its answer; the next one may have come. May close the client. */
+void handshake_answered(struct handshake *hs);
 
 /* A frame of a client that is not READY. */
 void handshake_on_frame(struct client *c, struct frame *f);
@@ -33,8 +78,5 @@ void handshake_on_timeout(struct client *c);
 void handshake_on_shutdown(struct client *c);
 /* Frees what the handshake holds, its connections included; called when the client ends. */
 void handshake_abort(struct client *c);
-
-/* For worker->connect_timeouts: the node did not take the connection in time. */
-void handshake_connect_timed_out(struct timeout_item *item);
 
 #endif

@@ -234,7 +234,7 @@ static void on_authenticate(struct login *login, struct strview class_name)
 static void on_challenge(struct login *login, struct frame *f)
 {
 	(void)f;
-	fail(container_of(login, struct inquiry, login), false, "it sent a challenge that was not asked for");
+	fail(container_of(login, struct inquiry, login), false, "its authenticator asks for something else than PLAIN");
 }
 
 static void on_login_ready(struct login *login, struct frame *f)

@@ -153,14 +153,11 @@ static void on_challenge(struct login *login, struct frame *f)
 	struct reader r = reader_over(f->body, f->length);
 	struct bytesview token = read_bytes(&r);
 
-	if (!login->credentials) {
-		login->handler->on_challenge(login, f);
-		return;
-	}
-	if (!reader_ok(&r) || !sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN-START")))
-		login->handler->on_lost(login, "its authenticator asks for something else than PLAIN");
-	else
+	if (login->credentials && reader_ok(&r) &&
+	    sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN-START")))
 		send_plain(login);
+	else
+		login->handler->on_challenge(login, f);
 }
 
 static void on_error(struct login *login, struct frame *f)

@@ -43,7 +43,10 @@ struct login_handler {
 	 * calls login_with() or login_token(), now or later.
 	 */
 	void (*on_authenticate)(struct login *login, struct strview class_name);
-	/* A challenge, only when the dialogue is passed through. Answered by login_token(). */
+	/*
+	 * A challenge. When the dialogue is passed through, it is answered by login_token(); when we play it
+	 * (login->credentials is set), the node asks for more than a user and a password.
+	 */
 	void (*on_challenge)(struct login *login, struct frame *f);
 	/* READY or AUTH_SUCCESS: the server is ready. */
 	void (*on_ready)(struct login *login, struct frame *f);

@@ -64,6 +64,9 @@ struct metrics {
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */
 	uint64_t failovers[CLUSTER_COUNT];          /* legs that went to another node when their connection was lost */
 	uint64_t mirror_dropped[MIRROR_DROP_COUNT]; /* copies of reads */
+	uint64_t logins_asked[CLUSTER_COUNT];       /* credentials of pooled clients that the cluster was asked about */
+	uint64_t logins_refused[CLUSTER_COUNT];     /* of these, those it has refused */
+	uint64_t logins_remembered[CLUSTER_COUNT];  /* log-ins it was not asked about: accepted a moment before */
 	struct histogram latency[REQUEST_TYPES];
 };
 

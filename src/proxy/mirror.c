@@ -635,7 +635,7 @@ static void login_on_authenticate(struct login *login, struct strview class_name
 static void login_on_challenge(struct login *login, struct frame *f)
 {
 	(void)f;
-	give_up(container_of(login, struct mirror, login), "an unexpected challenge");
+	give_up(container_of(login, struct mirror, login), "its authenticator asks for something else than PLAIN");
 }
 
 static void login_on_ready(struct login *login, struct frame *f)

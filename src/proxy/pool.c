@@ -73,6 +73,8 @@ struct pool *pool_join(struct worker *w, enum cluster_id cluster, uint8_t versio
 		list_init(&pool->node);
 		list_append(&w->pools[cluster], &pool->node);
 	}
+	if (credential)
+		credential_join(credential);
 	pool->clients++;
 	return pool;
 }
@@ -80,6 +82,8 @@ struct pool *pool_join(struct worker *w, enum cluster_id cluster, uint8_t versio
 void pool_leave(struct pool *pool)
 {
 	Assert(pool->clients > 0);
+	if (pool->credential)
+		credential_leave(pool->credential);
 	if (--pool->clients == 0)
 		pool_progress(pool);
 }

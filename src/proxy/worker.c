@@ -15,6 +15,7 @@
 #include "proxy/contexts.h"
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
+#include "proxy/handshake_dedicated.h"
 #include "proxy/idle.h"
 #include "proxy/mirror.h"
 #include "proxy/notice.h"
@@ -131,7 +132,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	list_init(&w->credentials);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		timeout_queue_init(&w->loop, &w->connect_timeouts[i], s->cluster[i].connection_timeout_ms,
-				   handshake_connect_timed_out);
+				   handshake_dedicated_connect_timed_out);
 		list_init(&w->pools[i]);
 		backends_init(&w->backends[i], w, (enum cluster_id)i);
 	}

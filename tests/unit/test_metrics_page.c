@@ -166,7 +166,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(17);
+	check_shape(20);
 }
 END_TEST
 
@@ -183,6 +183,10 @@ START_TEST(sums)
 	workers[0].prepared_repaired[CLUSTER_TARGET] = 10;
 	workers[0].memory_refused = 4;
 	workers[1].memory_refused = 2;
+	workers[0].logins_asked[CLUSTER_TARGET] = 16;
+	workers[1].logins_asked[CLUSTER_TARGET] = 1;
+	workers[1].logins_refused[CLUSTER_ORIGIN] = 18;
+	workers[0].logins_remembered[CLUSTER_TARGET] = 19;
 	workers[0].bind_mismatches = 11;
 	workers[0].functions_replaced = 5;
 	workers[1].functions_replaced = 4;
@@ -202,6 +206,9 @@ START_TEST(sums)
 	expect_line("zdm_pscache_miss_total 9");
 	expect_line("zdm_cqlferry_prepared_repaired_total{cluster=\"target\"} 10");
 	expect_line("zdm_cqlferry_memory_refused_total 6");
+	expect_line("zdm_cqlferry_logins_asked_total{cluster=\"target\"} 17");
+	expect_line("zdm_cqlferry_logins_refused_total{cluster=\"origin\"} 18");
+	expect_line("zdm_cqlferry_logins_remembered_total{cluster=\"target\"} 19");
 	expect_line("zdm_cqlferry_bind_mismatches_total 11");
 	expect_line("zdm_cqlferry_functions_replaced_total 9");
 	expect_line("zdm_cqlferry_functions_kept_total{reason=\"refused\"} 3");
@@ -357,7 +364,7 @@ START_TEST(node_roles)
 	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
 	stats_of(NODE_TARGET, 0, "10.0.0.2");
 	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
-	check_shape(17 + 5 + 5 + 6);
+	check_shape(20 + 5 + 5 + 6);
 	write_page();
 	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
 	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");
