@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Which lines of tests/checklist.txt the tests of a run have shown.
+"""Which lines of tests/checklist.txt and tests/connections.txt the tests of a run have shown.
 
     scripts/parity.sh                     reads what the last scripts/test.sh has left in its reports folder
     scripts/parity.sh --run FILE XML ...  reads these JUnit files; FILE was written when the run began
     scripts/parity.sh --self-test         plants gaps and mistakes and expects each to be found
 
-For each profile it prints which lines were shown, which are different on purpose (tests/checklist.txt says what we do
-instead, and a test has shown it), which are the other profile's, and which are missing. The last line is
+For each list and profile it prints which lines were shown, which are different on purpose (the list says what we do
+instead, and a test has shown it), which are the other profile's, and which are missing. The last line of a list is
 
     N shown, N different, N missing
 
-over both profiles together. A test that has failed or was skipped shows nothing. The exit status is 1 when a line is
-missing, and 2 when the answer cannot be trusted: a file is older than the run or cannot be read, a test shows a number
-that the list does not have or does not say in which profile it ran, the list has gaps.
+over both profiles together; where the list gives a reason for lines that no test shows, "N not shown" stands before it.
+A test that has failed or was skipped shows nothing. The exit status is 1 when a line is missing, and 2 when the answer
+cannot be trusted: a file is older than the run or cannot be read, a test shows a number that the list does not have (or
+that is said to be shown by none) or does not say in which profile it ran, a list has gaps.
 """
 
 import io
@@ -24,10 +25,10 @@ import tempfile
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LIST = ROOT / "tests/checklist.txt"
+#: the name of the marker and of the file in tests, and the number of the last line
+LISTS = (("connections", 172), ("checklist", 269))
 STAGES = ("wire", "wire-zdm", "cluster", "pairs")
 PROFILES = ("native", "zdm")
-LAST = 269
 #: lines of parity that may be different; the head of the list says why
 DIFFERENT_BY_CHOICE = (87, 208)
 
@@ -46,10 +47,16 @@ class Line:
 
     @property
     def kind(self):
+        if self.tag == "N":
+            return "not shown"
         return "different" if self.instead else "shown"
 
 
-def read_list(path, last=LAST):
+def may_be_different(tag, number):
+    return tag[0] in "QDN" or "+" in tag or number in DIFFERENT_BY_CHOICE
+
+
+def read_list(path, last):
     """{number: Line}"""
     lines, defects = {}, set()
     for place, text in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
@@ -62,14 +69,14 @@ def read_list(path, last=LAST):
         if defect:
             defects.add(defect.group(1))
             continue
-        match = re.fullmatch(r"(\d+) (P|P/zdm|Q|(?:P\+)?D(\d+)) ([^|]+?)(?: \| ([^|]+))?", text)
+        match = re.fullmatch(r"(\d+) (P|P/zdm|Q|N|(?:P\+)?D(\d+)?) ([^|]+?)(?: \| ([^|]+))?", text)
         check(match, "not `number tag subject [| what we do instead]`")
         number, tag, defect, subject, instead = match.groups()
         number = int(number)
         check(number not in lines, "%d stands there twice" % number)
         check(defect is None or defect in defects, "there is no defect %s in the list" % defect)
-        check(not instead or tag[0] in "QD" or "+" in tag or number in DIFFERENT_BY_CHOICE,
-              "a line tagged %s may not be different" % tag)
+        check(not instead or may_be_different(tag, number), "a line tagged %s may not be different" % tag)
+        check(instead or tag not in ("N", "D"), "a line tagged %s needs something behind the bar" % tag)
         lines[number] = Line(number, tag, subject, instead)
     if sorted(lines) != list(range(1, last + 1)):
         gaps = sorted(set(range(1, last + 1)) ^ set(lines))
@@ -77,8 +84,11 @@ def read_list(path, last=LAST):
     return lines
 
 
-def read_junit(path, lines, shown):
-    """Adds to shown[profile] the numbers of the tests in this file that have passed. Returns how many tests those are."""
+def read_junit(path, lists, shown):
+    """
+    Adds to shown[list][profile] the numbers of the tests in this file that have passed. Returns how many numbers those
+    tests have.
+    """
     try:
         root = xml.etree.ElementTree.parse(path).getroot()
     except (OSError, xml.etree.ElementTree.ParseError) as error:
@@ -86,20 +96,23 @@ def read_junit(path, lines, shown):
     counted = 0
     for case in root.iter("testcase"):
         said = [(p.get("name"), p.get("value")) for p in case.iter("property")]
-        numbers = {value for name, value in said if name == "checklist"}
+        numbers = {(name, value) for name, value in said if name in lists}
         profiles = {value for name, value in said if name == "profile"}
         where = "%s: %s::%s" % (path, case.get("classname"), case.get("name"))
-        for number in numbers:
-            if not number.isdigit() or int(number) not in lines:
-                raise Untrusted("%s: the list has no line %s" % (where, number))
+        for name, number in numbers:
+            if not number.isdigit() or int(number) not in lists[name]:
+                raise Untrusted("%s: the list %s has no line %s" % (where, name, number))
+            if lists[name][int(number)].kind == "not shown":
+                raise Untrusted("%s: shows line %s of %s, which says that no test does" % (where, number, name))
         if not numbers or any(child.tag in ("failure", "error", "skipped") for child in case):
             continue
         if not profiles or profiles - set(PROFILES):
-            raise Untrusted("%s: shows %s, but in which profile? %s" % (where, ", ".join(sorted(numbers)),
-                                                                       sorted(profiles) or "None is said"))
-        counted += 1
-        for profile in profiles:
-            shown[profile].update(int(number) for number in numbers)
+            raise Untrusted("%s: shows %s, but in which profile? %s" % (
+                where, ", ".join(sorted(n for _, n in numbers)), sorted(profiles) or "None is said"))
+        counted += len(numbers)
+        for name, number in numbers:
+            for profile in profiles:
+                shown[name][profile].add(int(number))
     return counted
 
 
@@ -127,20 +140,24 @@ def wrapped(head, text, width=118):
 def report(lines, shown, out):
     """Prints everything; returns how many lines are missing in both profiles."""
     for profile in PROFILES:
-        mine = {n for n, line in lines.items() if profile in line.profiles}
+        mine = {n for n, line in lines.items() if profile in line.profiles and line.kind != "not shown"}
         seen = shown[profile] & mine
         print("profile %s" % profile, file=out)
         for kind in ("shown", "different"):
             print(wrapped("  %-9s" % kind, "%d: " % len([n for n in seen if lines[n].kind == kind])
                           + ranges(n for n in seen if lines[n].kind == kind)), file=out)
-        if len(mine) < len(lines):
-            print(wrapped("  other    ", "%d: " % (len(lines) - len(mine)) + ranges(set(lines) - mine)), file=out)
+        others = {n for n, line in lines.items() if profile not in line.profiles}
+        if others:
+            print(wrapped("  other    ", "%d: " % len(others) + ranges(others)), file=out)
         print("  %-9s %d" % ("missing", len(mine - seen)), file=out)
         for number in sorted(mine - seen):
             print("    %3d %-5s %s" % (number, lines[number].tag, lines[number].subject), file=out)
     seen = {n for n, line in lines.items() if any(n in shown[p] for p in line.profiles)}
     kinds = [lines[n].kind for n in seen]
-    missing = len(lines) - len(seen)
+    given_up = [n for n, line in lines.items() if line.kind == "not shown"]
+    missing = len(lines) - len(seen) - len(given_up)
+    if given_up:
+        print("%d not shown: %s" % (len(given_up), ranges(given_up)), file=out)
     print("%d shown, %d different, %d missing" % (kinds.count("shown"), kinds.count("different"), missing), file=out)
     return missing
 
@@ -153,16 +170,25 @@ def check_age(path, run):
         raise Untrusted("%s is older than the run" % path)
 
 
-def count(files, run, out, checklist=LIST, last=LAST):
-    lines = read_list(checklist, last)
+def read_lists(folder, names):
+    return {name: read_list(folder / (name + ".txt"), last) for name, last in names}
+
+
+def count(files, run, out, folder=ROOT / "tests", names=LISTS):
+    """Prints everything; returns how many lines are missing in all lists."""
+    lists = read_lists(folder, names)
     if not run.exists():
         raise Untrusted("%s does not exist: no run has been made" % run)
-    shown = {profile: set() for profile in PROFILES}
+    shown = {name: {profile: set() for profile in PROFILES} for name in lists}
     for path in files:
         check_age(path, run)
-        if read_junit(path, lines, shown) == 0:
+        if read_junit(path, lists, shown) == 0:
             raise Untrusted("%s: no test in it shows anything" % path)
-    return report(lines, shown, out)
+    missing = 0
+    for name, lines in lists.items():
+        print("tests/%s.txt" % name, file=out)
+        missing += report(lines, shown[name], out)
+    return missing
 
 
 # ---- self-test ----
@@ -174,10 +200,15 @@ TEST_LIST = """defect 8 no answer
 4 D8 four | an answer
 5 P five
 """
+#: the other list
+OTHER_LIST = """1 P one
+2 D two | another two
+3 N three | nobody can
+"""
 
 
-def case(name, numbers, profile="native", inside=""):
-    said = [("checklist", n) for n in numbers] + ([("profile", profile)] if profile else [])
+def case(name, numbers, profile="native", inside="", marker="checklist"):
+    said = [(marker, n) for n in numbers] + ([("profile", profile)] if profile else [])
     return '<testcase classname="t" name="%s"><properties>%s</properties>%s</testcase>' % (
         name, "".join('<property name="%s" value="%s"/>' % p for p in said), inside)
 
@@ -208,20 +239,27 @@ SELF_TESTS = [
     ("unknown tag", TEST_LIST.replace("5 P", "5 X"), ALL, "not `number tag"),
     ("unknown defect", TEST_LIST.replace("D8", "D9"), ALL, "no defect 9"),
     ("parity that is different", TEST_LIST.replace("five", "five | six"), ALL, "may not be different"),
+    ("the other list is counted for itself", TEST_LIST, ALL + case("c", [1, 2], marker="connections"),
+     "1 not shown: 3\n1 shown, 1 different, 0 missing\n"),
+    ("also what it lacks", TEST_LIST, ALL + case("c", [2], marker="connections"), "0 shown, 1 different, 1 missing\n"),
+    ("what no test is said to show", TEST_LIST, ALL + case("c", [3], marker="connections"), "says that no test does"),
+    ("not shown without a reason", TEST_LIST.replace("5 P five", "5 N five"), ALL, "needs something behind the bar"),
+    ("different without saying how", TEST_LIST.replace("5 P five", "5 D five"), ALL, "needs something behind the bar"),
 ]
 
 
 def said(folder, cases, checklist=TEST_LIST):
     """What is printed, or the error, for a run with these cases in a file; cases None: there is no file."""
-    (folder / "list").write_text(checklist)
+    (folder / "checklist.txt").write_text(checklist)
+    (folder / "connections.txt").write_text(OTHER_LIST)
     if cases is not None:
         (folder / "a.xml").write_text("<testsuites><testsuite>%s</testsuite></testsuites>" % cases)
     out = io.StringIO()
     try:
-        missing = count([folder / "a.xml"], folder / "run", out, folder / "list", 5)
+        missing = count([folder / "a.xml"], folder / "run", out, folder, (("connections", 3), ("checklist", 5)))
     except Untrusted as error:
         return str(error)
-    assert out.getvalue().endswith(" %d missing\n" % missing)
+    assert sum(int(n) for n in re.findall(r"different, (\d+) missing$", out.getvalue(), re.M)) == missing
     return out.getvalue()
 
 
@@ -243,7 +281,7 @@ def self_test():
         expect("a file of an earlier run", "a.xml is older than the run", ALL)
         (folder / "a.xml").unlink()
         expect("no file", "a.xml does not exist", None)
-    read_list(LIST)
+    read_lists(ROOT / "tests", LISTS)
     for text in failed:
         print("self-test: %s" % text)
     print("%d planted cases were not found" % len(failed) if failed

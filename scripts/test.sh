@@ -137,9 +137,9 @@ stage_wire() {
 	wire_tests gcc wire
 }
 
-# What the checklist asks for, in the profile that is ZDM Proxy's twin.
+# What the checklists ask for, in the profile that is ZDM Proxy's twin.
 stage_wire_zdm() {
-	CQLFERRY_PROFILE=zdm wire_tests gcc wire-zdm -m 'checklist and not native'
+	CQLFERRY_PROFILE=zdm wire_tests gcc wire-zdm -m '(checklist or connections) and not native'
 }
 
 stage_wire_asan() {
@@ -217,7 +217,7 @@ stage_cluster_asan() {
 	cluster_tests asan cluster-asan cluster 4.1 5.0
 }
 
-# Which lines of the checklist the stages before have shown. Alone it has nothing to count: name them with it.
+# Which lines of the checklists the stages before have shown. Alone it has nothing to count: name them with it.
 stage_parity() {
 	local files
 	mapfile -t files < <(parity_files)

@@ -1,15 +1,17 @@
 """
-What tests say about the conformance checklist, for the conftest.py of the folders beside this file: the numbers of the
-lines that a test shows (`@pytest.mark.checklist(80, 81)`, see checklist.txt) and the profiles in which its proxies ran,
-as properties of the test in the JUnit report. scripts/parity.sh reads them.
+What tests say about the conformance checklists, for the conftest.py of the folders beside this file: the numbers of the
+lines that a test shows (`@pytest.mark.checklist(80, 81)`, see checklist.txt; `@pytest.mark.connections(3)`, see
+connections.txt) and the profiles in which its proxies ran, as properties of the test in the JUnit report.
+scripts/parity.sh reads them.
 """
 import pytest
 
-MARKER = "checklist(*numbers): the lines of tests/checklist.txt that it shows"
+LISTS = ("checklist", "connections")
 
 
 def configure(config):
-    config.addinivalue_line("markers", MARKER)
+    for name in LISTS:
+        config.addinivalue_line("markers", f"{name}(*numbers): the lines of tests/{name}.txt that it shows")
     # properties are not in the xunit2 schema, but every reader takes them
     config.addinivalue_line("filterwarnings", "ignore:record_property is incompatible")
 
@@ -17,9 +19,10 @@ def configure(config):
 @pytest.fixture(autouse=True)
 def checklist(request, record_property):
     """The numbers of a test."""
-    for marker in request.node.iter_markers("checklist"):
-        for number in marker.args:
-            record_property("checklist", str(number))
+    for name in LISTS:
+        for marker in request.node.iter_markers(name):
+            for number in marker.args:
+                record_property(name, str(number))
 
 
 def profile_of(sections):

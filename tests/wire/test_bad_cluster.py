@@ -126,6 +126,7 @@ async def test_a_lost_connection_answers_everything_in_flight(bench, where, rese
     await assert_alive(again, bench)
 
 
+@pytest.mark.connections(145)
 @pytest.mark.checklist(141, 142)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_lost_connection_ends_an_idle_client(bench, where):

@@ -36,6 +36,7 @@ EARLY = {
 }
 
 
+@pytest.mark.connections(106)
 @pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("name", EARLY)
 async def test_nothing_is_served_before_startup(bench, version, name):
@@ -47,6 +48,7 @@ async def test_nothing_is_served_before_startup(bench, version, name):
         assert not cluster.requests()
 
 
+@pytest.mark.connections(106)
 @pytest.mark.parametrize("version", [3, 4, 5])
 @pytest.mark.parametrize("name", EARLY)
 async def test_nothing_is_served_before_authentication(make_bench, version, name):
@@ -87,6 +89,7 @@ BAD_STARTUPS = {
 }
 
 
+@pytest.mark.connections(97)
 @pytest.mark.checklist(21)
 @pytest.mark.parametrize("name", BAD_STARTUPS)
 async def test_startup_that_cannot_be_read(bench, name):
@@ -98,6 +101,7 @@ async def test_startup_that_cannot_be_read(bench, name):
     await assert_serving(bench)
 
 
+@pytest.mark.connections(97)
 @pytest.mark.checklist(21)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_startup_with_the_compressed_flag(bench, version):
@@ -107,6 +111,7 @@ async def test_startup_with_the_compressed_flag(bench, version):
     await assert_serving(bench)
 
 
+@pytest.mark.connections(98)
 @pytest.mark.checklist(22, 42)
 @pytest.mark.parametrize("version,name", [(3, "zstd"), (4, "zstd"), (5, "zstd"), (4, "Deflate"), (4, "x" * 300),
                                           (5, "snappy")])

@@ -76,6 +76,7 @@ def assert_reached_by_sni(astra):
         assert astra.proxy.passed.count(str(node.host_id)) == node.accepted
 
 
+@pytest.mark.connections(137, 138, 139)
 @pytest.mark.parametrize("zdm", [False, True], ids=["ini", "zdm"])
 async def test_both_clusters_by_bundles(make_astra, zdm):
     """Line 138, 139: control and request connections go to the SNI proxy with SNI = host id; health and metrics say host
@@ -126,6 +127,7 @@ async def test_names_instead_of_addresses(make_astra):
         assert [r[3] for r in astra.service.requests] == ["localhost"] * len(astra.service.requests)
 
 
+@pytest.mark.connections(139)
 async def test_the_datacenter_of_the_metadata(make_astra):
     """Line 139: local_dc is the datacenter, although the contact point is in another one."""
     bench, astras = await make_astra(["origin"], origin={"nodes": 3, "datacenters": {0: "dc2"}})
@@ -174,6 +176,7 @@ BAD_ANSWERS = {
 }
 
 
+@pytest.mark.connections(137)
 @pytest.mark.parametrize("what", BAD_ANSWERS)
 async def test_a_service_that_says_nonsense_and_recovers(make_astra, what):
     """Line 137, and the crashes of ZDM: said with the reason, tried again, and good as soon as the answer is."""
@@ -189,6 +192,7 @@ async def test_a_service_that_says_nonsense_and_recovers(make_astra, what):
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.connections(137)
 @pytest.mark.parametrize("what", ["another authority", "another name", "expired", "no certificate of ours"])
 async def test_a_service_that_is_not_trusted(make_astra, authority, stranger, what):
     """Line 137: the certificate and the host name are verified, by the bundle's ca.crt only."""
@@ -241,6 +245,7 @@ async def test_a_mute_service_does_not_hold_up_the_end(make_astra):
     bench.may_be_down = True
 
 
+@pytest.mark.connections(138)
 @pytest.mark.parametrize("what", ["another authority", "another name"])
 async def test_an_sni_proxy_that_is_not_trusted(make_astra, authority, stranger, what):
     """Line 138: its certificate must be for the host in sni_proxy_address, by the bundle's authority."""
@@ -256,6 +261,7 @@ async def test_an_sni_proxy_that_is_not_trusted(make_astra, authority, stranger,
     assert not astras["origin"].proxy.passed
 
 
+@pytest.mark.connections(140)
 async def test_an_sni_proxy_that_is_dead_and_moves(make_astra):
     """Line 140: the metadata are read again after a failed open, and the SNI proxy that they name then is used."""
     bench, astras = await make_astra(["target"], wait=False)
@@ -313,6 +319,7 @@ BAD_BUNDLES = {
 }
 
 
+@pytest.mark.connections(136)
 @pytest.mark.parametrize("what", BAD_BUNDLES)
 async def test_a_bad_bundle_ends_the_start(make_astra, what):
     """Line 136: what is wrong in the file is a mistake in the configuration, and no reason to try again for ever."""
@@ -337,6 +344,7 @@ def bench_check(bench):
     return [binary(), "-c", str(bench.proxy.folder / f"{bench.proxy.name}.ini"), "--check-config"]
 
 
+@pytest.mark.connections(136)
 async def test_a_bad_bundle_under_zdm(make_astra):
     bench, _ = await make_astra(["target"], lambda a: a.config.pop("host"), zdm=True, wait=False)
     bench.may_be_down = True

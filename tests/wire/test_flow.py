@@ -241,6 +241,7 @@ async def test_a_mute_node_delays_no_other_request(bench):
     c.received.clear()
 
 
+@pytest.mark.connections(141)
 @pytest.mark.checklist(150)
 @pytest.mark.parametrize("profile", ["native", "zdm"])
 async def test_too_many_clients(make_bench, profile):

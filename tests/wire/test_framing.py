@@ -40,6 +40,7 @@ LITERALS = {"lz4": lz4_literals, "snappy": snappy_literals}
 
 # ---- compression of bodies ----
 
+@pytest.mark.connections(105)
 @pytest.mark.checklist(23, 24, 25)
 @pytest.mark.parametrize("name", ["LZ4", "lz4", "snappy", "SNAPPY"])
 @pytest.mark.parametrize("version", [3, 4])

@@ -35,6 +35,7 @@ async def log_in(bench, credentials, version=4, compression=None):
     return c, answer
 
 
+@pytest.mark.connections(79)
 @pytest.mark.checklist(44, 45, 52)
 @pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
 async def test_no_authentication_anywhere(bench, version, compression):
@@ -48,6 +49,7 @@ async def test_no_authentication_anywhere(bench, version, compression):
         assert dict(seen[0].request.options) == options | ({"COMPRESSION": compression} if compression else {})
 
 
+@pytest.mark.connections(88)
 @pytest.mark.checklist(44)
 @pytest.mark.parametrize("slow", ["origin", "target"])
 async def test_ready_comes_when_both_are(bench, slow):
@@ -75,6 +77,7 @@ async def test_nothing_is_opened_before_startup(bench):
     assert [cluster.connection_count for cluster in bench.clusters] == [n + 1 for n in counts]
 
 
+@pytest.mark.connections(80)
 @pytest.mark.checklist(46)
 @pytest.mark.parametrize("version,compression", [(3, None), (4, "lz4"), (5, None), (5, "lz4")])
 async def test_both_demand_a_login(make_bench, version, compression):
@@ -89,6 +92,7 @@ async def test_both_demand_a_login(make_bench, version, compression):
         assert len(cluster.requests(Op.AUTH_RESPONSE)) == 1
 
 
+@pytest.mark.connections(81)
 @pytest.mark.checklist(47, 57, 58, 62)
 async def test_both_demand_a_login_and_target_refuses(make_bench):
     bench = await make_bench(**BOTH)
@@ -99,6 +103,7 @@ async def test_both_demand_a_login_and_target_refuses(make_bench):
     await assert_alive(other, bench)
 
 
+@pytest.mark.connections(82, 83)
 @pytest.mark.checklist(48, 49)
 async def test_the_clients_credentials_may_be_origins(make_bench):
     bench = await make_bench(**BOTH, sections=FORWARD)
@@ -110,6 +115,7 @@ async def test_the_clients_credentials_may_be_origins(make_bench):
     assert_error(answer, Err.BAD_CREDENTIALS, "Provided username target-user", "" if bench.is_zdm else "origin")
 
 
+@pytest.mark.connections(84, 85)
 @pytest.mark.checklist(50, 51)
 @pytest.mark.parametrize("sections", [{}, FORWARD], ids=["default", "forward"])
 @pytest.mark.parametrize("where", ["origin", "target"])
@@ -148,6 +154,7 @@ async def test_credentials_by_setting(make_bench, origin_mode, target_mode, sent
             assert token == b"\0both-know\0me"
 
 
+@pytest.mark.connections(87)
 @pytest.mark.checklist(52)
 async def test_credentials_nobody_asks_for(bench):
     """READY at once; a driver with credentials just does not send them."""
@@ -155,6 +162,7 @@ async def test_credentials_nobody_asks_for(bench):
     assert answer.opcode == Op.READY
 
 
+@pytest.mark.connections(86)
 @pytest.mark.checklist(53)
 async def test_a_client_without_credentials(make_bench):
     bench = await make_bench(**BOTH)
@@ -178,6 +186,7 @@ async def test_two_steps_on_both(make_bench, version):
     await assert_alive(c, bench)
 
 
+@pytest.mark.connections(91)
 @pytest.mark.checklist(54, 55)
 @pytest.mark.parametrize("dse", ["origin", "target"])
 async def test_two_steps_on_one(make_bench, dse):
@@ -204,6 +213,7 @@ async def test_other_classes_get_credentials_at_once(make_bench):
     assert len(bench.target.requests(Op.AUTH_RESPONSE)) == 1
 
 
+@pytest.mark.connections(90)
 @pytest.mark.checklist(60)
 async def test_a_second_attempt_on_the_same_connection(make_bench):
     """Where the node keeps the connection the driver may try again; where the proxy ends it, it says why first."""
@@ -216,6 +226,7 @@ async def test_a_second_attempt_on_the_same_connection(make_bench):
         assert answer.opcode == Op.AUTH_SUCCESS, answer
 
 
+@pytest.mark.connections(89)
 @pytest.mark.checklist(57)
 async def test_an_error_of_the_login_has_the_requests_stream_and_version(make_bench):
     bench = await make_bench(**BOTH)
@@ -227,6 +238,7 @@ async def test_an_error_of_the_login_has_the_requests_stream_and_version(make_be
     assert answer.version == 5
 
 
+@pytest.mark.connections(92)
 @pytest.mark.checklist(59)
 @pytest.mark.parametrize("behave", [behaviour.error(Err.SERVER_ERROR, "broken"),
                                     behaviour.error(Err.OVERLOADED, "broken"),
@@ -246,6 +258,7 @@ async def test_a_login_that_fails_for_other_reasons(make_bench, where, behave):
     assert answer.opcode == Op.AUTH_SUCCESS
 
 
+@pytest.mark.connections(92)
 @pytest.mark.checklist(61)
 @pytest.mark.parametrize("where", ["origin", "target"])
 @pytest.mark.parametrize("version", [4, 5])

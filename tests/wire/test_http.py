@@ -28,11 +28,13 @@ def requests_counted(before, after):
             before[f'zdm_proxy_request_duration_seconds_count{{type="{t}"}}'] for t in TYPES}
 
 
+@pytest.mark.connections(154)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 async def test_liveness(bench, method):
     assert await bench.proxy.get("/health/liveness", method) == (200, b"OK")
 
 
+@pytest.mark.connections(156)
 async def test_readiness(bench):
     status, body = await bench.proxy.get("/health/readiness")
     assert status == 200
@@ -48,6 +50,7 @@ async def test_readiness(bench):
     assert not body.endswith(b"\n")
 
 
+@pytest.mark.connections(159, 160)
 @pytest.mark.parametrize("method,path", [("POST", "/health/readiness"), ("HEAD", "/health/readiness"), ("GET", "/"),
                                          ("GET", "/health"), ("GET", "/metrics/x"), ("GET", "/health/readiness/")])
 async def test_what_is_not_there(bench, method, path):
@@ -65,6 +68,7 @@ async def test_everything_starts_at_zero(make_bench):
         assert samples[f'zdm_proxy_request_duration_seconds_bucket{{type="{kind}",le="+Inf"}}'] == 0
 
 
+@pytest.mark.connections(163, 164)
 @pytest.mark.checklist(255, 256, 257, 259, 266)
 @pytest.mark.parametrize("primary", PRIMARIES)
 async def test_what_is_counted(make_bench, primary):
@@ -143,6 +147,7 @@ async def test_buckets(make_bench):
     assert [value for _, value in buckets][-2:] == [1, 1]
 
 
+@pytest.mark.connections(162)
 @pytest.mark.checklist(268)
 async def test_another_prefix(make_bench):
     bench = await make_bench(fresh=True, sections={"http": {"metrics_prefix": "ferry"}})

@@ -49,6 +49,7 @@ async def until_accepted(bench, **how):
 
 # ---- max_client_connections ----
 
+@pytest.mark.connections(141)
 @pytest.mark.native
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_one_client_too_many_is_told_so(make_bench, version, compression):
@@ -132,6 +133,7 @@ async def test_a_storm_over_the_limit(make_bench):
     await assert_alive(await until_accepted(bench), bench)
 
 
+@pytest.mark.connections(141)
 async def test_zdm_closes_without_a_frame(make_bench):
     """Line 141: client number max+1 is closed without data; after one leaves, a new one is accepted."""
     bench = await make_bench(profile="zdm", variables={"ZDM_PROXY_MAX_CLIENT_CONNECTIONS": "2"})

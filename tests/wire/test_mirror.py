@@ -354,6 +354,7 @@ async def test_nothing_without_the_option(bench):
     assert not [name for name in await bench.proxy.metrics() if name.startswith("zdm_async_")]
 
 
+@pytest.mark.connections(75)
 async def test_the_same_node(make_bench):
     """The mirror is at the node that the client's own connection to the secondary goes to."""
     bench = await dual(make_bench, fresh=True, target={"nodes": 3})
@@ -433,6 +434,7 @@ def auth(user, **more):
     return {"auth": Auth({PROXY[0]: PROXY[1], user[0]: user[1]}, **more)}
 
 
+@pytest.mark.connections(93, 96)
 @pytest.mark.checklist(46, 48, 224)
 @primaries
 @pytest.mark.parametrize("forward", [False, True])
@@ -500,6 +502,7 @@ async def without_mirror(bench, c, metrics):
     await assert_alive(c, bench)
 
 
+@pytest.mark.connections(95)
 @pytest.mark.checklist(65)
 @primaries
 @pytest.mark.parametrize("how", ["error", "protocol_error", "close", "reset", "unexpected", "garbage"])
@@ -535,6 +538,7 @@ async def test_its_login_is_refused(make_bench):
     assert "its reads are not mirrored to target" in bench.proxy.log and "no longer" in bench.proxy.log
 
 
+@pytest.mark.connections(95)
 @pytest.mark.checklist(65)
 async def test_it_cannot_connect(make_bench):
     """The node takes no more connections behind the client's own."""
@@ -554,6 +558,7 @@ async def test_it_cannot_connect(make_bench):
     await without_mirror(bench, c, metrics)
 
 
+@pytest.mark.connections(94)
 @pytest.mark.checklist(66)
 @primaries
 async def test_a_mute_node_does_not_delay_ready(make_bench, primary):
@@ -570,6 +575,7 @@ async def test_a_mute_node_does_not_delay_ready(make_bench, primary):
     await without_mirror(bench, c, metrics)
 
 
+@pytest.mark.connections(165)
 @pytest.mark.checklist(66)
 async def test_zdm_names(make_bench):
     bench = await make_bench(fresh=True, profile="zdm", variables={
@@ -883,6 +889,7 @@ async def test_protocol_error_ends_it(make_bench, primary):
     assert [r.statement for r in on_mirror(bench)][-1] == "SELECT * FROM ks.again"
 
 
+@pytest.mark.connections(146)
 @pytest.mark.checklist(143, 234)
 @primaries
 @pytest.mark.parametrize("how", ["close", "reset", "garbage", "half", "wrong_version", "bad_crc"])

@@ -38,12 +38,14 @@ async def test_what_a_control_connection_asks(make_bench):
         assert startup.request.options["CQL_VERSION"]
 
 
+@pytest.mark.connections(52)
 async def test_control_connections_of_the_zdm_profile_register_topology_only(make_bench):
     bench = await make_bench(fresh=True, profile="zdm")
     for cluster in bench.clusters:
         assert [r.request.events for r in cluster.control_requests(Op.REGISTER)] == [["TOPOLOGY_CHANGE"]]
 
 
+@pytest.mark.connections(49)
 @pytest.mark.parametrize("two_step", [False, True])
 async def test_control_connections_log_in(make_bench, two_step):
     settings = {"auth": Auth({"proxy": "proxy-password"}, DSE_AUTHENTICATOR if two_step else PASSWORD_AUTHENTICATOR,
@@ -53,6 +55,7 @@ async def test_control_connections_log_in(make_bench, two_step):
         assert [c.user for c in cluster.control_connections()] == ["proxy"]
 
 
+@pytest.mark.connections(73)
 async def test_connections_are_spread_over_the_nodes(make_bench):
     bench = await make_bench(origin={"nodes": 3}, target={"nodes": 2})
     clients = [await bench.client() for _ in range(12)]
@@ -68,6 +71,7 @@ async def test_only_the_local_datacenter_is_used(make_bench):
     assert spread(bench.origin) == [4, 4, 0, 0]
 
 
+@pytest.mark.connections(66)
 async def test_a_configured_datacenter(make_bench):
     bench = await make_bench(origin={"nodes": 4, "datacenters": {2: "dc2", 3: "dc2"}},
                              sections={"origin": {"local_datacenter": "dc2"}})
@@ -75,12 +79,14 @@ async def test_a_configured_datacenter(make_bench):
     assert spread(bench.origin) == [0, 0, 4, 4]
 
 
+@pytest.mark.connections(74)
 async def test_without_host_assignment_all_go_to_the_contact_point(make_bench):
     bench = await make_bench(origin={"nodes": 3}, sections={"origin": {"enable_host_assignment": "false"}})
     [await bench.client() for _ in range(6)]
     assert spread(bench.origin) == [6, 0, 0]
 
 
+@pytest.mark.connections(71, 72)
 @pytest.mark.parametrize("index,expected", [(0, [3, 0, 3]), (1, [0, 6, 0])])
 async def test_several_instances_share_the_nodes(make_bench, index, expected):
     """Two instances, three nodes: the first has the first and the last, the second the one in between."""
@@ -91,6 +97,7 @@ async def test_several_instances_share_the_nodes(make_bench, index, expected):
     assert spread(bench.origin) == expected
 
 
+@pytest.mark.connections(148)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_node_that_is_down_is_passed_over(make_bench, where):
     """It still stands in system.peers, but takes no connections: drivers get one of the others."""
@@ -106,6 +113,7 @@ async def test_a_node_that_is_down_is_passed_over(make_bench, where):
 BEATS = {"proxy": {"heartbeat_interval": "200ms"}}
 
 
+@pytest.mark.connections(143)
 @pytest.mark.checklist(244)
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("version", [3, 5])
@@ -137,6 +145,7 @@ async def test_idle_clients_send_no_heartbeats(make_bench):
     assert not clients[0].received and not clients[1].received
 
 
+@pytest.mark.connections(143)
 @pytest.mark.checklist(246)
 async def test_requests_put_heartbeats_off(make_bench):
     """Writes keep the other connection busy: a read long after the last heartbeat sends none."""
@@ -152,6 +161,7 @@ async def test_requests_put_heartbeats_off(make_bench):
     assert not bench.target.requests(Op.OPTIONS)
 
 
+@pytest.mark.connections(144)
 @pytest.mark.checklist(243)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_heartbeats_and_requests_share_the_stream_ids(make_bench, version):
@@ -177,6 +187,7 @@ async def test_heartbeats_and_requests_share_the_stream_ids(make_bench, version)
     assert not c.received
 
 
+@pytest.mark.connections(62)
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 async def test_nodes_that_say_any_address(make_bench, address):
     """rpc_address "all": the node's other address counts."""
@@ -188,6 +199,7 @@ async def test_nodes_that_say_any_address(make_bench, address):
     assert spread(bench.origin) == [2, 2]
 
 
+@pytest.mark.connections(64)
 @pytest.mark.parametrize("missing", ["rpc_address", "data_center", "rack", "host_id"])
 async def test_peers_without_what_is_needed_are_left_out(make_bench, missing):
     bench = await make_bench(fresh=True, origin={"nodes": 2})
@@ -197,6 +209,7 @@ async def test_peers_without_what_is_needed_are_left_out(make_bench, missing):
     assert spread(bench.origin) == [4, 0]
 
 
+@pytest.mark.connections(68, 77)
 async def test_a_node_comes(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 2})
     bench.origin.hidden.add(bench.origin.nodes[1])
@@ -213,6 +226,7 @@ async def test_a_node_comes(make_bench):
     await bench.proxy.until(used, "connection to the new node")
 
 
+@pytest.mark.connections(68, 76)
 @pytest.mark.checklist(146)
 async def test_a_node_goes(make_bench):
     """Its clients drain: requests in flight are finished, new ones refused, then it closes; others stay."""
@@ -273,6 +287,7 @@ async def test_readiness_follows_the_control_connections(make_bench, where):
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.connections(55, 56)
 async def test_the_other_contact_points_and_nodes_are_tried(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3}, sections=QUICK)
     on = bench.origin.control_connections()[0].node
@@ -283,6 +298,7 @@ async def test_the_other_contact_points_and_nodes_are_tried(make_bench):
     await bench.proxy.ready()
 
 
+@pytest.mark.connections(54)
 async def test_contact_points_that_are_down_are_passed_over(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3})
     points = ", ".join(node.address for node in bench.origin.nodes)
@@ -294,6 +310,7 @@ async def test_contact_points_that_are_down_are_passed_over(make_bench):
     assert [c.node.index for c in bench.origin.control_connections()] == [2]
 
 
+@pytest.mark.connections(57, 58)
 @pytest.mark.parametrize("where", ["target"])
 async def test_heartbeats(make_bench, where):
     """Unanswered ones make the control connection open again; that takes ten seconds."""
@@ -325,6 +342,7 @@ async def test_control_queries_that_fail(make_bench, table, behave):
     bench.target.complaints.clear()
 
 
+@pytest.mark.connections(61)
 async def test_a_partitioner_that_is_not_supported(make_bench):
     """ByteOrdered tokens are no numbers: the proxy does not get ready, and says why."""
     bench = await make_bench(fresh=True, origin={"partitioner": "ByteOrderedPartitioner"}, wait=False)
@@ -332,6 +350,7 @@ async def test_a_partitioner_that_is_not_supported(make_bench):
     await bench.proxy.never_ready("origin.*ByteOrderedPartitioner")
 
 
+@pytest.mark.connections(20)
 async def test_clusters_that_come_late(make_bench):
     """Start-up goes on trying and says so."""
     bench = await make_bench(fresh=True, sections=QUICK)
@@ -349,6 +368,7 @@ async def test_clusters_that_come_late(make_bench):
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.connections(51)
 async def test_wrong_configured_credentials(make_bench):
     bench = await make_bench(fresh=True, target={"auth": Auth({"somebody": "else"})}, wait=False)
     bench.may_be_down = True

@@ -6,6 +6,7 @@ from cqlwire import EVENTS, Err, Op
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_error
 
 
+@pytest.mark.connections(78)
 @pytest.mark.checklist(63, 71, 72, 73)
 @pytest.mark.parametrize("origin,target,common", [
     (("lz4", "snappy"), ("snappy", "lz4"), {"lz4", "snappy"}), (("lz4",), ("snappy", "lz4"), {"lz4"}),
@@ -24,6 +25,7 @@ async def test_supported_is_what_both_clusters_offer(make_bench, origin, target,
         assert {v.split("/")[0] for v in options["PROTOCOL_VERSIONS"]} == {"3", "4"}
 
 
+@pytest.mark.connections(78)
 @pytest.mark.checklist(70)
 @pytest.mark.parametrize("primary", PRIMARIES)
 async def test_the_other_options_are_targets(make_bench, primary):
@@ -66,6 +68,7 @@ async def test_the_zdm_profile_passes_errors_of_options_on(make_bench):
     assert_error(await c.options(), Err.SERVER_ERROR, "no options")
 
 
+@pytest.mark.connections(121)
 @pytest.mark.checklist(75)
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
@@ -88,6 +91,7 @@ async def test_register_that_fails_on_one(make_bench, where):
     assert_error(await c.register("SCHEMA_CHANGE"), Err.SERVER_ERROR, "no events")
 
 
+@pytest.mark.connections(122, 123)
 @pytest.mark.checklist(76, 77, 78, 79)
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)

@@ -34,6 +34,7 @@ def payloads(cluster, *opcodes):
     return [r.payload for r in cluster.requests(*opcodes)]
 
 
+@pytest.mark.connections(167)
 @pytest.mark.checklist(248)
 @pytest.mark.parametrize("settings", BOTH, ids=BOTH_IDS)
 @pytest.mark.parametrize("primary", PRIMARIES)
@@ -53,6 +54,7 @@ async def test_every_kind_of_request(make_bench, version, compression, primary, 
                                                           (INSERT, [])]
 
 
+@pytest.mark.connections(171)
 @pytest.mark.checklist(248)
 @pytest.mark.parametrize("version,compression", WITH_PAYLOADS, ids=IDS)
 async def test_other_entries_stay(make_bench, version, compression):
@@ -69,6 +71,7 @@ async def test_other_entries_stay(make_bench, version, compression):
             assert got == payload
 
 
+@pytest.mark.connections(168)
 @pytest.mark.checklist(249)
 @pytest.mark.parametrize("settings", BOTH, ids=BOTH_IDS)
 @pytest.mark.parametrize("own", [b"x" * 16, b"short", b"", None, bytes(range(256)) * 8])
@@ -84,6 +87,7 @@ async def test_the_clients_own_is_kept(make_bench, version, compression, own, se
         assert all(r.frame.body.startswith(Writer().bytes_map(payload).done()) for r in cluster.requests(*opcodes))
 
 
+@pytest.mark.connections(168)
 @pytest.mark.checklist(247)
 @pytest.mark.parametrize("version,compression", WITH_PAYLOADS, ids=IDS)
 async def test_off_in_the_zdm_profile(make_bench, version, compression):
@@ -120,6 +124,7 @@ async def test_off_in_the_native_profile(bench, version, compression):
     assert not re.search("request id", bench.proxy.log)
 
 
+@pytest.mark.connections(168, 169)
 @pytest.mark.checklist(250)
 @pytest.mark.parametrize("settings", [
     {"sections": {"proxy": {"tracing_enabled": "true", "tracing_rate_limit": "5"}}},
@@ -155,6 +160,7 @@ async def test_no_rate_limit(make_bench, limit):
     assert len({p[KEY] for p in payloads(bench.origin, Op.QUERY)}) == 50
 
 
+@pytest.mark.connections(170)
 @pytest.mark.checklist(251)
 @pytest.mark.parametrize("profile", ["native", "zdm"])
 @pytest.mark.parametrize("versions", [((3,), (3, 4, 5)), ((3, 4, 5), (3,)), ((3,), (3,))])
@@ -184,6 +190,7 @@ async def test_a_v3_client_on_v4_clusters(make_bench, compression, settings):
     assert_error(await c.answer(c.send_query(INSERT, payload={KEY: b"1"})), Err.PROTOCOL_ERROR, "custom payload")
 
 
+@pytest.mark.connections(171)
 @pytest.mark.checklist(253)
 @pytest.mark.parametrize("key", ["x", "ein anderer Schlüssel", "k" * 150])
 @pytest.mark.parametrize("version", [4, 5])
@@ -217,6 +224,7 @@ async def test_repairs_and_errors(make_bench):
     assert_error(await c.query(INSERT), Err.INVALID, "no")
 
 
+@pytest.mark.connections(172)
 async def test_other_opcodes_and_local_answers(make_bench):
     """Nothing of them is tagged or logged: OPTIONS, REGISTER, system tables, ids that nobody knows."""
     bench = await make_bench(fresh=True, sections={"proxy": {"tracing_enabled": "true", "tracing_rate_limit": "1"}})
@@ -234,6 +242,7 @@ async def test_other_opcodes_and_local_answers(make_bench):
     assert all(r.payload is None for cluster in bench.clusters for r in cluster.requests(Op.REGISTER))
 
 
+@pytest.mark.connections(167)
 async def test_the_log(make_bench):
     """One line when it goes out, one per answer."""
     bench = await make_bench(fresh=True, sections=ON)

@@ -26,6 +26,7 @@ async def gone(bench, expect=0):
     assert code == expect
 
 
+@pytest.mark.connections(151)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_idle_clients_are_closed_at_once(make_bench, number):
     bench = await make_bench(fresh=True)
@@ -41,6 +42,7 @@ async def test_idle_clients_are_closed_at_once(make_bench, number):
         await bench.open()
 
 
+@pytest.mark.connections(149)
 @pytest.mark.checklist(144, 145)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_requests_in_flight_are_finished(make_bench, version, compression):
@@ -63,6 +65,7 @@ async def test_requests_in_flight_are_finished(make_bench, version, compression)
     await gone(bench)
 
 
+@pytest.mark.connections(149)
 async def test_no_new_clients_meanwhile(make_bench):
     bench = await make_bench(fresh=True)
     hold = Hold()
@@ -102,6 +105,7 @@ async def test_readiness_fails_first(make_bench):
     await gone(bench)
 
 
+@pytest.mark.connections(150)
 async def test_the_end_does_not_wait_for_ever(make_bench):
     bench = await make_bench(fresh=True, sections={"proxy": {"shutdown_timeout": "500ms"}})
     bench.target.on(INSERT, mute())
@@ -155,6 +159,7 @@ async def test_clients_in_the_handshake_do_not_hold_it_up(make_bench):
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.connections(152)
 async def test_restart_on_the_same_ports(make_bench):
     bench = await make_bench(fresh=True)
     for _ in range(2):
@@ -164,6 +169,7 @@ async def test_restart_on_the_same_ports(make_bench):
         await c.closed()
 
 
+@pytest.mark.connections(21)
 async def test_sigterm_before_the_clusters_are_there(make_bench):
     bench = await make_bench(fresh=True)
     await bench.proxy.stop()

@@ -3,13 +3,14 @@ import asyncio
 
 import pytest
 
+import checklist as shown
 from fakecluster import Auth
 from helpers import assert_alive
 from proxy import Proxy
 
 
 @pytest.fixture
-def lone_proxy(loop, tmp_path):
+def lone_proxy(request, loop, tmp_path):
     """A proxy process without clusters."""
     proxies = []
 
@@ -19,6 +20,7 @@ def lone_proxy(loop, tmp_path):
     yield make
     for proxy in proxies:
         loop.run_until_complete(proxy.kill())
+        shown.note_profile(request.node, proxy.profile)
         proxy.check_log()
 
 
@@ -47,6 +49,7 @@ async def test_a_file_that_does_not_exist(lone_proxy):
     assert "/nowhere/cqlferry.ini" in proxy.log
 
 
+@pytest.mark.connections(3)
 @pytest.mark.parametrize("missing", ["ZDM_ORIGIN_USERNAME", "ZDM_TARGET_PASSWORD", "ZDM_ORIGIN_CONTACT_POINTS"])
 async def test_variables_that_are_missing(lone_proxy, missing):
     variables = {"ZDM_ORIGIN_CONTACT_POINTS": "127.0.0.1", "ZDM_TARGET_CONTACT_POINTS": "127.0.0.1",
@@ -59,6 +62,7 @@ async def test_variables_that_are_missing(lone_proxy, missing):
     assert missing in proxy.log
 
 
+@pytest.mark.connections(2)
 async def test_an_unknown_flag(lone_proxy):
     proxy = lone_proxy()
     await proxy.start(arguments=["--frobnicate"], wait=False)
@@ -82,6 +86,7 @@ async def test_check_config(lone_proxy, tmp_path):
     assert await bad.wait() == 1
 
 
+@pytest.mark.connections(16)
 async def test_print_config_hides_secrets(lone_proxy):
     proxy = lone_proxy()
     sections = {name: dict(values, username="me", password="very-secret") for name, values in GOOD.items()}
@@ -135,6 +140,7 @@ async def test_overrides(make_bench):
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.connections(19)
 @pytest.mark.parametrize("missing", ["origin", "target"])
 async def test_the_zdm_profile_listens_when_both_clusters_are_there(make_bench, missing):
     def configure(bench):
@@ -155,6 +161,7 @@ async def test_the_zdm_profile_listens_when_both_clusters_are_there(make_bench, 
     await assert_alive(await bench.client(), bench)
 
 
+@pytest.mark.connections(6)
 async def test_variables_beside_a_file_are_ignored(make_bench):
     bench = await make_bench(fresh=True, variables={"ZDM_PRIMARY_CLUSTER": "TARGET", "ZDM_ORIGIN_PORT": "1"})
     await assert_alive(await bench.client(), bench)

@@ -62,6 +62,7 @@ def test_the_formulas_of_this_file():
     assert tokens_of(2, 3, 8)[-1] == "8454757700450211142"
 
 
+@pytest.mark.connections(109, 110)
 @pytest.mark.checklist(151, 154, 155, 156, 157, 158, 159, 161, 178)
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_local(bench, version, compression):
@@ -86,6 +87,7 @@ async def test_local(bench, version, compression):
     assert_not_asked(bench)
 
 
+@pytest.mark.connections(111)
 @pytest.mark.checklist(153)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_peers_of_a_single_proxy(bench, version):
@@ -95,6 +97,7 @@ async def test_peers_of_a_single_proxy(bench, version):
     assert_not_asked(bench)
 
 
+@pytest.mark.connections(107, 108, 111)
 @pytest.mark.checklist(152, 155, 157, 158)
 @pytest.mark.parametrize("index", [0, 1, 2])
 @pytest.mark.parametrize("tokens", [1, 8])
@@ -115,6 +118,7 @@ async def test_three_proxies(make_bench, index, tokens):
     assert_not_asked(bench)
 
 
+@pytest.mark.connections(118)
 @pytest.mark.checklist(160)
 @pytest.mark.parametrize("primary", PRIMARIES)
 @pytest.mark.parametrize("system", PRIMARIES)
@@ -136,6 +140,7 @@ async def test_a_random_partitioner_is_shown_as_murmur3(make_bench):
     assert row == ["org.apache.cassandra.dht.Murmur3Partitioner"]
 
 
+@pytest.mark.connections(113)
 @pytest.mark.checklist(163)
 @pytest.mark.parametrize("text,columns", [
     ("SELECT key, rack FROM system.local", ["key", "rack"]),
@@ -248,6 +253,7 @@ async def test_markers_without_a_good_value(make_bench, values):
     await assert_alive(c, bench)
 
 
+@pytest.mark.connections(114)
 @pytest.mark.checklist(164, 165)
 @pytest.mark.parametrize("text,name", [
     ("SELECT nonsense FROM system.local", "nonsense"),
@@ -275,6 +281,7 @@ async def test_columns_that_the_nodes_lack(bench, text):
     await assert_alive(c, bench)
 
 
+@pytest.mark.connections(112)
 @pytest.mark.checklist(167, 168)
 @pytest.mark.parametrize("sections,peers", [({}, 0), (three(), 2)], ids=["one", "three"])
 async def test_count(make_bench, sections, peers):
@@ -300,6 +307,7 @@ async def test_count_beside_columns(make_bench, sections, expected):
     assert_not_asked(bench)
 
 
+@pytest.mark.connections(117)
 @pytest.mark.checklist(162)
 async def test_native_transport_columns_show_the_proxy(make_bench):
     """DSE has them; they must not lead drivers past the proxy."""
@@ -340,6 +348,7 @@ async def test_schema_versions_are_fresh(make_bench):
 OLD = {"release_version": "3.11.19", "versions": (3, 4)}
 
 
+@pytest.mark.connections(115)
 @pytest.mark.checklist(170)
 @pytest.mark.parametrize("settings", [{"sections": {"proxy": {"profile": "zdm"}}}, {"origin": OLD}, {"target": OLD},
                                       {"origin": OLD, "target": OLD}], ids=["zdm", "origin", "target", "both"])
@@ -355,6 +364,7 @@ async def test_peers_v2_does_not_exist(make_bench, settings, text):
     assert_not_asked(bench)
 
 
+@pytest.mark.connections(113)
 @pytest.mark.checklist(173)
 async def test_unqualified_names_in_keyspace_system(bench):
     c = await bench.client(keyspace="system")
@@ -371,6 +381,7 @@ async def test_unqualified_names_in_keyspace_system(bench):
         assert cluster.statements() == ["USE system"]
 
 
+@pytest.mark.connections(113)
 @pytest.mark.checklist(173)
 async def test_the_keyspace_of_a_v5_request(bench):
     c = await bench.client(5, keyspace="ks")
@@ -389,6 +400,7 @@ async def test_tables_of_the_same_name_elsewhere(bench):
     assert len(bench.origin.requests(Op.QUERY)) == 5  # USE and these
 
 
+@pytest.mark.connections(116)
 @pytest.mark.checklist(176)
 async def test_prepared_on_one_connection_executed_on_another(bench):
     one, other = await bench.client(4), await bench.client(5, "lz4")

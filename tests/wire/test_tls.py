@@ -46,6 +46,7 @@ async def round_trip(bench, c):
 
 # ---- towards the clusters ----
 
+@pytest.mark.connections(125)
 @pytest.mark.parametrize("mode", ["ca", "full"])
 async def test_clusters_with_tls(make_bench, authority, mode):
     bench = await make_bench(fresh=True, configure=clusters_with(authority, mode))
@@ -56,6 +57,7 @@ async def test_clusters_with_tls(make_bench, authority, mode):
         assert cluster.ssl.seen_names and set(cluster.ssl.seen_names) == {None}  # addresses are no names
 
 
+@pytest.mark.connections(125, 131)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_one_cluster_with_tls_and_a_login(make_bench, authority, where):
     def configure(bench):
@@ -74,6 +76,7 @@ async def test_a_server_name(make_bench, authority):
     assert set(bench.origin.ssl.seen_names) == {"nodes.example.com"}
 
 
+@pytest.mark.connections(125)
 async def test_our_own_certificate(make_bench, authority):
     bench = await make_bench(fresh=True, configure=clusters_with(authority, client_ca=authority,
                                                                  own=authority.certificate()))
@@ -92,6 +95,7 @@ async def not_ready(make_bench, configure, pattern, exit_code=None):
         cluster.complaints.clear()
 
 
+@pytest.mark.connections(129)
 async def test_a_certificate_of_somebody_else(make_bench, authority, stranger):
     await not_ready(make_bench, clusters_with(stranger, trusted=authority), "(?i)origin.*certificate", exit_code=1)
 
@@ -115,15 +119,18 @@ async def test_a_certificate_for_another_name(make_bench, authority):
                     "(?i)origin.*(mismatch|name|certificate)", exit_code=1)
 
 
+@pytest.mark.connections(130)
 async def test_a_certificate_that_has_expired(make_bench, authority):
     await not_ready(make_bench, clusters_with(authority, days="-1"), "(?i)origin.*expired", exit_code=1)
 
 
+@pytest.mark.connections(127)
 async def test_a_cluster_that_demands_a_certificate(make_bench, authority):
     await not_ready(make_bench, clusters_with(authority, client_ca=authority),
                     "(?i)origin.*(certificate|alert|handshake|closed|reset)")
 
 
+@pytest.mark.connections(126)
 async def test_plain_towards_a_cluster_with_tls(make_bench, authority):
     def configure(bench):
         bench.origin.ssl = authority.server(["10.0.0.1"])
@@ -136,6 +143,7 @@ async def test_tls_towards_a_plain_cluster(make_bench, authority):
     await not_ready(make_bench, configure, "(?i)origin.*(tls|ssl)|(tls|ssl).*origin")
 
 
+@pytest.mark.connections(24)
 @pytest.mark.parametrize("key", ["tls_ca", "tls_cert", "tls_key"])
 async def test_files_that_do_not_exist(make_bench, authority, key):
     cert, private = authority.certificate()
@@ -146,6 +154,7 @@ async def test_files_that_do_not_exist(make_bench, authority, key):
     await not_ready(make_bench, configure, "/nowhere/at/all.pem", exit_code=1)
 
 
+@pytest.mark.connections(125, 131)
 async def test_zdm_names_for_tls(make_bench, authority):
     def configure(bench):
         for cluster in bench.clusters:
@@ -185,6 +194,7 @@ def listener_with(authority, **more):
     return configure
 
 
+@pytest.mark.connections(132)
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_drivers_with_tls(make_bench, authority, version):
     bench = await make_bench(fresh=True, configure=listener_with(authority))
@@ -196,6 +206,7 @@ async def test_drivers_with_tls(make_bench, authority, version):
         await round_trip(bench, c)
 
 
+@pytest.mark.connections(132)
 async def test_a_plain_driver_at_a_tls_listener(make_bench, authority):
     bench = await make_bench(fresh=True, configure=listener_with(authority))
     c = await bench.open()
@@ -219,6 +230,7 @@ async def test_silence_at_a_tls_listener(make_bench, authority):
     await assert_alive(await bench.client(ssl=authority.client()), bench)
 
 
+@pytest.mark.connections(133)
 async def test_drivers_must_show_a_certificate(make_bench, authority, stranger):
     bench = await make_bench(fresh=True, configure=listener_with(authority, tls_ca=authority.ca,
                                                                  tls_require_client_cert="true"))

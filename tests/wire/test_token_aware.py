@@ -83,6 +83,7 @@ def use_driver(address, port):
         cluster.shutdown()
 
 
+@pytest.mark.connections(119)
 @pytest.mark.checklist(179)
 @pytest.mark.parametrize("first", range(COUNT))
 async def test_keys_go_to_the_instance_with_their_token(make_bench, free_addresses, first):

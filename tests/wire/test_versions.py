@@ -47,6 +47,7 @@ async def test_the_best_version_of_both_clusters(make_bench, origin, target, bes
             assert answers[0].version == said
 
 
+@pytest.mark.connections(100)
 @pytest.mark.checklist(8)
 async def test_the_way_down_that_drivers_take(make_bench):
     """A driver that follows the version in the header of each refusal is there at the second attempt."""
@@ -68,6 +69,7 @@ async def expect_blocked(c, version, stream):
     return answer
 
 
+@pytest.mark.connections(102)
 @pytest.mark.checklist(6, 8, 10)
 @pytest.mark.parametrize("profile", ["native", "zdm"])
 async def test_blocked_versions(make_bench, profile):
@@ -105,6 +107,7 @@ async def test_a_driver_steps_down_past_blocked_versions(make_bench, profile):
     assert (await c.query("SELECT * FROM ks.t")).version == 3
 
 
+@pytest.mark.connections(103)
 @pytest.mark.checklist(7)
 @pytest.mark.parametrize("later", [3, 4, 5, DSE2])
 async def test_after_a_blocked_version_nothing_else_is_heard(make_bench, later):
@@ -131,6 +134,7 @@ async def test_an_unknown_version_after_a_blocked_one(make_bench):
     assert_one_protocol_error(await c.closed(), refusal(6), streams=[0])
 
 
+@pytest.mark.connections(102)
 @pytest.mark.checklist(9)
 @pytest.mark.parametrize("blocked", ["3, 4, 5", "V2,v3,V4,v5, dsev1,,Dse_V2,"])
 async def test_all_versions_blocked(make_bench, blocked):
@@ -154,6 +158,7 @@ async def test_how_blocked_versions_are_written(make_bench, blocked, versions):
         assert (await c.query("SELECT * FROM ks.t")).version == version
 
 
+@pytest.mark.connections(99)
 @pytest.mark.checklist(13, 14)
 @pytest.mark.parametrize("refusing", [("origin",), ("target",), ("origin", "target")])
 async def test_a_cluster_that_refuses_startup_for_its_version(bench, refusing):
@@ -189,6 +194,7 @@ async def test_a_refusal_comes_in_pieces(bench):
     assert_one_protocol_error(await c.closed(), refusal(6), streams=[0])
 
 
+@pytest.mark.connections(47)
 @pytest.mark.checklist(11)
 @pytest.mark.parametrize("profile", ["native", "zdm"])
 async def test_control_connections_step_down(make_bench, profile):
@@ -198,6 +204,7 @@ async def test_control_connections_step_down(make_bench, profile):
     assert (await (await bench.client(3)).query("SELECT * FROM ks.t")).version == 3
 
 
+@pytest.mark.connections(46)
 @pytest.mark.checklist(11)
 @pytest.mark.parametrize("profile,start", [("zdm", (DSE2, DSE1, 5, 4, 3, 2)), ("native", (5, 2))])
 async def test_the_way_down_of_control_connections(make_bench, profile, start):
@@ -241,6 +248,7 @@ async def test_no_version_is_common(make_bench, profile):
         assert not cluster.requests()
 
 
+@pytest.mark.connections(101)
 @pytest.mark.checklist(4)
 @pytest.mark.parametrize("origin,target,lower", [
     ((3, 4, 5), (3, 4), 4), ((3, 4, DSE1, DSE2), (3, 4, 5), 5), ((3, 4, DSE1, DSE2), (3, 4, DSE1), DSE1),
@@ -291,6 +299,7 @@ async def test_the_beta_flag_passes(bench, version):
         assert cluster.requests(Op.QUERY)[0].flags == FrameFlag.USE_BETA
 
 
+@pytest.mark.connections(104)
 @pytest.mark.checklist(15)
 async def test_a_node_that_answers_startup_in_an_unknown_version(bench):
     bench.target.on(Op.STARTUP, behaviour.changed_answer(version=1))
