@@ -86,6 +86,7 @@ struct topology {
 	unsigned local_count;
 	unsigned host_count;
 	unsigned all_count;
+	unsigned left_out; /* rows that are of no use: those of a new node are incomplete at first */
 	/* Indexes into the local hosts that this instance uses (proxy_topology_index), round robin. */
 	unsigned *assigned;
 	unsigned assigned_count;

@@ -37,7 +37,7 @@
 #define EVENT_DOWN_MS 60000
 /* After an event other nodes, and the node's own tables, need a moment to follow. */
 #define SETTLE_MS 1000
-/* While schema versions differ the tables are read again after so long, then twice as long ... */
+/* While schema versions differ or rows are of no use the tables are read again after so long, then twice as long ... */
 #define DISAGREE_MIN_MS 2000
 #define DISAGREE_MAX_MS 60000
 /* Until the cluster was reached once: ZDM's start loop, which is more eager than its reconnection. */
@@ -87,8 +87,7 @@ struct control {
 	bool is_periodic;       /* it is why the inquiry runs: when nothing has changed nobody need know */
 	bool is_lost;           /* the connection to `lost` ended: that node is tried last in the next round */
 	struct net_address lost;
-	const struct settings *published_by; /* what the last snapshot was made with */
-	uint64_t digest;                     /* of the tables it was made of */
+	uint64_t digest; /* of the tables that the last snapshot was made of */
 	struct endpoint_list endpoints;
 	struct resolve *resolve;
 	struct server *server;
@@ -430,16 +429,17 @@ static void plan_periodic(struct control *c)
 }
 
 /* What is to be done after the tables were read. */
-static void plan_refresh(struct control *c, bool schema_agrees)
+static void plan_refresh(struct control *c, bool is_settled)
 {
 	if (c->refresh_again) {
 		arm(&c->refresh, SETTLE_MS);
-	} else if (!schema_agrees && !evtimer_pending(&c->refresh, NULL)) {
-		/* Drivers compare these versions after a schema change, so an old difference must not stay. */
+	} else if (!is_settled && !evtimer_pending(&c->refresh, NULL)) {
+		/* Drivers compare the versions after a schema change, so an old difference must not stay; the row of a
+		 * new node is complete a little later. */
 		arm(&c->refresh, c->disagree_ms);
 		c->disagree_ms = MIN(c->disagree_ms * 2, DISAGREE_MAX_MS);
 	}
-	if (schema_agrees)
+	if (is_settled)
 		c->disagree_ms = DISAGREE_MIN_MS;
 	c->refresh_again = false;
 	plan_periodic(c);
@@ -466,7 +466,6 @@ static void publish(struct control *c, struct topology *t)
 		topology_log_changes(old, t, c->o.cluster->id);
 	topology_unref(old);
 	c->digest = t->digest;
-	c->published_by = c->o.settings;
 	cluster_publish(c->o.cluster, t);
 	c->o.on_topology(c, c->o.arg);
 }
@@ -476,7 +475,7 @@ static void on_topology(struct inquiry *inq, struct topology *t)
 	struct control *c = container_of(inq, struct control, inquiry);
 	const struct endpoint *e = endpoint_list_current(&c->endpoints);
 	const bool was_lost = c->state != CONTROL_UP;
-	const bool is_new = !c->is_periodic || t->digest != c->digest || c->published_by != c->o.settings;
+	const bool is_new = !c->is_periodic || t->digest != c->digest;
 
 	if (e->host)
 		t->contact_host = xstrdup(e->host);
@@ -488,7 +487,7 @@ static void on_topology(struct inquiry *inq, struct topology *t)
 		log_debug("%s %s: topology read again: %u nodes, %s", c->cluster_name, c->text, t->host_count,
 			  is_new ? "something has changed" : "nothing has changed");
 	c->is_periodic = false;
-	plan_refresh(c, topology_schema_agrees(t));
+	plan_refresh(c, topology_schema_agrees(t) && t->left_out == 0);
 	if (is_new)
 		publish(c, t);
 	else
@@ -575,6 +574,7 @@ static void on_event(struct server *server, struct frame *f)
 		note_status(c, f->body + offset, f->length - offset);
 	if (kind == EVENT_SCHEMA_CHANGE && c->o.on_schema_event)
 		c->o.on_schema_event(c, f->body + offset, f->length - offset, c->o.arg);
+	c->disagree_ms = DISAGREE_MIN_MS;
 	/* One timer collapses a burst; what comes while the tables are read is looked at afterwards. */
 	if (c->inquiry.is_running)
 		c->refresh_again = true;

@@ -439,7 +439,7 @@ static enum topology_result fill_hosts(struct topology *t, const struct topology
 		snprintf(error, error_size, "its row in system.local has no usable %s", missing);
 		return TOPOLOGY_BAD;
 	}
-	topology_rows_peers(all, source, peers, ports);
+	t->left_out = topology_rows_peers(all, source, peers, ports);
 	if (topology_rows_local(&host, source, local, ports, &missing))
 		*host_list_add(all) = host;
 	drop_duplicates(all, source->id);

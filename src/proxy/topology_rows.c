@@ -318,19 +318,22 @@ static const char *row_name(const struct rows *peers, uint32_t row, char out[NET
 	return out;
 }
 
-void topology_rows_peers(struct host_list *all, const struct topology_source *source, const struct rows *peers,
-			 bool ports)
+unsigned topology_rows_peers(struct host_list *all, const struct topology_source *source, const struct rows *peers,
+			     bool ports)
 {
 	char name[NET_TEXT_MAX];
 	const char *missing;
 	struct host host;
+	unsigned left_out = 0;
 
 	for (uint32_t row = 0; row < peers->row_count; row++) {
-		if (read_peer(&host, source, peers, row, ports, &missing))
+		if (read_peer(&host, source, peers, row, ports, &missing)) {
 			*host_list_add(all) = host;
-		else
-			log_limited(LOG_WARN, "%s: peer %s of %s is left out: it has no usable %s",
-				    cluster_id_name(source->id), row_name(peers, row, name), table_name(peers),
-				    missing);
+			continue;
+		}
+		left_out++;
+		log_limited(LOG_WARN, "%s: peer %s of %s is left out: it has no usable %s", cluster_id_name(source->id),
+			    row_name(peers, row, name), table_name(peers), missing);
 	}
+	return left_out;
 }

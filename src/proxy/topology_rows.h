@@ -34,10 +34,10 @@ MUSTCHECK bool topology_rows_local(struct host *host, const struct topology_sour
 
 /*
  * Adds the nodes of all rows of system.peers or system.peers_v2; a row that is
- * of no use is left out, with a warning that names it.
+ * of no use is left out, with a warning that names it. Returns how many are.
  */
-void topology_rows_peers(struct host_list *all, const struct topology_source *source, const struct rows *peers,
-			 bool ports);
+unsigned topology_rows_peers(struct host_list *all, const struct topology_source *source, const struct rows *peers,
+			     bool ports);
 
 /* The column names of system.peers, whichever of the two tables `peers` is. */
 void topology_rows_columns(struct string_list *out, const struct rows *peers);

@@ -195,6 +195,16 @@ async def test_peers_that_are_left_out_are_named(make_bench):
             "native_address") in bench.proxy.messages
 
 
+async def test_a_row_that_is_complete_later(make_bench):
+    """A new node's row has no rack at first, and no event says when it has: the tables are read again."""
+    def spoil(bench):
+        bench.origin.peers_overrides["rack"] = None
+    bench = await make_bench(fresh=True, configure=spoil, origin={"nodes": 2})
+    assert await use_nodes(bench, bench.origin) == {0}
+    bench.origin.peers_overrides["rack"] = "r1"
+    await until_used(bench, bench.origin, 0, 1)
+
+
 @pytest.mark.parametrize("value", [None, [], ["x"], ["1", "1"]], ids=["null", "none", "no number", "one for two"])
 async def test_hosts_without_tokens(make_bench, value):
     """Nobody knows their replicas then; requests are served all the same."""
