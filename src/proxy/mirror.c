@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "proxy/connect.h"
 #include "proxy/forward.h"
+#include "proxy/pool.h"
 #include "proxy/repair.h"
 #include "proxy/reply.h"
 
@@ -512,25 +513,38 @@ void mirror_on_timeout(struct timeout_item *item)
 
 /* ---- its connection ---- */
 
+/* The node of the client's own connection; with shared ones any. False when none is known. */
+static bool choose_node(const struct client *c, enum cluster_id secondary, struct net_address *out)
+{
+	if (client_is_pooled(c))
+		return cluster_pick_host(&c->worker->proxy->clusters[secondary], out);
+	if (!c->server[secondary])
+		return false;
+	*out = c->server[secondary]->address;
+	return true;
+}
+
 void mirror_open(struct client *c, struct writer *startup)
 {
 	struct worker *worker = c->worker;
 	const struct settings *s = worker->settings;
 	const enum cluster_id secondary = cluster_id_other(s->primary);
+	struct net_address node;
+	char name[NET_TEXT_MAX];
 	struct mirror *m;
 	const char *why;
 
-	if (s->read_mode != READ_DUAL_ASYNC_ON_SECONDARY || c->state != CLIENT_READY || !c->server[secondary]) {
+	if (s->read_mode != READ_DUAL_ASYNC_ON_SECONDARY || c->state != CLIENT_READY ||
+	    !choose_node(c, secondary, &node)) {
 		writer_free(startup);
 		return;
 	}
 	m = xcalloc(1, sizeof(*m));
 	m->client = c;
-	m->server = connect_open_mirror(worker, secondary, &c->server[secondary]->address, c->version,
-					&mirror_server_handler, m, &why);
+	m->server = connect_open_mirror(worker, secondary, &node, c->version, &mirror_server_handler, m, &why);
 	if (!m->server) {
 		log_limited(LOG_WARN, "client %s #%llu: its reads are not mirrored to %s at %s: %s", c->name,
-			    (unsigned long long)c->number, cluster_id_name(secondary), c->server[secondary]->name, why);
+			    (unsigned long long)c->number, cluster_id_name(secondary), net_format(&node, name), why);
 		writer_free(startup);
 		free(m);
 		return;
@@ -623,7 +637,10 @@ static const struct server_handler mirror_server_handler = {
 static void login_on_authenticate(struct login *login, struct strview class_name)
 {
 	struct mirror *m = container_of(login, struct mirror, login);
-	const struct credentials *credentials = &m->client->credentials[m->server->cluster];
+	const struct client *c = m->client;
+	const enum cluster_id cluster = (enum cluster_id)m->server->cluster;
+	const struct credentials *credentials = client_is_pooled(c) ? pool_token(c->pool[cluster])
+								    : &c->credentials[cluster];
 
 	(void)class_name;
 	if (credentials->user)
