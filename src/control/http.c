@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "control/gzip.h"
 #include "control/health.h"
 #include "control/metrics_page.h"
+#include "control/metrics_process.h"
 #include "control/reload.h"
 
 #define MAX_HEADERS 16384
@@ -37,6 +39,19 @@ static void reply(struct evhttp_request *rq, int status, const char *type, struc
 {
 	evhttp_add_header(evhttp_request_get_output_headers(rq), "Content-Type", type);
 	evhttp_send_reply(rq, status, NULL, body);
+}
+
+/* A page of some hundred series is ten times as long as it must be. */
+static void reply_compressed(struct evhttp_request *rq, int status, const char *type, struct evbuffer *body)
+{
+	const char *accepted = evhttp_find_header(evhttp_request_get_input_headers(rq), "Accept-Encoding");
+	struct evbuffer *packed = body && gzip_is_accepted(accepted) ? gzip_compress(body) : NULL;
+
+	if (packed)
+		evhttp_add_header(evhttp_request_get_output_headers(rq), "Content-Encoding", "gzip");
+	reply(rq, status, type, packed ? packed : body);
+	if (packed)
+		evbuffer_free(packed);
 }
 
 static void reply_text(struct evhttp_request *rq, int status, const char *text)
@@ -127,9 +142,11 @@ static void metrics(struct evhttp_request *rq, void *arg)
 	page.large_bytes = chunk_large_bytes();
 	page.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0;
 	body = evbuffer_new();
-	if (body)
+	if (body) {
 		metrics_page_write(&page, body);
-	reply(rq, body ? 200 : 500, METRICS_PAGE_TYPE, body);
+		metrics_process_write(body);
+	}
+	reply_compressed(rq, body ? 200 : 500, METRICS_PAGE_TYPE, body);
 	if (body)
 		evbuffer_free(body);
 }

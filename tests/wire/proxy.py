@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 from checklist import profile_of
 
@@ -105,9 +106,15 @@ class Proxy:
 
     async def get(self, path, method="GET"):
         """(status, body) of an HTTP request to the proxy; raises OSError while nobody listens."""
+        answer = await self.fetch(path, method=method)
+        return answer.status, answer.body
+
+    async def fetch(self, path, headers=None, method="GET"):
+        """The same with headers, of the request and of the answer (by their names in lower case)."""
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         reader, writer = await asyncio.open_connection(*self.http)
         try:
-            writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\n{more}Connection: close\r\n\r\n".encode())
             answer = await asyncio.wait_for(reader.read(), START_PATIENCE)
         finally:
             writer.close()
@@ -117,7 +124,9 @@ class Proxy:
             raise ConnectionError(f"no HTTP answer: {answer[:80]!r}")
         if b"chunked" in head.lower():
             body = unchunk(body)
-        return int(match.group(1)), body
+        said = [line.partition(":") for line in head.decode().splitlines()[1:]]
+        return SimpleNamespace(status=int(match.group(1)), body=body,
+                               headers={name.lower(): value.strip() for name, _, value in said})
 
     async def readiness(self):
         status, body = await self.get("/health/readiness")

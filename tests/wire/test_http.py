@@ -1,5 +1,9 @@
 """Health and metrics."""
+import gzip
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -268,3 +272,34 @@ async def test_an_unknown_ready_when(make_bench):
     bench = await make_bench(fresh=True, profile="native", sections={"http": {"ready_when": "origin"}}, wait=False)
     bench.may_be_down = True
     await bench.proxy.never_ready("ready_when.*both.*primary", exit_code=1)
+
+
+@pytest.mark.checklist(254)
+async def test_a_compressed_page(bench):
+    """For those who accept it, as Prometheus does; the same page, in a tenth of its length."""
+    plain = await bench.proxy.fetch("/metrics")
+    assert plain.status == 200 and "content-encoding" not in plain.headers
+    packed = await bench.proxy.fetch("/metrics", {"Accept-Encoding": "gzip"})
+    assert packed.status == 200 and packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["content-type"] == plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert len(packed.body) < len(plain.body) / 5
+
+    def families(text):
+        return [line for line in text.decode().splitlines() if line.startswith("#")]
+    assert families(gzip.decompress(packed.body)) == families(plain.body)
+    refused = await bench.proxy.fetch("/metrics", {"Accept-Encoding": "gzip;q=0, identity"})
+    assert "content-encoding" not in refused.headers
+
+
+async def test_the_process(bench):
+    """What Prometheus' clients say of every process, whatever the prefix of the other names is."""
+    samples = await bench.proxy.metrics()
+    pid = bench.proxy.process.pid
+    assert samples["process_open_fds"] == pytest.approx(len(os.listdir(f"/proc/{pid}/fd")), abs=3)
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+    assert samples["process_resident_memory_bytes"] == pytest.approx(resident, rel=0.3)
+    assert samples["process_virtual_memory_bytes"] > resident
+    assert samples["process_max_fds"] >= samples["process_open_fds"]
+    assert 0 < samples["process_cpu_seconds_total"] < 1000
+    assert abs(samples["process_start_time_seconds"] - os.stat(f"/proc/{pid}").st_mtime) < 60
