@@ -171,6 +171,27 @@ static void write_reloads(const struct metrics_page *p, struct evbuffer *out)
 		   (const uint64_t[]){ r->failed, r->succeeded });
 }
 
+static void write_placed(const struct metrics_page *p, struct evbuffer *out)
+{
+	static const char *const clusters[] = { [CLUSTER_ORIGIN] = "origin", [CLUSTER_TARGET] = "target" };
+	static const char *const labels[] = {
+#define X(name, label) [PLACED_##name] = label,
+		PLACEMENTS(X)
+#undef X
+	};
+	char *name = metrics_start_family(p, out, "cqlferry_placed_requests_total", "counter",
+					  "Requests of pooled connections by whether they went to a replica");
+	char number[METRICS_NUMBER_MAX];
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		for (unsigned j = PLACED_NOT_ASKED + 1; j < PLACEMENT_COUNT; j++)
+			evbuffer_add_printf(
+				out, "%s{cluster=\"%s\",node=\"%s\"} %s\n", name, clusters[i], labels[j],
+				metrics_format_number((double)sum(p, offsetof(struct metrics, placed[i][j])), number));
+	}
+	free(name);
+}
+
 static void write_own(const struct metrics_page *p, struct evbuffer *out)
 {
 	static const struct series functions_kept[] = {
@@ -215,6 +236,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 		    "Large requests answered OVERLOADED because of memory_limit",
 		    sum(p, offsetof(struct metrics, memory_refused)));
 	metrics_tables_partial(p, out);
+	write_placed(p, out);
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));

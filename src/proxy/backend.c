@@ -62,6 +62,35 @@ static void choose_candidates(struct backends *b)
 	}
 }
 
+static inline uint64_t load_of(const struct backend *backend)
+{
+	return backend->stats->used_stream_ids;
+}
+
+unsigned backends_less_loaded(struct backends *b, struct backend *const *nodes, unsigned n)
+{
+	const unsigned i = backends_random(b, n);
+	const unsigned j = (i + 1 + backends_random(b, n - 1)) % n;
+
+	return load_of(nodes[j]) < load_of(nodes[i]) ? j : i;
+}
+
+struct backend *backends_choose(struct backends *b, const struct net_address *not_at)
+{
+	const unsigned n = b->candidate_count;
+	unsigned i;
+
+	if (n <= 1)
+		return n ? b->candidates[0] : NULL;
+	if (b->worker->settings->load_balancing == BALANCE_ROUND_ROBIN)
+		i = b->turn++ % n;
+	else
+		i = backends_less_loaded(b, b->candidates, n);
+	if (unlikely(not_at) && net_equal(&b->candidates[i]->address, not_at))
+		i = (i + 1) % n;
+	return b->candidates[i];
+}
+
 static void set_state(struct backends *b, struct backend *backend, enum backend_state state)
 {
 	const bool was_down = backends_are_down(b);

@@ -81,6 +81,14 @@ void backends_note_status(struct backends *b, const struct net_address *address,
 /* NULL for a node that is not in the snapshot. */
 struct backend *backends_find(const struct backends *b, const struct net_address *address);
 
+/*
+ * The node for a request that may go to any, by `load_balancing`; NULL when
+ * none is up. `not_at`, when not NULL, is taken only when there is no other one.
+ */
+struct backend *backends_choose(struct backends *b, const struct net_address *not_at);
+/* The index of the less loaded of two that are chosen at random; n > 1. */
+unsigned backends_less_loaded(struct backends *b, struct backend *const *nodes, unsigned n);
+
 /* A connection to it has gone: frees a GONE one with the last of them. */
 void backend_lane_gone(struct backends *b, struct backend *backend);
 

@@ -24,6 +24,7 @@ static bool send_on(struct request_leg *leg, struct server *s)
 {
 	struct request *rq = leg->request;
 
+	metric_add(&rq->client->worker->metrics.placed[leg->cluster][leg->placement], 1);
 	if (unlikely(lacks_statement(rq, leg->cluster, s))) {
 		leg->repairs_left--;
 		leg->node = s->stats;

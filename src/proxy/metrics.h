@@ -43,6 +43,20 @@ enum mirror_drop {
 };
 #define MIRROR_DROP_COUNT 3
 
+/* To which of its nodes a cluster's requests went, with load_balancing = token_aware: X(name, label), sorted by label. */
+#define PLACEMENTS(X)                                                                                                  \
+	X(OTHER, "other") /* the replicas are known, but none is up, or none has a connection yet */                   \
+	X(REPLICA, "replica")                                                                                          \
+	X(UNKNOWN, "unknown") /* the key or its replicas are not known */
+
+enum placement {
+	PLACED_NOT_ASKED, /* there is one node, or nothing to ask; not shown */
+#define X(name, label) PLACED_##name,
+	PLACEMENTS(X)
+#undef X
+};
+#define PLACEMENT_COUNT 4
+
 struct histogram {
 	uint64_t counts[SETTINGS_MAX_BUCKETS + 1]; /* the last: above every bound */
 	uint64_t sum_ns;
@@ -52,8 +66,9 @@ struct metrics {
 	uint64_t client_connections; /* gauge */
 	uint64_t failed_connections[CLUSTER_COUNT];
 	uint64_t failed_reads[CLUSTER_COUNT];
-	uint64_t failed_writes[3];                  /* by enum failed_on */
-	uint64_t inflight[REQUEST_TYPES];           /* gauge */
+	uint64_t failed_writes[3];        /* by enum failed_on */
+	uint64_t inflight[REQUEST_TYPES]; /* gauge */
+	uint64_t placed[CLUSTER_COUNT][PLACEMENT_COUNT];
 	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
 	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */
 	uint64_t memory_refused;                    /* large requests answered OVERLOADED because of memory_limit */

@@ -103,3 +103,23 @@ unsigned placement_replicas(struct request *rq, unsigned cluster, const struct r
 		return 0;
 	return ring_replicas(ring, table, token, hosts);
 }
+
+bool placement_find(struct request *rq, const struct backends *b, const struct net_address *not_at,
+		    struct replicas *out)
+{
+	const uint16_t *hosts;
+	const unsigned n = placement_replicas(rq, b->cluster, b->topology->ring, &hosts);
+
+	out->count = 0;
+	for (unsigned i = 0; i < n && out->count < PLACEMENT_NODES; i++) {
+		struct backend *backend = b->hosts[hosts[i]];
+
+		/* As far as requests go elsewhere now, a replica there is as good as none. */
+		if (backend->state != BACKEND_UP || backend->tier != b->candidates[0]->tier)
+			continue;
+		if (unlikely(not_at) && net_equal(&backend->address, not_at))
+			continue;
+		out->nodes[out->count++] = backend;
+	}
+	return n > 0;
+}

@@ -13,6 +13,7 @@
 #ifndef PROXY_PLACEMENT_H
 #define PROXY_PLACEMENT_H
 
+#include "proxy/backend.h"
 #include "proxy/request.h"
 #include "proxy/ring.h"
 
@@ -35,6 +36,22 @@ MUSTCHECK bool placement_token(struct request *rq, unsigned cluster, int64_t *to
  * as the ring.
  */
 unsigned placement_replicas(struct request *rq, unsigned cluster, const struct ring *ring, const uint16_t **hosts);
+
+/* So many replicas of a partition are looked at: nobody has more in one datacenter, but to have one on each node. */
+#define PLACEMENT_NODES 8
+
+/* The replicas of a request that may be asked now: those among the candidates of its worker's nodes. */
+struct replicas {
+	struct backend *nodes[PLACEMENT_NODES];
+	unsigned count;
+};
+
+/*
+ * False when the replicas are not known; true with a count of 0 when none of
+ * them is up. `not_at`, when not NULL, is left out.
+ */
+MUSTCHECK bool placement_find(struct request *rq, const struct backends *b, const struct net_address *not_at,
+			      struct replicas *out);
 
 /*
  * True for conditional writes and serial reads: all should go to the same

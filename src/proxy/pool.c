@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/placement.h"
 #include "proxy/request.h"
 
 /* Other nodes are tried when one refuses a log-in's connection, but not the whole of a large cluster. */
@@ -235,32 +236,6 @@ static inline struct server *member_pick(struct pool *pool, struct backend *back
 
 /* ---- the node ---- */
 
-static inline uint64_t load_of(const struct backend *backend)
-{
-	return backend->stats->used_stream_ids;
-}
-
-/* Of nodes that are up; NULL when there are none. */
-static struct backend *choose(struct backends *b, const struct net_address *not_at)
-{
-	const unsigned n = b->candidate_count;
-	unsigned i, j;
-
-	if (n <= 1)
-		return n ? b->candidates[0] : NULL;
-	if (b->worker->settings->load_balancing == BALANCE_ROUND_ROBIN) {
-		i = b->turn++ % n;
-	} else {
-		i = backends_random(b, n);
-		j = (i + 1 + backends_random(b, n - 1)) % n;
-		if (load_of(b->candidates[j]) < load_of(b->candidates[i]))
-			i = j;
-	}
-	if (unlikely(not_at) && net_equal(&b->candidates[i]->address, not_at))
-		i = (i + 1) % n;
-	return b->candidates[i];
-}
-
 /* The node that was chosen has no lane for it (yet): any other that has one. */
 static struct server *pick_elsewhere(struct pool *pool, const struct need *need, const struct backend * not,
 				     const struct net_address *not_at)
@@ -281,14 +256,42 @@ static struct server *pick_elsewhere(struct pool *pool, const struct need *need,
 	return NULL;
 }
 
-enum pool_answer pool_pick(const struct request *rq, unsigned cluster, const struct net_address *not_at,
-			   struct server **out)
+/* A connection to a replica. NULL when they are not known, or none that is up has one (yet). */
+static struct server *pick_replica(struct pool *pool, struct request *rq, const struct need *need,
+				   const struct net_address *not_at)
+{
+	struct request_leg *leg = &rq->legs[pool->cluster];
+	struct backends *b = backends_of(pool);
+	struct server *s = NULL;
+	struct replicas r;
+	unsigned first = 0;
+
+	leg->placement = PLACED_UNKNOWN;
+	if (!placement_find(rq, b, not_at, &r))
+		return NULL;
+	leg->placement = PLACED_OTHER;
+	if (r.count > 1 && !placement_keeps_order(rq))
+		first = backends_less_loaded(b, r.nodes, r.count);
+	for (unsigned i = 0; i < r.count && !s; i++)
+		s = member_pick(pool, r.nodes[(first + i) % r.count], need);
+	if (likely(s))
+		leg->placement = PLACED_REPLICA;
+	return s;
+}
+
+enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct net_address *not_at, struct server **out)
 {
 	struct pool *pool = rq->client->pool[cluster];
 	struct backends *b = backends_of(pool);
 	const struct need need = need_of(rq);
-	struct backend *backend = choose(b, not_at);
+	struct backend *backend;
 
+	if (pool->worker->settings->load_balancing == BALANCE_TOKEN_AWARE && b->candidate_count > 1) {
+		*out = pick_replica(pool, rq, &need, not_at);
+		if (likely(*out))
+			return POOL_PICKED;
+	}
+	backend = backends_choose(b, not_at);
 	if (unlikely(!backend))
 		return POOL_DOWN;
 	*out = member_pick(pool, backend, &need);
@@ -439,7 +442,7 @@ static void check_go_on(struct pool_check *check)
 		if (is_opening)
 			return;
 	}
-	backend = check->attempts < MAX_CHECK_ATTEMPTS ? choose(b, NULL) : NULL;
+	backend = check->attempts < MAX_CHECK_ATTEMPTS ? backends_choose(b, NULL) : NULL;
 	check->attempts++;
 	lane = NULL;
 	if (backend) {

@@ -9,7 +9,7 @@
  *
  * pool_pick() finds the node and the lane for a request:
  *
- *   node   by `load_balancing`, of those that are up
+ *   node   by `load_balancing`, of those that are up: of the replicas (placement.h), where they are known
  *   lane   EXECUTE, and texts that name their keyspaces: any;
  *          texts that do not, PREPARE, USE: one in the client's keyspace;
  *          bodies over large_frame_size: one that is for those
@@ -102,8 +102,7 @@ enum pool_answer {
  * in pooled mode. `not_at`, when not NULL, is a node that has just failed it
  * and is only taken when there is no other one.
  */
-enum pool_answer pool_pick(const struct request *rq, unsigned cluster, const struct net_address *not_at,
-			   struct server **out);
+enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct net_address *not_at, struct server **out);
 /* The same to one particular node: the one that has prepared a statement. POOL_DOWN when it is not up any more. */
 enum pool_answer pool_pick_at(const struct request *rq, unsigned cluster, const struct net_address *address,
 			      struct server **out);

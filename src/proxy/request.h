@@ -44,6 +44,7 @@ struct request_leg {
 	uint8_t cluster;         /* enum cluster_id */
 	uint8_t outcome;         /* enum leg_outcome */
 	uint8_t role;            /* enum leg_role */
+	uint8_t placement;       /* enum placement: how its node was chosen */
 	uint16_t repairs_left;
 	bool is_resend; /* on pool->waiting: it alone is sent again, the other one is out or has ended */
 	bool was_moved; /* a lost connection has made it go to another node: that happens once */

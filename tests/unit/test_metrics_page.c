@@ -166,7 +166,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(20);
+	check_shape(21);
 }
 END_TEST
 
@@ -194,6 +194,9 @@ START_TEST(sums)
 	workers[1].timeouts[CLUSTER_ORIGIN] = 12;
 	workers[1].server_connections[CLUSTER_TARGET] = 13;
 	workers[0].mirror_dropped[MIRROR_DROP_FULL] = 14;
+	workers[0].placed[CLUSTER_TARGET][PLACED_REPLICA] = 20;
+	workers[1].placed[CLUSTER_TARGET][PLACED_REPLICA] = 1;
+	workers[1].placed[CLUSTER_ORIGIN][PLACED_OTHER] = 2;
 	workers[1].mirror_dropped[MIRROR_DROP_KEYSPACE] = 15;
 	write_page();
 	expect_line("zdm_client_connections_total 7");
@@ -215,6 +218,9 @@ START_TEST(sums)
 	expect_line("zdm_cqlferry_functions_kept_total{reason=\"not_replaceable\"} 0");
 	expect_line("zdm_cqlferry_timeouts_total{cluster=\"origin\"} 12");
 	expect_line("zdm_cqlferry_server_connections{cluster=\"target\"} 13");
+	expect_line("zdm_cqlferry_placed_requests_total{cluster=\"target\",node=\"replica\"} 21");
+	expect_line("zdm_cqlferry_placed_requests_total{cluster=\"target\",node=\"unknown\"} 0");
+	expect_line("zdm_cqlferry_placed_requests_total{cluster=\"origin\",node=\"other\"} 2");
 	expect_line("zdm_cqlferry_async_dropped_total{reason=\"full\"} 14\n"
 		    "zdm_cqlferry_async_dropped_total{reason=\"keyspace\"} 15\n"
 		    "zdm_cqlferry_async_dropped_total{reason=\"no_connection\"} 0");
@@ -364,7 +370,7 @@ START_TEST(node_roles)
 	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
 	stats_of(NODE_TARGET, 0, "10.0.0.2");
 	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
-	check_shape(20 + 5 + 5 + 6);
+	check_shape(21 + 5 + 5 + 6);
 	write_page();
 	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
 	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");

@@ -292,6 +292,77 @@ START_TEST(texts)
 }
 END_TEST
 
+/* ---- of the nodes that are up ---- */
+
+static struct backend nodes[2];
+static struct backend *hosts_of[] = { &nodes[0], &nodes[1] };
+static struct backend *candidates[2];
+
+/* What is found among two nodes of which these are up, as digits. */
+static const char *found(const char *up, const struct net_address *not_at)
+{
+	static char text[4];
+	struct backends b = {
+		.cluster = CLUSTER_TARGET, .topology = t, .hosts = hosts_of, .host_count = 2, .candidates = candidates
+	};
+	struct replicas r;
+
+	for (unsigned i = 0; i < 2; i++) {
+		nodes[i].address = t->hosts[i].address;
+		nodes[i].tier = t->hosts[i].tier;
+		nodes[i].state = strchr(up, (int)('0' + i)) ? BACKEND_UP : BACKEND_DOWN;
+		if (nodes[i].state == BACKEND_UP)
+			candidates[b.candidate_count++] = &nodes[i];
+	}
+	if (!placement_find(rq, &b, not_at, &r))
+		return "unknown";
+	for (unsigned i = 0; i < r.count; i++)
+		text[i] = r.nodes[i] == &nodes[0] ? '0' : '1';
+	text[r.count] = '\0';
+	return text;
+}
+
+START_TEST(nodes_that_are_up)
+{
+	struct net_address other;
+
+	ring_of("2");
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert(net_parse_ip(i ? "10.0.0.2" : "10.0.0.1", 9042, &t->hosts[i].address));
+	ck_assert(net_parse_ip("10.0.0.9", 9042, &other));
+	prepare("one", 0, 0, "ks");
+	execute("one", text_above(), "b");
+	ck_assert_str_eq(found("01", NULL), "10");
+	ck_assert_str_eq(found("0", NULL), "0");
+	ck_assert_str_eq(found("1", NULL), "1");
+	ck_assert_str_eq(found("01", &t->hosts[1].address), "0");
+	ck_assert_str_eq(found("1", &t->hosts[1].address), "");
+	ck_assert_str_eq(found("01", &other), "10");
+	ring_of("1");
+	ck_assert_str_eq(found("0", NULL), "");
+	ring_of("x");
+	ck_assert_str_eq(found("01", NULL), "unknown");
+	execute("one", NULL, "b");
+	ring_of("1");
+	ck_assert_str_eq(found("01", NULL), "unknown");
+}
+END_TEST
+
+/* A replica in a datacenter that requests do not go to now is no better than another node. */
+START_TEST(replicas_of_another_tier)
+{
+	ring_of("1");
+	t->hosts[1].tier = 1;
+	prepare("one", 0, 0, "ks");
+	execute("one", text_above(), "b");
+	ck_assert_str_eq(found("01", NULL), "");
+	ck_assert_str_eq(found("1", NULL), "1");
+	execute("one", text_below(), "b");
+	ck_assert_str_eq(found("01", NULL), "0");
+	ck_assert_str_eq(found("1", NULL), "");
+}
+END_TEST
+
 START_TEST(order)
 {
 	rq->consistency = CL_QUORUM;
@@ -336,6 +407,8 @@ int main(void)
 	tcase_add_test(tcase, new_rings);
 	tcase_add_loop_test(tcase, batches, 0, 2);
 	tcase_add_test(tcase, texts);
+	tcase_add_test(tcase, nodes_that_are_up);
+	tcase_add_test(tcase, replicas_of_another_tier);
 	tcase_add_test(tcase, order);
 	tcase_add_test(tcase, changed_id);
 	return run_tcase("placement", tcase);
