@@ -389,7 +389,7 @@ static void adjust_reading(struct client *c)
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
 	bool blocked = throttled || c->early || c->waits_for_memory ||
-		       c->in_flight >= c->worker->settings->max_requests_per_client ||
+		       c->in_flight - c->paging_count >= c->worker->settings->max_requests_per_client ||
 		       c->kept_bytes > c->worker->settings->max_frame_size;
 
 	c->is_throttled = throttled;
@@ -435,7 +435,7 @@ void client_check_output(struct client *c)
 	    c->state == CLIENT_READY)
 		check_stall(c);
 	if (unlikely(wire_pending(&c->wire) > s->client_output_limit || c->kept_bytes > s->max_frame_size ||
-		     c->in_flight >= s->max_requests_per_client || c->is_throttled))
+		     c->in_flight - c->paging_count >= s->max_requests_per_client || c->is_throttled))
 		adjust_reading(c);
 }
 

@@ -42,6 +42,8 @@ void paging_begin(struct request *rq, const struct query_params *params)
 	p->is_limited = params->next_pages > 0 && params->next_pages <= INT32_MAX;
 	p->owed = params->next_pages;
 	rq->paging = p;
+	/* It goes on when the driver says so, on a connection that has to be read for that. */
+	rq->client->paging_count++;
 	rq->verdict.mirror = MIRROR_NONE; /* one answer is all that a copy may have */
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		rq->legs[i].leg.takes_pages = true;
@@ -90,8 +92,10 @@ void paging_end(struct request *rq)
 {
 	struct paging *p = rq->paging;
 
-	if (p->request == rq)
+	if (p->request == rq) {
 		p->request = NULL;
+		rq->client->paging_count--;
+	}
 	rq->paging = NULL;
 	paging_unref(p);
 }

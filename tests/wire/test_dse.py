@@ -134,6 +134,28 @@ async def test_the_driver_says_when_it_is_ready_for_more(dse):
     assert (await c.answer(held)).rows
 
 
+async def test_pages_do_not_count_in_max_requests_per_client(make_bench):
+    """They go on when the driver asks for more, so the connection has to be read although the limit is reached."""
+    bench = await make_bench(origin={"versions": (3, 4, DSE1, DSE2)}, target={"versions": (3, 4, DSE1, DSE2)},
+                             sections={"proxy": {"max_requests_per_client": 1}})
+    bench.origin.on("ks.t", behaviour.pages(4))
+    c = await bench.client(DSE2)
+    streams = [ask_for_pages(c, stream=number, welcome=2) for number in (70, 71, 72)]
+    for stream in streams:
+        await take_pages(c, stream, 2)
+    hold = behaviour.Hold()
+    bench.origin.on("ks.held", hold)
+    held = [c.send_query("SELECT * FROM ks.held") for _ in range(2)]
+    await hold.arrived()
+    assert len(hold.waiting) == 1
+    hold.release()
+    for stream in held:
+        assert (await c.answer(stream)).rows
+    for stream in streams:
+        assert (await c.revise(Revision.MORE_PAGES, stream, 2)).rows == [[True]]
+        assert (await take_pages(c, stream, 2))[-1].is_last_page
+
+
 @both_versions
 async def test_cancel(dse, version):
     """After it nothing more comes, and the driver may use its stream id again."""
