@@ -18,11 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/tls.h"
+#include "control/descriptors.h"
 #include "control/http.h"
 #include "control/reload.h"
 #include "proxy/contexts.h"
@@ -374,6 +374,25 @@ static void on_listen_retry(evutil_socket_t fd, short what, void *arg)
 
 /* ---- 5: control connections ---- */
 
+static void warn_about_descriptors(void)
+{
+	struct descriptor_need need;
+	unsigned nodes = 0;
+	char text[512];
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct topology *t = cluster_topology(&run.proxy.clusters[i]);
+
+		if (t) {
+			nodes += t->host_count;
+			topology_unref(t);
+		}
+	}
+	need = descriptors_needed(run.settings, nodes);
+	if (descriptors_describe(&need, descriptors_raise(), text, sizeof(text)))
+		log_warn("%s", text);
+}
+
 static void say_versions(void)
 {
 	const uint32_t served = clusters_served_versions(run.proxy.clusters, run.settings);
@@ -409,6 +428,7 @@ static void open_if_reached(void)
 		return;
 	say_versions();
 	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
+	warn_about_descriptors();
 	open_listeners();
 }
 
@@ -580,23 +600,6 @@ static bool start_workers(void)
 	return true;
 }
 
-/* Each client needs up to three descriptors, or four when its reads are mirrored; the soft limit of most systems (1024) is for interactive programs. */
-static void raise_file_limit(void)
-{
-	const unsigned each = run.settings->read_mode == READ_PRIMARY_ONLY ? 3 : 4;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur < (rlim_t)each * run.settings->max_client_connections + 64)
-		log_warn(
-			"the limit of open files (%llu) allows fewer than max_client_connections (%u), which need %u each",
-			(unsigned long long)limit.rlim_cur, run.settings->max_client_connections, each);
-}
-
 /* A reload: the main thread's readers. */
 static void on_settings(const struct settings *settings, void *arg)
 {
@@ -610,7 +613,7 @@ static void on_settings(const struct settings *settings, void *arg)
 	if (run.schema_events)
 		schema_events_read_from(run.schema_events, settings->system_queries);
 	if (allows_more)
-		raise_file_limit();
+		warn_about_descriptors();
 	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
 	open_if_reached();
 }
@@ -648,7 +651,7 @@ static bool load_files(void)
 
 static bool start(void)
 {
-	raise_file_limit();
+	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
 		fatal("no event loop can be made");

@@ -71,7 +71,7 @@ struct client {
 	uint64_t *streams;                   /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
-	uint32_t paging_count; /* of these, with continuous pages: max_requests_per_client does not count them */
+	uint32_t paging_count;   /* of these, with continuous pages: max_requests_per_client does not count them */
 	uint64_t kept_bytes;     /* of the bodies of its requests in flight */
 	uint8_t state;           /* enum client_state, set by client_set_state() only */
 	uint8_t version;         /* of its frames; 0 before the first that said one */
