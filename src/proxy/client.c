@@ -380,9 +380,9 @@ static void hold_server(struct server *s, bool held)
 /*
  * Reading from the client stops while it or a cluster does not take what waits
  * for it, while its requests in flight are as many as may be or larger together
- * than the largest frame, or while a large one of it waits for memory; its servers are not read
- * while the client does not read. They serve this client alone, so nobody else
- * waits.
+ * than the largest frame, or while a large one of it waits for memory; its
+ * servers are not read while the client does not read. They serve this client
+ * alone, so nobody else waits.
  */
 static void adjust_reading(struct client *c)
 {

@@ -3,6 +3,10 @@ Limits of connections: of the process, of an address, of a user, of handshakes a
 Who is over a limit is told so, and who is within it notices nothing.
 """
 import asyncio
+import os
+import re
+import resource
+from pathlib import Path
 
 import pytest
 
@@ -317,3 +321,93 @@ async def test_requests_in_flight_of_one_client(make_bench, version, compression
     for i, stream in enumerate(streams):
         assert (await c.answer(stream)).rows, i
     await assert_alive(c, bench)
+
+
+# ---- reload ----
+
+@pytest.mark.native
+async def test_limits_of_a_running_process(make_bench):
+    """What was open before a limit came counts in it; who waits for a turn gets it when there are more."""
+    bench = await make_bench(fresh=True, profile="native", origin=LOGIN, target=LOGIN, **proxy_section(max_handshakes=1))
+    who = {"user": "app", "password": "app-password"}
+    clients = [await bench.client(**who) for _ in range(3)]
+    await bench.reload(proxy={"max_connections_per_user": 3})
+    c = await bench.open()
+    await c.startup()
+    assert_error(await c.login("app", "app-password"), Err.OVERLOADED, "max_connections_per_user (3)")
+    await c.closed()
+    await bench.reload(proxy={"max_connections_per_user": None, "max_connections_per_address": 3})
+    await refused(bench, "max_connections_per_address (3)")
+    await bench.reload(proxy={"max_connections_per_address": None, "max_client_connections": 3})
+    await refused(bench, "max_client_connections (3)")
+    await bench.reload(proxy={"max_client_connections": None})
+    await bench.open()
+    await bench.proxy.until_metric("zdm_cqlferry_handshakes", 1)
+    waiting = await bench.open()
+    stream = waiting.send(Op.STARTUP, requests.startup())
+    await bench.proxy.until_metric("zdm_cqlferry_handshakes_waiting", 1)
+    await bench.reload(proxy={"max_handshakes": 2})
+    assert (await waiting.answer(stream)).opcode == Op.AUTHENTICATE
+    for c in clients:
+        await assert_alive(c, bench)
+
+
+@pytest.mark.native
+async def test_lists_of_a_running_process(make_bench, free_addresses):
+    """Clients that are connected stay."""
+    bench = await make_bench(fresh=True, profile="native")
+    here = free_addresses.take()[0]
+    c = await bench.client(local_address=here)
+    await bench.reload(listener={"deny": here})
+    denied = await bench.open(local_address=here)
+    assert await denied.closed() == []
+    await assert_alive(c, bench)
+    await assert_alive(await bench.client(), bench)
+    await bench.reload(listener={"deny": None})
+    await assert_alive(await bench.client(local_address=here), bench)
+
+
+# ---- descriptors ----
+
+def descriptors_in_use(bench):
+    return len(os.listdir(f"/proc/{bench.proxy.process.pid}/fd"))
+
+
+@pytest.mark.native
+async def test_too_few_descriptors_for_the_limits(make_bench):
+    """The warning says all numbers, and what would fit; it comes again with a reload."""
+    bench = await make_bench(fresh=True, profile="native", **proxy_section(backend_connections="pooled"))
+    resource.prlimit(bench.proxy.process.pid, resource.RLIMIT_NOFILE, (2000, 2000))
+    text = await bench.reload(proxy={"max_client_connections": 9000})
+    assert re.search(r"the limit of open files \(2000\) is below what may be needed, 9\d\d\d: 1 for each of "
+                     r"max_client_connections \(9000\), 4 for connections to nodes, \d\d of the process; raise it "
+                     r"\(LimitNOFILE, ulimit -n\), or lower max_client_connections to 19\d\d", text), text
+
+
+@pytest.mark.native
+async def test_out_of_descriptors(make_bench):
+    """Accepting pauses, without a busy loop; clients that are there are served; what waited in the backlog comes in."""
+    bench = await make_bench(fresh=True, profile="native")
+    c = await bench.client()
+    pid = bench.proxy.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+    assert highest < descriptors_in_use(bench)  # no gap below it
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    waiting = [await bench.open() for _ in range(5)]
+    streams = [w.send(Op.STARTUP, requests.startup()) for w in waiting]
+
+    async def logged():
+        return bench.proxy.messages.count("accepting a connection failed: Too many open files") >= 3
+    await bench.proxy.until(logged, "attempts to accept")
+    await assert_alive(c, bench)
+    used = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    begun = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.5)
+    more = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])) - used
+    ticks = os.sysconf("SC_CLK_TCK") * (asyncio.get_running_loop().time() - begun)
+    assert more < ticks / 4, f"{more} of {ticks} ticks of CPU time"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    for w, stream in zip(waiting, streams):
+        assert (await w.answer(stream)).opcode == Op.READY
+        await assert_alive(w, bench)
