@@ -279,6 +279,7 @@ async def test_without_keyspaces(make_bench, behave):
 THREE = {"nodes": 3, "datacenters": {0: "dc1", 1: "dc2", 2: "dc3"}}
 
 
+@pytest.mark.connections(66)
 async def test_contact_point_in_another_datacenter(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 3, "datacenters": {0: "dc2", 1: "dc1", 2: "dc1"}},
                              sections={"origin": {"local_datacenter": "dc1"}})
@@ -295,6 +296,7 @@ async def test_a_datacenter_that_is_not_there(make_bench, where):
                                   "dc[123], dc[123], dc[123]", exit_code=1)
 
 
+@pytest.mark.connections(67)
 async def test_a_datacenter_that_is_not_there_for_zdm(make_bench):
     """ZDM Proxy's way: a warning, and the contact point's datacenter."""
     bench = await make_bench(fresh=True, profile="zdm", origin=THREE, variables={"ZDM_ORIGIN_LOCAL_DATACENTER": "DC1"})
@@ -360,6 +362,7 @@ async def test_nodes_are_found_without_events(make_bench):
         bench.proxy.messages
 
 
+@pytest.mark.connections(69)
 async def test_a_burst_of_events(make_bench):
     """However many come, the tables are read twice at most; what comes later makes them be read again."""
     bench = await make_bench(fresh=True, origin={"nodes": 2})
@@ -399,6 +402,7 @@ async def test_odd_events(make_bench):
 
 # ---- the connection moves on ----
 
+@pytest.mark.connections(70)
 @pytest.mark.parametrize("behave", [behaviour.error(Err.SERVER_ERROR, "no"), behaviour.close(),
                                     behaviour.answer(Op.READY, b"")], ids=["error", "close", "READY"])
 async def test_a_refresh_that_fails(make_bench, behave):
@@ -414,6 +418,7 @@ async def test_a_refresh_that_fails(make_bench, behave):
     await bench.proxy.ready()
 
 
+@pytest.mark.connections(55)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_node_that_dies(make_bench, where):
     """Noticed by its end, not by a heartbeat; with the default intervals another one has the connection in no time."""
@@ -470,6 +475,7 @@ async def test_nodes_of_other_datacenters_will_do(make_bench):
     await until_used(bench, bench.origin, 0, 1)
 
 
+@pytest.mark.connections(56)
 async def test_all_nodes_are_new(make_bench):
     """While it was away the cluster has moved: known nodes are gone, the contact points lead to the new ones."""
     bench = await make_bench(fresh=True, origin={"nodes": 3}, sections={"proxy": {
