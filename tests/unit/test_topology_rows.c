@@ -117,6 +117,7 @@ START_TEST(peers_v2_without_addresses)
 	peer_v2_table_add(&peers, "10.0.0.3", "9042", "dc1", "3", "a")[V2_ADDRESS] = "0.0.0.0";
 	peer_v2_table_add(&peers, NULL, "9042", "dc1", "4", "a")[V2_ADDRESS] = "::";
 	peer_v2_table_add(&peers, NULL, "9042", "dc1", "5", "a")[V2_ADDRESS] = "10.0.0.5";
+	peer_v2_table_add(&peers, "0.0.0.0", "9042", "dc1", "6", "a");
 	ck_assert_str_eq(addresses(), "10.0.0.1:9042 10.0.0.3:9042 10.0.0.5:9042");
 }
 END_TEST
