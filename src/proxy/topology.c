@@ -296,6 +296,27 @@ void topology_log_changes(const struct topology *before, const struct topology *
 	log_missing(before, now, id, "has gone");
 }
 
+/*
+ * The address by which others speak of a node: ours, but that behind an SNI
+ * proxy all nodes have the same, so there it is the one in the node's row,
+ * without a port.
+ */
+static struct net_address known_address(const struct host *host)
+{
+	static const char *const columns[] = { "rpc_address", "peer", "broadcast_address" };
+	struct net_address a = host->address;
+
+	if (!net_has_node_id(&host->address))
+		return a;
+	for (unsigned i = 0; i < ARRAY_LEN(columns); i++) {
+		const struct bytesview v = host_value(host, columns[i]);
+
+		if (!v.is_null && net_from_bytes(v.p, v.len, 0, &a) && !net_is_any(&a))
+			return a;
+	}
+	return host->address;
+}
+
 const struct host *topology_find(const struct topology *t, const struct net_address *address)
 {
 	uint8_t wanted[16], found[16];
@@ -305,10 +326,11 @@ const struct host *topology_find(const struct topology *t, const struct net_addr
 
 	for (unsigned i = 0; i < t->host_count; i++) {
 		const struct host *host = &t->hosts[i];
+		const struct net_address known = known_address(host);
 
-		if (net_to_bytes(&host->address, found) != len || memcmp(found, wanted, len) != 0)
+		if (net_to_bytes(&known, found) != len || memcmp(found, wanted, len) != 0)
 			continue;
-		if (net_port(&host->address) == net_port(address))
+		if (net_port(&known) == net_port(address))
 			return host;
 		is_only = only == NULL;
 		only = host;

@@ -307,6 +307,29 @@ START_TEST(find_a_node)
 }
 END_TEST
 
+/* Behind an SNI proxy all have one address, and events speak of the one that the node has inside. */
+START_TEST(find_a_node_by_what_it_says)
+{
+	struct net_address a;
+	const struct host *host;
+
+	ck_assert(net_parse_ip("192.0.2.9", 29042, &source.contact));
+	ck_assert(net_parse_node_id("00000000-0000-0000-0000-000000000001", source.contact.node_id));
+	peer_v2_table_add(&peers, "10.0.0.2", "9142", "dc1", "2", "a");
+	peer_v2_table_add(&peers, "10.0.0.3", "9142", "dc1", "3", "a");
+	peer_v2_table_add(&peers, "10.0.0.3", "9143", "dc1", "4", "a");
+	addresses();
+	ck_assert(net_parse_ip("10.0.0.2", 9042, &a));
+	host = topology_find(t, &a);
+	ck_assert(host != NULL);
+	ck_assert_str_eq(host->name, "00000000-0000-0000-0000-000000000002");
+	ck_assert(net_parse_ip("10.0.0.3", 9142, &a)); /* two of them */
+	ck_assert(topology_find(t, &a) == NULL);
+	ck_assert(net_parse_ip("192.0.2.9", 29042, &a)); /* the proxy is no node */
+	ck_assert(topology_find(t, &a) == NULL);
+}
+END_TEST
+
 static size_t event(const char *kind, const char *word, const char *ip, uint32_t port, uint8_t *out)
 {
 	struct net_address a;
@@ -383,6 +406,7 @@ int main(void)
 	tcase_add_test(tcase, translated);
 	tcase_add_test(tcase, translated_to_ports);
 	tcase_add_loop_test(tcase, find_a_node, 0, ARRAY_LEN(found));
+	tcase_add_test(tcase, find_a_node_by_what_it_says);
 	tcase_add_test(tcase, status_events);
 	return run_tcase("topology_rows", tcase);
 }

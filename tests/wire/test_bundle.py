@@ -1,4 +1,4 @@
-"""Secure connect bundles: the metadata service, the SNI proxy, and what goes wrong with them (connections.md 7.4)."""
+"""Secure connect bundles: the metadata service, the SNI proxy, and what goes wrong with them."""
 import asyncio
 import json
 import re
@@ -77,10 +77,11 @@ def assert_reached_by_sni(astra):
 
 
 @pytest.mark.connections(137, 138, 139)
+@pytest.mark.connections(137, 138, 139)
 @pytest.mark.parametrize("zdm", [False, True], ids=["ini", "zdm"])
 async def test_both_clusters_by_bundles(make_astra, zdm):
-    """Line 138, 139: control and request connections go to the SNI proxy with SNI = host id; health and metrics say host
-    ids. Line 137: the request is GET /metadata with our certificate."""
+    """Control and request connections go to the SNI proxy with SNI = host id; health and metrics say host ids. The service
+    is asked for /metadata, with our certificate."""
     bench, astras = await make_astra(zdm=zdm, origin={"nodes": 3}, target={"nodes": 2})
     clients = [await bench.client() for _ in range(6)]
     for c in clients:
@@ -109,6 +110,7 @@ async def test_one_cluster_by_a_bundle(make_astra, where):
     assert_reached_by_sni(astras[where])
 
 
+@pytest.mark.connections(138)
 async def test_names_instead_of_addresses(make_astra):
     """The certificate is checked against the SNI proxy's name, not against what is sent as SNI; the name is resolved,
     and an address of it that leads nowhere is passed over."""
@@ -128,8 +130,9 @@ async def test_names_instead_of_addresses(make_astra):
 
 
 @pytest.mark.connections(139)
+@pytest.mark.connections(139)
 async def test_the_datacenter_of_the_metadata(make_astra):
-    """Line 139: local_dc is the datacenter, although the contact point is in another one."""
+    """local_dc is the datacenter, although the contact point is in another one."""
     bench, astras = await make_astra(["origin"], origin={"nodes": 3, "datacenters": {0: "dc2"}})
     for _ in range(4):
         await assert_alive(await bench.client(), bench)
@@ -177,9 +180,10 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.connections(137)
+@pytest.mark.connections(137)
 @pytest.mark.parametrize("what", BAD_ANSWERS)
 async def test_a_service_that_says_nonsense_and_recovers(make_astra, what):
-    """Line 137, and the crashes of ZDM: said with the reason, tried again, and good as soon as the answer is."""
+    """And no crash as with ZDM: said with the reason, tried again, and good as soon as the answer is."""
     answer, pattern = BAD_ANSWERS[what]
 
     def change(astra):
@@ -193,9 +197,10 @@ async def test_a_service_that_says_nonsense_and_recovers(make_astra, what):
 
 
 @pytest.mark.connections(137)
+@pytest.mark.connections(137)
 @pytest.mark.parametrize("what", ["another authority", "another name", "expired", "no certificate of ours"])
 async def test_a_service_that_is_not_trusted(make_astra, authority, stranger, what):
-    """Line 137: the certificate and the host name are verified, by the bundle's ca.crt only."""
+    """The certificate and the host name are verified, by the bundle's ca.crt only."""
     def change(astra):
         if what == "another authority":
             astra.service.context = stranger.server([astra.service.address], authority)
@@ -246,9 +251,10 @@ async def test_a_mute_service_does_not_hold_up_the_end(make_astra):
 
 
 @pytest.mark.connections(138)
+@pytest.mark.connections(138)
 @pytest.mark.parametrize("what", ["another authority", "another name"])
 async def test_an_sni_proxy_that_is_not_trusted(make_astra, authority, stranger, what):
-    """Line 138: its certificate must be for the host in sni_proxy_address, by the bundle's authority."""
+    """Its certificate must be for the host in sni_proxy_address, by the bundle's authority."""
     def change(astra):
         other = stranger if what == "another authority" else authority
         names = astra.ids() if what == "another name" else [astra.proxy.address]
@@ -262,8 +268,9 @@ async def test_an_sni_proxy_that_is_not_trusted(make_astra, authority, stranger,
 
 
 @pytest.mark.connections(140)
+@pytest.mark.connections(140)
 async def test_an_sni_proxy_that_is_dead_and_moves(make_astra):
-    """Line 140: the metadata are read again after a failed open, and the SNI proxy that they name then is used."""
+    """The metadata are read again after a failed open, and the SNI proxy that they name then is used."""
     bench, astras = await make_astra(["target"], wait=False)
     astra = astras["target"]
     await astra.proxy.stop()
@@ -280,6 +287,7 @@ async def test_an_sni_proxy_that_is_dead_and_moves(make_astra):
         await second.stop()
 
 
+@pytest.mark.connections(140)
 async def test_a_move_of_a_cluster_in_use(make_astra):
     """Nodes stay the same ones although everything about their address changes; the service being away for a while only
     delays it."""
@@ -320,9 +328,10 @@ BAD_BUNDLES = {
 
 
 @pytest.mark.connections(136)
+@pytest.mark.connections(136)
 @pytest.mark.parametrize("what", BAD_BUNDLES)
 async def test_a_bad_bundle_ends_the_start(make_astra, what):
-    """Line 136: what is wrong in the file is a mistake in the configuration, and no reason to try again for ever."""
+    """What is wrong in the file is a mistake in the configuration, and no reason to try again for ever."""
     spoil, pattern = BAD_BUNDLES[what]
 
     def change(astra):
@@ -344,6 +353,7 @@ def bench_check(bench):
     return [binary(), "-c", str(bench.proxy.folder / f"{bench.proxy.name}.ini"), "--check-config"]
 
 
+@pytest.mark.connections(136)
 @pytest.mark.connections(136)
 async def test_a_bad_bundle_under_zdm(make_astra):
     bench, _ = await make_astra(["target"], lambda a: a.config.pop("host"), zdm=True, wait=False)

@@ -1,6 +1,7 @@
 """TLS towards the clusters and towards drivers."""
 import asyncio
 import ssl
+import warnings
 
 import pytest
 
@@ -85,6 +86,37 @@ async def test_our_own_certificate(make_bench, authority):
         assert conn.ssl_object.getpeercert()
 
 
+@pytest.mark.connections(125)
+@pytest.mark.parametrize("target", ["plain", "one-way", "mutual"])
+@pytest.mark.parametrize("origin", ["plain", "one-way", "mutual"])
+async def test_every_mixture(make_bench, authority, stranger, origin, target):
+    """Each cluster as it likes, with an authority of its own."""
+    def configure(bench):
+        for cluster, kind, ca in ((bench.origin, origin, authority), (bench.target, target, stranger)):
+            if kind == "plain":
+                continue
+            cluster.ssl = ca.server(["10.0.0.1"], ca if kind == "mutual" else None)
+            section = bench.sections.setdefault(cluster.name, {})
+            section.update(tls="ca", tls_ca=ca.ca)
+            if kind == "mutual":
+                section["tls_cert"], section["tls_key"] = ca.certificate()
+    bench = await make_bench(fresh=True, configure=configure)
+    await assert_alive(await bench.client(), bench)
+    for cluster, kind in ((bench.origin, origin), (bench.target, target)):
+        for conn in cluster.connections() + cluster.control_connections():
+            assert bool(conn.ssl_object) == (kind != "plain")
+            assert kind != "mutual" or conn.ssl_object.getpeercert()
+
+
+@pytest.mark.connections(128)
+async def test_a_certificate_that_nobody_asks_for(make_bench, authority):
+    """Ours is configured, the cluster does not ask for one."""
+    bench = await make_bench(fresh=True, configure=clusters_with(authority, own=authority.certificate()))
+    await assert_alive(await bench.client(), bench)
+    for conn in bench.origin.connections() + bench.target.control_connections():
+        assert not conn.ssl_object.getpeercert()
+
+
 async def not_ready(make_bench, configure, pattern, exit_code=None):
     """The proxy does not come up with this; what it says names the reason."""
     bench = await make_bench(fresh=True, wait=False, configure=configure)
@@ -131,10 +163,11 @@ async def test_a_cluster_that_demands_a_certificate(make_bench, authority):
 
 
 @pytest.mark.connections(126)
-async def test_plain_towards_a_cluster_with_tls(make_bench, authority):
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_plain_towards_a_cluster_with_tls(make_bench, authority, where):
     def configure(bench):
-        bench.origin.ssl = authority.server(["10.0.0.1"])
-    await not_ready(make_bench, configure, "(?i)origin.*(closed|tls|reset|version)")
+        getattr(bench, where).ssl = authority.server(["10.0.0.1"])
+    await not_ready(make_bench, configure, f"(?i){where}.*(closed|tls|reset|version)")
 
 
 async def test_tls_towards_a_plain_cluster(make_bench, authority):
@@ -241,6 +274,37 @@ async def test_drivers_must_show_a_certificate(make_bench, authority, stranger):
             c = await Client.open(*bench.proxy.listen, 4, ssl=context)
             await c.startup()
     await assert_alive(await bench.client(ssl=good), bench)
+
+
+@pytest.mark.connections(134)
+async def test_a_drivers_certificate_that_is_not_asked_for(make_bench, authority, stranger):
+    """Whoever signed it."""
+    bench = await make_bench(fresh=True, configure=listener_with(authority))
+    context = authority.client(own=stranger.certificate())
+    await assert_alive(await bench.client(ssl=context), bench)
+
+
+@pytest.mark.connections(132)
+@pytest.mark.parametrize("name", ["proxy.example.com", "anything.else.example", None])
+async def test_a_drivers_sni_does_not_matter(make_bench, authority, name):
+    bench = await make_bench(fresh=True, configure=listener_with(authority))
+    more = {"server_hostname": name} if name else {}
+    await assert_alive(await bench.client(ssl=authority.client(), **more), bench)
+
+
+@pytest.mark.connections(135)
+async def test_drivers_with_old_tls(make_bench, authority):
+    """TLS 1.1 is refused, and the next driver is served."""
+    bench = await make_bench(fresh=True, configure=listener_with(authority))
+    context = authority.client()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError, match="(?i)version|alert"):
+        await Client.open(*bench.proxy.listen, 4, ssl=context)
+    await bench.proxy.until_logged("(?i)neither TLS 1.2 nor 1.3|protocol version")
+    await assert_alive(await bench.client(ssl=authority.client()), bench)
 
 
 async def test_listeners_side_by_side(make_bench, authority, free_addresses):
