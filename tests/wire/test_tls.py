@@ -129,7 +129,7 @@ async def not_ready(make_bench, configure, pattern, exit_code=None):
 
 @pytest.mark.connections(129)
 async def test_a_certificate_of_somebody_else(make_bench, authority, stranger):
-    await not_ready(make_bench, clusters_with(stranger, trusted=authority), "(?i)origin.*certificate", exit_code=1)
+    await not_ready(make_bench, clusters_with(stranger, trusted=authority), "(?i)(origin|target).*certificate", exit_code=1)
 
 
 async def test_a_wrong_certificate_beside_a_node_that_is_down(make_bench, authority, stranger):
@@ -148,18 +148,18 @@ async def test_a_wrong_certificate_beside_a_node_that_is_down(make_bench, author
 
 async def test_a_certificate_for_another_name(make_bench, authority):
     await not_ready(make_bench, clusters_with(authority, "full", names=["elsewhere.example.com"]),
-                    "(?i)origin.*(mismatch|name|certificate)", exit_code=1)
+                    "(?i)(origin|target).*(mismatch|name|certificate)", exit_code=1)
 
 
 @pytest.mark.connections(130)
 async def test_a_certificate_that_has_expired(make_bench, authority):
-    await not_ready(make_bench, clusters_with(authority, days="-1"), "(?i)origin.*expired", exit_code=1)
+    await not_ready(make_bench, clusters_with(authority, days="-1"), "(?i)(origin|target).*expired", exit_code=1)
 
 
 @pytest.mark.connections(127)
 async def test_a_cluster_that_demands_a_certificate(make_bench, authority):
     await not_ready(make_bench, clusters_with(authority, client_ca=authority),
-                    "(?i)origin.*(certificate|alert|handshake|closed|reset)")
+                    "(?i)(origin|target).*(certificate|alert|handshake|closed|reset)")
 
 
 @pytest.mark.connections(126)
