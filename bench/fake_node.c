@@ -219,13 +219,16 @@ static void send_local(struct session *s, const struct frame *f)
 	send_body(s, f, OP_RESULT, &w);
 }
 
-static void send_no_peers(struct session *s, const struct frame *f)
+static void send_no_rows(struct session *s, const struct frame *f, struct strview keyspace, struct strview table)
 {
 	struct writer w;
 
 	writer_init(&w);
-	rows_write_head(&w, 1, SV("system"), SV("peers"));
-	rows_write_column(&w, SV("peer"), rows_type_inet);
+	rows_write_head(&w, 1, keyspace, table);
+	if (sv_equal(table, SV("peers")))
+		rows_write_column(&w, SV("peer"), rows_type_inet);
+	else
+		rows_write_column(&w, SV("keyspace_name"), rows_type_varchar);
 	rows_write_count(&w, 0);
 	send_body(s, f, OP_RESULT, &w);
 }
@@ -336,7 +339,9 @@ static void on_query(struct session *s, const struct frame *f)
 	if (has(text, "system.local"))
 		send_local(s, f);
 	else if (has(text, "system.peers"))
-		send_no_peers(s, f);
+		send_no_rows(s, f, SV("system"), SV("peers"));
+	else if (has(text, "system_schema.keyspaces")) /* it has none of which somebody must know the replicas */
+		send_no_rows(s, f, SV("system_schema"), SV("keyspaces"));
 	else if (sv_starts_with(text, SV("USE ")))
 		send_set_keyspace(s, f);
 	else
