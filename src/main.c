@@ -77,6 +77,7 @@ static struct {
 	struct metrics **metrics;
 	struct control *controls[CLUSTER_COUNT];
 	struct schema_events *schema_events;
+	_Atomic bool schema_is_noticed; /* a message about it is under way to the main thread */
 	struct tls_context *tls[CLUSTER_COUNT];
 	bool reached[CLUSTER_COUNT];
 	struct http *http;
@@ -432,13 +433,67 @@ static void open_if_reached(void)
 	open_listeners();
 }
 
+/* ---- changes of the schema ---- */
+
+/* While somebody waits for a change to be seen, the tables of nodes are read so often. */
+#define SCHEMA_LOOK_MS 250
+/* A node's version is no older than this when it reports the change. */
+#define SCHEMA_REPORT_NS (UINT64_C(1000) * 1000000)
+
+static void run_schema_noticed(struct loop_message *message)
+{
+	free(message);
+	atomic_store(&run.schema_is_noticed, false);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct topology *t = cluster_topology(&run.proxy.clusters[i]);
+		const bool is_fresh = t &&
+				      loop_now(&run.loop) < t->schema_asked_ns + SCHEMA_LOOK_MS * UINT64_C(1000000);
+
+		control_refresh_soon(run.controls[i], is_fresh ? SCHEMA_LOOK_MS : 0);
+		topology_unref(t);
+	}
+}
+
+/* On any thread. */
+static void on_schema_noticed(void *arg)
+{
+	struct loop_message *message;
+
+	(void)arg;
+	if (atomic_exchange(&run.schema_is_noticed, true))
+		return;
+	message = xcalloc(1, sizeof(*message));
+	message->run = run_schema_noticed;
+	loop_post(&run.loop, message);
+}
+
+static void look_again(struct control *control, enum cluster_id id, const struct topology *t)
+{
+	if (!schema_state_is_settled(&run.proxy.schema, id, t, loop_now(&run.loop)))
+		control_refresh_soon(control, SCHEMA_LOOK_MS);
+}
+
+static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
+{
+	struct cluster *cluster = arg;
+	struct topology *t = cluster_topology(cluster);
+	const uint64_t now = loop_now(&run.loop);
+
+	(void)control;
+	if (!t)
+		return;
+	schema_state_note(&run.proxy.schema, 1u << cluster->id, now - SCHEMA_REPORT_NS, now);
+	schema_events_report(run.schema_events, cluster->id, t->version, body, len);
+	topology_unref(t);
+}
+
 static void on_topology(struct control *control, void *arg)
 {
 	struct cluster *cluster = arg;
 	struct topology *t = cluster_topology(cluster);
 
-	(void)control;
 	schema_events_snapshot(run.schema_events, cluster->id, t);
+	look_again(control, cluster->id, t);
 	topology_unref(t);
 	if (run.reached[cluster->id]) {
 		for (unsigned i = 0; i < run.workers_started; i++)
@@ -451,18 +506,6 @@ static void on_topology(struct control *control, void *arg)
 	if (cluster->id == CLUSTER_ORIGIN)
 		control_start(run.controls[CLUSTER_TARGET]);
 	open_if_reached();
-}
-
-static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
-{
-	struct cluster *cluster = arg;
-	struct topology *t = cluster_topology(cluster);
-
-	(void)control;
-	if (!t)
-		return;
-	schema_events_report(run.schema_events, cluster->id, t->version, body, len);
-	topology_unref(t);
 }
 
 static void on_status(struct control *control, const struct net_address *node, bool is_up, void *arg)
@@ -503,6 +546,7 @@ static bool make_controls(void)
 {
 	char error[512];
 
+	run.proxy.schema.on_noticed = on_schema_noticed;
 	run.schema_events = schema_events_new(&(struct schema_events_options){
 		.loop = &run.loop,
 		.wait_ms = SCHEMA_EVENTS_WAIT_MS,

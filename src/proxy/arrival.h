@@ -22,6 +22,7 @@ struct arrival {
 	struct plain plain;
 	uint32_t offset;           /* of the body proper, behind the custom payload */
 	const uint8_t *tracing_id; /* 16 bytes that an answer of local.c carries; NULL: none */
+	bool is_late;              /* it was kept and is answered now (local.h): it does not wait again */
 	uint8_t amends;            /* AMEND_* bits that concern this frame (amend.h); 0: `amended` is of no interest */
 	struct amended amended;
 };

@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "proxy/keyspaces.h"
 #include "proxy/ring.h"
+#include "proxy/schema_state.h"
 #include "proxy/sni.h"
 #include "proxy/topology.h"
 
@@ -144,10 +145,47 @@ static void warn_of_compression(const struct cluster *c, const struct topology *
 			cluster_id_name(c->id), cql_compression_name(wanted), cluster_id_name(c->id));
 }
 
+static struct down_host *find_down_locked(struct cluster *c, const struct net_address *host)
+{
+	for (unsigned i = 0; i < c->down_count; i++) {
+		if (net_equal(&c->down[i].address, host))
+			return &c->down[i];
+	}
+	return NULL;
+}
+
+/* A node that refused a connection, or of which the cluster said so, and that nobody has seen since. */
+static bool is_missing(struct cluster *c, const struct net_address *host)
+{
+	bool missing;
+
+	pthread_mutex_lock(&c->lock);
+	missing = find_down_locked(c, host);
+	pthread_mutex_unlock(&c->lock);
+	return missing;
+}
+
+/* Drivers, too, leave out the versions of nodes that are down: they stay what they were until the node is back. */
+static bool schema_agrees(struct cluster *c, const struct topology *t)
+{
+	const struct bytesview own = host_value(&t->local, "schema_version");
+
+	for (unsigned i = 0; i < t->all_count; i++) {
+		const struct bytesview v = host_value(&t->hosts[i], "schema_version");
+
+		if (!own.is_null && !v.is_null && (v.len != own.len || memcmp(v.p, own.p, v.len) != 0) &&
+		    !is_missing(c, &t->hosts[i].address))
+			return false;
+	}
+	return true;
+}
+
 void cluster_publish(struct cluster *c, struct topology *t)
 {
 	struct topology *old = c->topology; /* which nobody else changes */
 
+	schema_state_follow(t, old, loop_clock_ns());
+	t->schema_agrees = schema_agrees(c, t);
 	if (old && topology_places_alike(old, t))
 		t->ring = ring_share(old->ring);
 	else if (t->keyspace_count > 0) /* else nobody has replicas */
@@ -160,15 +198,6 @@ void cluster_publish(struct cluster *c, struct topology *t)
 }
 
 /* ---- questions ---- */
-
-static struct down_host *find_down_locked(struct cluster *c, const struct net_address *host)
-{
-	for (unsigned i = 0; i < c->down_count; i++) {
-		if (net_equal(&c->down[i].address, host))
-			return &c->down[i];
-	}
-	return NULL;
-}
 
 /* A place for one more: a new one, else that of a node whose time is over, which nobody may ever have come back to. */
 static struct down_host *new_down_locked(struct cluster *c, uint64_t now)

@@ -97,6 +97,11 @@ struct topology {
 	/* Of all keyspaces, sorted by name; none where they were not asked for or the node has no such table. */
 	struct keyspace_replication *keyspaces;
 	unsigned keyspace_count;
+	/* See schema_state.h. */
+	uint64_t schema_asked_ns;   /* when the node was asked for all this */
+	uint64_t schema_changed_ns; /* when the node's version was first seen; 0: with the first snapshot */
+	uint8_t schema_before[16];  /* its version before that */
+	bool schema_agrees;         /* all nodes that are not known to be down have one version */
 	/* Which hosts own which tokens; NULL when the cluster has no ring that we know how to read. */
 	struct ring *ring;
 };

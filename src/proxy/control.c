@@ -37,6 +37,8 @@
 #define EVENT_DOWN_MS 60000
 /* After an event other nodes, and the node's own tables, need a moment to follow. */
 #define SETTLE_MS 1000
+/* Unless somebody waits for what they show. */
+#define URGENT_MS 50
 /* While schema versions differ or rows are of no use the tables are read again after so long, then twice as long ... */
 #define DISAGREE_MIN_MS 2000
 #define DISAGREE_MAX_MS 60000
@@ -75,6 +77,7 @@ struct control {
 	uint8_t version;
 	bool was_up;
 	bool only_rejections;   /* every endpoint of this round showed a certificate that we do not accept */
+	bool is_urgent;         /* it is not to settle first */
 	bool refresh_again;     /* an event came while an inquiry ran */
 	bool is_elsewhere;      /* the contact points are others: the nodes known are of no use to find the cluster */
 	uint32_t failed_rounds; /* in a row, for the back-off */
@@ -168,6 +171,7 @@ static void drop(struct control *c, const char *why)
 	if (server)
 		server_close(server, why);
 	c->refresh_again = false;
+	c->is_urgent = false;
 	c->is_periodic = false;
 }
 
@@ -432,7 +436,7 @@ static void plan_periodic(struct control *c)
 static void plan_refresh(struct control *c, bool is_settled)
 {
 	if (c->refresh_again) {
-		arm(&c->refresh, SETTLE_MS);
+		arm(&c->refresh, c->is_urgent ? URGENT_MS : SETTLE_MS);
 	} else if (!is_settled && !evtimer_pending(&c->refresh, NULL)) {
 		/* Drivers compare the versions after a schema change, so an old difference must not stay; the row of a
 		 * new node is complete a little later. */
@@ -442,6 +446,7 @@ static void plan_refresh(struct control *c, bool is_settled)
 	if (is_settled)
 		c->disagree_ms = DISAGREE_MIN_MS;
 	c->refresh_again = false;
+	c->is_urgent = false;
 	plan_periodic(c);
 }
 
@@ -721,6 +726,19 @@ static void start_over(struct control *c)
 	drop(c, "the configuration has changed");
 	endpoint_list_clear(&c->endpoints);
 	wake_in(c, WAKE_ROUND, 0);
+}
+
+void control_refresh_soon(struct control *c, uint32_t ms)
+{
+	if (c->state != CONTROL_UP)
+		return;
+	c->disagree_ms = DISAGREE_MIN_MS; /* what differs now is new */
+	if (c->inquiry.is_running) {
+		c->refresh_again = true;
+		c->is_urgent = true;
+	} else {
+		arm(&c->refresh, ms);
+	}
 }
 
 static void read_nodes_again(struct control *c)

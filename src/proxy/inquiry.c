@@ -159,6 +159,7 @@ static void ask_table(struct inquiry *inq, enum inquiry_step step, const char *t
 static void ask_local(struct inquiry *inq)
 {
 	murmur3_start(&inq->digest);
+	inq->asked_ns = loop_clock_ns();
 	ask_table(inq, INQUIRY_LOCAL, "SELECT * FROM system.local");
 }
 
@@ -422,6 +423,7 @@ static void on_peers(struct inquiry *inq, struct frame *f, uint32_t offset)
 	enum topology_result result;
 	char error[WHY_MAX];
 
+	t->schema_asked_ns = inq->asked_ns;
 	t->version = inq->server->version;
 	t->requires_auth = inq->requires_auth;
 	t->authenticator = inq->authenticator ? xstrdup(inq->authenticator) : NULL;

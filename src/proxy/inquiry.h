@@ -53,6 +53,7 @@ struct inquiry {
 	struct leg query;
 	uint8_t step; /* enum inquiry_step: the question under way, or the last one */
 	bool is_running;
+	uint64_t asked_ns;  /* when the tables were begun to be asked for */
 	bool requires_auth; /* what the node said so far */
 	char *authenticator;
 	bool offers_lz4;

@@ -4,6 +4,7 @@
 #include "cql/rows.h"
 #include "cql/version.h"
 #include "proxy/local_trace.h"
+#include "proxy/local_wait.h"
 #include "proxy/traces.h"
 #include "proxy/virtual.h"
 
@@ -28,6 +29,8 @@ static void source_init(struct virtual_source *s, const struct arrival *a)
 		.other = cluster_topology(&proxy->clusters[cluster_id_other(id)]),
 		.local_address = &a->c->local_address,
 		.functions = &a->c->worker->functions,
+		.schema = &proxy->schema,
+		.now_ns = loop_now(&a->c->worker->loop),
 	};
 	/* With ready_when = primary that cluster may not have been reached yet. A client is ready, so the other has. */
 	if (unlikely(!s->topology)) {
@@ -160,10 +163,10 @@ void local_query(struct arrival *a, const struct verdict *verdict, struct strvie
 	source_init(&source, a);
 	q = virtual_query_new(text, &source, &w);
 	source_fini(&source);
-	if (q)
-		answer_rows(a, q, params, NULL);
-	else
+	if (!q)
 		send_written(a, false, &w);
+	else if (!local_wait_begin(a, q, NULL))
+		answer_rows(a, q, params, NULL);
 	virtual_query_free(q);
 	writer_free(&w);
 }
@@ -229,7 +232,7 @@ void local_execute(struct arrival *a, struct prepared_ref *ref, const struct exe
 
 	if (is_insights(&entry->verdict))
 		answer_void(a);
-	else if (!local_trace_begin(a, ref))
+	else if (!local_trace_begin(a, ref) && !local_wait_begin(a, entry->virtual_query, ref))
 		answer_rows(a, entry->virtual_query, &m->params, &m->result_metadata_id);
 }
 

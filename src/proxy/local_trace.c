@@ -98,7 +98,7 @@ bool local_trace_send(struct request_leg *leg, struct server *s)
 
 /* ---- answering ---- */
 
-static void answer(struct request *rq, const uint8_t *tracing_id)
+void local_answer_late(struct request *rq, const uint8_t *tracing_id)
 {
 	/* Without the flag: it must not begin anew. */
 	struct frame f = {
@@ -113,6 +113,7 @@ static void answer(struct request *rq, const uint8_t *tracing_id)
 		.f = &f,
 		.plain = { .data = rq->data, .len = rq->len, .flags = rq->flags },
 		.tracing_id = tracing_id,
+		.is_late = true,
 	};
 	const char *why;
 
@@ -141,10 +142,10 @@ void local_trace_answered(struct request *rq, const struct frame *f)
 		}
 		plain_close(&p);
 	}
-	answer(rq, has_id ? id : NULL);
+	local_answer_late(rq, has_id ? id : NULL);
 }
 
 void local_trace_failed(struct request *rq)
 {
-	answer(rq, NULL);
+	local_answer_late(rq, NULL);
 }

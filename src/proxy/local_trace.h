@@ -28,4 +28,7 @@ void local_trace_answered(struct request *rq, const struct frame *f);
 /* For failure.c: the node will not answer. The same, without a tracing id. */
 void local_trace_failed(struct request *rq);
 
+/* Answers a request that was kept (rq->is_local) from our own tables, and ends it. `tracing_id` may be NULL. */
+void local_answer_late(struct request *rq, const uint8_t *tracing_id);
+
 #endif

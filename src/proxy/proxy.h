@@ -18,6 +18,7 @@
 #include "proxy/node_stats.h"
 #include "proxy/prepared.h"
 #include "proxy/request_id.h"
+#include "proxy/schema_state.h"
 #include "proxy/timestamps.h"
 #include "proxy/traces.h"
 
@@ -34,6 +35,7 @@ struct proxy {
 	struct node_table nodes;
 	struct divergences divergences;
 	struct request_ids request_ids;
+	struct schema_state schema;
 	struct traces traces;
 	_Atomic uint32_t client_count; /* accepted and not yet closed, without those that are being refused */
 	_Atomic uint64_t next_client;  /* numbers for log lines */

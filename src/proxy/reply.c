@@ -59,6 +59,7 @@ static inline bool says_more(uint8_t opcode, const uint8_t *head, int n)
 	case RESULT_ROWS:
 		return n >= 8 && (get_u32(head + 4) & ROWS_HAS_MORE_PAGES);
 	case RESULT_SET_KEYSPACE:
+	case RESULT_SCHEMA_CHANGE:
 		return true;
 	default:
 		return false;
@@ -272,6 +273,9 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 	} else {
 		if (get_u32(p.data + offset) == RESULT_SET_KEYSPACE)
 			take_keyspace(c, &p, offset);
+		else if (c->worker->settings->profile != PROFILE_ZDM)
+			schema_state_note(&c->worker->proxy->schema, rq->verdict.to, rq->started_ns,
+					  loop_now(&c->worker->loop));
 		send_as_it_is(rq, f);
 	}
 	plain_close(&p);

@@ -117,6 +117,17 @@ size_t virtual_query_memory(const struct virtual_query *q)
 	return q ? sizeof(*q) + strlen(q->select.text) + q->select.expr_count * sizeof(*q->select.exprs) : 0;
 }
 
+bool virtual_query_names_schema_version(const struct virtual_query *q)
+{
+	if (q->table != VIRTUAL_LOCAL)
+		return false;
+	for (unsigned i = 1; i < q->select.expr_count; i++) {
+		if (q->select.exprs[i].kind == SELECT_COLUMN && sv_equal(q->select.exprs[i].name, SV("schema_version")))
+			return true;
+	}
+	return false;
+}
+
 /* ---- the select list ---- */
 
 static void end_label(struct answer *a, struct out_column *c)

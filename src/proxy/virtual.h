@@ -12,6 +12,7 @@
 #include "cql/rows.h"
 #include "cql/select.h"
 #include "proxy/cluster.h"
+#include "proxy/schema_state.h"
 
 struct function_source;
 /* A read of one of the tables, parsed; immutable, so any thread may use it. */
@@ -20,6 +21,9 @@ struct virtual_query;
 /* True when `table` of `keyspace` (both as Cassandra stores them) is one of the three. */
 bool virtual_is_table(struct strview keyspace, struct strview table);
 
+/* It reads system.local and has schema_version in its select list by name. */
+bool virtual_query_names_schema_version(const struct virtual_query *q);
+
 /* What an answer depends on besides the query. */
 struct virtual_source {
 	const struct settings *settings;
@@ -27,6 +31,8 @@ struct virtual_source {
 	struct topology *other;                  /* of the other cluster, NULL when it is not known yet */
 	const struct net_address *local_address; /* of the driver's socket: the address it reached us at */
 	struct function_source *functions;       /* for now(), uuid() ... in the select list */
+	struct schema_state *schema;
+	uint64_t now_ns;
 };
 
 /*

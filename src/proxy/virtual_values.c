@@ -23,6 +23,7 @@ enum value_source {
 	FROM_RACK,
 	FROM_PARTITIONER,
 	FROM_NOTHING,  /* null */
+	FROM_SCHEMA,   /* made of both clusters' versions; zdm: as the next */
 	FROM_OWN_HOST, /* the borrowed host's row, but always there */
 	FROM_LAST_OWN = FROM_OWN_HOST,
 	FROM_ADDRESS_IF, /* the address, if the real cluster has the column */
@@ -72,7 +73,7 @@ static const struct virtual_column local_columns[] = {
 	{ "release_version", TEXT, FROM_HOST },
 	{ "rpc_address", INET, FROM_ADDRESS },
 	{ "rpc_port", INT, FROM_PORT_BOTH },
-	{ "schema_version", UUID, FROM_OWN_HOST },
+	{ "schema_version", UUID, FROM_SCHEMA },
 	{ "server_id", TEXT, FROM_HOST },
 	{ "storage_port", INT, FROM_HOST },
 	{ "storage_port_ssl", INT, FROM_HOST },
@@ -97,7 +98,7 @@ static const struct virtual_column peer_columns[] = {
 	{ "rack", TEXT, FROM_RACK },
 	{ "release_version", TEXT, FROM_HOST },
 	{ "rpc_address", INET, FROM_ADDRESS },
-	{ "schema_version", UUID, FROM_OWN_HOST },
+	{ "schema_version", UUID, FROM_SCHEMA },
 	{ "server_id", TEXT, FROM_HOST },
 	{ "storage_port", INT, FROM_HOST },
 	{ "storage_port_ssl", INT, FROM_HOST },
@@ -118,7 +119,7 @@ static const struct virtual_column peer_v2_columns[] = {
 	{ "preferred_port", INT, FROM_PORT },
 	{ "rack", TEXT, FROM_RACK },
 	{ "release_version", TEXT, FROM_OWN_HOST },
-	{ "schema_version", UUID, FROM_OWN_HOST },
+	{ "schema_version", UUID, FROM_SCHEMA },
 	{ "tokens", TEXTS, FROM_TOKENS },
 };
 
@@ -335,6 +336,20 @@ static void write_tokens(const struct settings *s, unsigned index, struct writer
 	writer_free(&set);
 }
 
+static void write_schema_version(const struct virtual_source *source, unsigned index, struct writer *out)
+{
+	const enum cluster_id id = source->settings->system_queries;
+	const struct topology *t[CLUSTER_COUNT];
+	uint8_t version[16];
+
+	t[id] = source->topology;
+	t[cluster_id_other(id)] = source->other;
+	if (schema_state_version(source->schema, t, index, source->now_ns, version))
+		write_bytes(out, version, sizeof(version));
+	else
+		write_bytes(out, NULL, 0);
+}
+
 void virtual_write_value(const struct virtual_column *column, const struct virtual_source *source,
 			 const struct virtual_node *node, struct writer *out)
 {
@@ -362,6 +377,12 @@ void virtual_write_value(const struct virtual_column *column, const struct virtu
 	case FROM_PORT_BOTH:
 		put_u32(port, node->port);
 		write_bytes(out, port, sizeof(port));
+		break;
+	case FROM_SCHEMA:
+		if (source->settings->profile == PROFILE_ZDM)
+			write_real(column, node->real, out);
+		else
+			write_schema_version(source, node->index, out);
 		break;
 	case FROM_OWN_HOST:
 	case FROM_HOST:

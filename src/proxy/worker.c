@@ -17,6 +17,7 @@
 #include "proxy/handshake.h"
 #include "proxy/handshake_dedicated.h"
 #include "proxy/idle.h"
+#include "proxy/local_wait.h"
 #include "proxy/mirror.h"
 #include "proxy/notice.h"
 #include "proxy/pool.h"
@@ -110,6 +111,8 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	w->index = index;
 	list_init(&w->clients);
 	list_init(&w->repairs);
+	list_init(&w->schema_waiters);
+	loop_poll_init(&w->schema_poll, local_wait_poll);
 	if (!loop_init(&w->loop, s->client_write_timeout_ms)) {
 		snprintf(error, error_size, "worker %u: no event loop can be made", index);
 		return false;

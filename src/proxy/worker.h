@@ -33,6 +33,8 @@ struct worker {
 	struct timeout_queue mirror_timeouts;
 	struct timeout_queue mirror_login_timeouts;
 	struct timeout_queue upload_timeouts;
+	struct list schema_waiters; /* struct request_leg, by `waiting`: see local_wait.h */
+	struct loop_poll schema_poll;
 	struct timeout_queue last_calls; /* clients that are drained and have nothing in flight */
 	struct timeout_queue connect_timeouts[CLUSTER_COUNT];
 	struct timeout_queue lane_watches;

@@ -1,4 +1,7 @@
 """Questions that many tests ask."""
+import hashlib
+import uuid
+
 from cqlwire import Err, Op
 
 PRIMARIES = ("origin", "target")
@@ -53,3 +56,11 @@ async def assert_alive(client, bench):
 def warned(cluster_name):
     """The preamble that tells an answer's origin: behaviour.normally(**warned("origin"))."""
     return {"warnings": [f"from {cluster_name}"]}
+
+
+def schema_version(bench, system="origin"):
+    """What drivers see when all is well: in the native profile made of both clusters' versions."""
+    if bench.is_zdm:
+        return getattr(bench, system).schema_version
+    text = bytes(16) + bench.origin.schema_version.bytes + bench.target.schema_version.bytes + bytes(1)
+    return uuid.UUID(bytes=hashlib.sha1(text).digest()[:16], version=5)

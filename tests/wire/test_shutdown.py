@@ -1,6 +1,5 @@
 """The end: what SIGTERM does to clients, requests, readiness and the process."""
 import asyncio
-import copy
 import signal
 import threading
 import time
@@ -13,7 +12,7 @@ from behaviour import Hold, mute
 from cqlwire import EVENTS, Err, Kind, Op, requests
 from cqlwire.client import Closed
 from helpers import WAY_IDS, WAYS, assert_error
-from proxy import Proxy
+from instances import two_instances
 
 INSERT = "INSERT INTO ks.t (k) VALUES (1)"
 
@@ -338,38 +337,21 @@ class Driver:
 
 async def test_a_driver_moves_to_the_other_instance(make_bench, free_addresses):
     """The Python driver under load, with its defaults for retries: nothing fails, and it comes back afterwards."""
-    addresses = free_addresses.take(2)
-    port = free_addresses.port(*addresses)
-
-    def configure(bench):
-        bench.proxy.listen = (addresses[0], port)
-        bench.proxy.http = (addresses[0], free_addresses.port(*addresses))
-    bench = await make_bench(fresh=True, configure=configure, profile="native",
-                             sections={"proxy": {"topology_addresses": ", ".join(addresses), "topology_index": 0}})
-    sections = copy.deepcopy(bench.ini())
-    sections["listener"]["address"] = sections["http"]["address"] = addresses[1]
-    sections["proxy"]["topology_index"] = 1
-    other = Proxy(bench.proxy.folder, f"{bench.name}-1")
-    other.listen, other.http = (addresses[1], port), (addresses[1], bench.proxy.http[1])
-    await other.start(sections=sections)
     loop = asyncio.get_running_loop()
-
-    async def until(condition, what):
-        await loop.run_in_executor(None, driver.until, condition, what)
-    driver = None
-    try:
+    async with two_instances(make_bench, free_addresses) as (bench, addresses, port):
         driver = await loop.run_in_executor(None, Driver, [addresses[0]], port)
-        await until(lambda: set(driver.served[-10:]) == set(addresses), "load on both")
-        bench.proxy.signal()
-        assert await bench.proxy.wait() == 0
-        mark = len(driver.served)
-        await until(lambda: len(driver.served) > mark + 50, "load on the other")
-        assert set(driver.served[mark + 5:]) == {addresses[1]}
-        await bench.start_proxy()
-        await until(lambda: addresses[0] in driver.served[mark + 50:], "load on the first again")
-        assert driver.errors == []
-    finally:
-        if driver is not None:
+
+        async def until(condition, what):
+            await loop.run_in_executor(None, driver.until, condition, what)
+        try:
+            await until(lambda: set(driver.served[-10:]) == set(addresses), "load on both")
+            bench.proxy.signal()
+            assert await bench.proxy.wait() == 0
+            mark = len(driver.served)
+            await until(lambda: len(driver.served) > mark + 50, "load on the other")
+            assert set(driver.served[mark + 5:]) == {addresses[1]}
+            await bench.start_proxy()
+            await until(lambda: addresses[0] in driver.served[mark + 50:], "load on the first again")
+            assert driver.errors == []
+        finally:
             await loop.run_in_executor(None, driver.close)
-        await other.stop()
-        await other.kill()
