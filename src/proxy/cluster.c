@@ -43,6 +43,9 @@ struct topology *topology_new(void)
 	return t;
 }
 
+/* Nodes that move are few, and clients that are connected to where they were do not stay for ever. */
+#define FORMER_MAX 64
+
 static void topology_free(struct topology *t)
 {
 	for (unsigned i = 0; i < t->all_count; i++)
@@ -56,6 +59,7 @@ static void topology_free(struct topology *t)
 		free(t->peer_columns.items[i]);
 	free(t->peer_columns.items);
 	free(t->hosts);
+	free(t->former);
 	free(t->assigned);
 	free(t->options);
 	free(t->cluster_name);
@@ -74,6 +78,68 @@ void topology_unref(struct topology *t)
 {
 	if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)
 		topology_free(t);
+}
+
+static bool is_former(const struct topology *t, const struct net_address *address)
+{
+	for (unsigned i = 0; i < t->former_count; i++) {
+		if (net_equal(&t->former[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+static bool is_current(const struct topology *t, const struct net_address *address)
+{
+	for (unsigned i = 0; i < t->all_count; i++) {
+		if (net_equal(&t->hosts[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+bool topology_has_node(const struct topology *t, const struct net_address *address)
+{
+	return is_current(t, address) || is_former(t, address);
+}
+
+static const struct host *find_host_id(const struct topology *t, const uint8_t host_id[16])
+{
+	for (unsigned i = 0; i < t->all_count; i++) {
+		if (memcmp(t->hosts[i].host_id, host_id, 16) == 0)
+			return &t->hosts[i];
+	}
+	return NULL;
+}
+
+static void add_former(struct topology *t, const struct net_address *address, const uint8_t host_id[16])
+{
+	struct former_place *f;
+
+	if (!t->former)
+		t->former = xcalloc(FORMER_MAX, sizeof(*t->former));
+	f = &t->former[t->former_count++];
+	f->address = *address;
+	memcpy(f->host_id, host_id, sizeof(f->host_id));
+}
+
+/* Where nodes of `old` have moved away from, and what was known of such moves, but for places that are taken again and
+ * nodes that are gone. */
+static void follow_moves(struct topology *t, const struct topology *old)
+{
+	for (unsigned i = 0; i < old->former_count; i++) {
+		const struct former_place *f = &old->former[i];
+
+		if (!is_current(t, &f->address) && find_host_id(t, f->host_id))
+			add_former(t, &f->address, f->host_id);
+	}
+	for (unsigned i = 0; i < old->all_count && t->former_count < FORMER_MAX; i++) {
+		const struct host *h = &old->hosts[i];
+		const struct host *now = find_host_id(t, h->host_id);
+
+		if (now && !net_equal(&now->address, &h->address) && !topology_has_node(t, &h->address))
+			add_former(t, &h->address, h->host_id);
+	}
 }
 
 struct topology *cluster_topology(struct cluster *c)
@@ -184,6 +250,8 @@ void cluster_publish(struct cluster *c, struct topology *t)
 {
 	struct topology *old = c->topology; /* which nobody else changes */
 
+	if (old)
+		follow_moves(t, old);
 	schema_state_follow(t, old, loop_clock_ns());
 	t->schema_agrees = schema_agrees(c, t);
 	if (old && topology_places_alike(old, t))

@@ -57,6 +57,11 @@ struct keyspace_replication {
 
 struct ring; /* ring.h */
 
+struct former_place {
+	struct net_address address;
+	uint8_t host_id[16];
+};
+
 struct topology {
 	_Atomic uint32_t refs;
 	uint64_t digest;   /* of the tables that it was made of: snapshots of one node with the same one say the same */
@@ -90,6 +95,9 @@ struct topology {
 	/* Indexes into the local hosts that this instance uses (proxy_topology_index), round robin. */
 	unsigned *assigned;
 	unsigned assigned_count;
+	/* Where nodes of it were in earlier snapshots: connections that were made there are to the same node. */
+	struct former_place *former;
+	unsigned former_count;
 	/* All columns of the local row, from which the virtual tables take what is not per host. */
 	struct host local;
 	/* Column names that system.peers has in this cluster. */
@@ -139,6 +147,8 @@ void cluster_publish(struct cluster *c, struct topology *t);
 void topology_unref(struct topology *t);
 /* Another reference; returns t. */
 struct topology *topology_ref(struct topology *t);
+/* Whether a node of any datacenter is or was at this address; one that has another address now is still the same. */
+bool topology_has_node(const struct topology *t, const struct net_address *address);
 /* An empty snapshot with one reference. */
 struct topology *topology_new(void);
 

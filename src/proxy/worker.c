@@ -311,15 +311,6 @@ void worker_announce_end(struct worker *w)
 	loop_post(&w->loop, &message_new(w, run_announce_end)->message);
 }
 
-static bool has_host(const struct topology *t, const struct net_address *address)
-{
-	for (unsigned i = 0; i < t->host_count; i++) {
-		if (net_equal(&t->hosts[i].address, address))
-			return true;
-	}
-	return false;
-}
-
 static void run_topology_changed(struct loop_message *message)
 {
 	struct worker_message *m = container_of(message, struct worker_message, message);
@@ -340,7 +331,7 @@ static void run_topology_changed(struct loop_message *message)
 		struct client *c = list_entry(node, struct client, node);
 		const struct server *s = c->server[id];
 
-		if (c->state == CLIENT_READY && s && !has_host(t, &s->address))
+		if (c->state == CLIENT_READY && s && !topology_has_node(t, &s->address))
 			client_drain(c, CLOSE_NODE_REMOVED, "%s at %s", cluster_id_name(id), s->name);
 	}
 	topology_unref(t);

@@ -252,6 +252,57 @@ async def test_a_node_goes(make_bench):
     await assert_alive(other, bench)
 
 
+async def test_a_node_that_goes_takes_its_own_clients_only(make_bench):
+    """Of either cluster; the clients of the others go on under load, new ones go to those."""
+    bench = await make_bench(fresh=True, origin={"nodes": 3}, target={"nodes": 2})
+    clients = [await bench.client() for _ in range(12)]
+    leaving = bench.target.nodes[1]
+    by_order = sorted(bench.target.connections(), key=lambda conn: conn.number)
+    hit = [c for c, conn in zip(clients, by_order) if conn.node is leaving]
+    others = [c for c, conn in zip(clients, by_order) if conn.node is not leaving]
+    assert len(hit) == len(others) == 6
+    bench.target.hidden.add(leaving)
+    bench.target.emit("TOPOLOGY_CHANGE", "REMOVED_NODE", leaving.address, bench.target.port, control=True)
+    for c in hit:
+        assert await c.closed() == []
+    for c in others:
+        await assert_alive(c, bench)
+    assert spread(bench.target) == [6, 0] and spread(bench.origin) == [2, 2, 2]
+    for _ in range(4):
+        await assert_alive(await bench.client(), bench)
+    assert spread(bench.target) == [10, 0]
+
+
+async def test_a_node_that_moves_keeps_its_clients(make_bench):
+    """Another address with the same host id: who is connected stays, whoever comes goes to the new one."""
+    bench = await make_bench(fresh=True, origin={"nodes": 3})
+    stays, before, after = bench.origin.nodes
+    bench.origin.hidden.add(after)
+    await bench.restart_proxy()
+    clients = [await bench.client() for _ in range(2)]
+    assert spread(bench.origin) == [1, 1, 0]
+    after.host_id = before.host_id
+    bench.origin.hidden.clear()
+    bench.origin.hidden.add(before)
+    for change in ("MOVED_NODE", "NEW_NODE"):  # the second look is behind what the first one did
+        bench.origin.emit("TOPOLOGY_CHANGE", change, after.address, bench.origin.port, control=True)
+
+        async def used():
+            await bench.client()
+            return after.connections
+        await bench.proxy.until(used, "connection to the new address")
+    for c in clients:
+        await assert_alive(c, bench)
+    # but not when the node leaves
+    bench.origin.hidden.add(after)
+    bench.origin.emit("TOPOLOGY_CHANGE", "REMOVED_NODE", after.address, bench.origin.port, control=True)
+    await bench.origin.until(lambda: not before.connections and not after.connections, "end of the node's clients")
+    await bench.proxy.until(lambda: asyncio.sleep(0, any(c.is_closed for c in clients)), "end of the client")
+    left, = [c for c in clients if not c.is_closed]
+    await assert_alive(left, bench)
+    assert stays.connections
+
+
 @pytest.mark.parametrize("where", PRIMARIES)
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_lost_control_connection_comes_back(make_bench, where, reset):

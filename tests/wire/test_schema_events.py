@@ -3,6 +3,7 @@ The native profile's events: REGISTER is answered by the proxy, changes of the s
 connections, once, and in the form of the client's version.
 """
 import itertools
+import uuid
 
 import pytest
 
@@ -228,3 +229,47 @@ async def test_a_client_that_does_not_read(make_bench):
     await until_told(c, 200)
     deaf.transport.resume_reading()
     assert await until_told(deaf, 200) == told(c)
+
+
+# ---- after a gap ----
+
+QUICK = {"proxy": {"heartbeat_interval": "200ms", "heartbeat_retry_interval_min": "50ms",
+                   "heartbeat_retry_interval_max": "100ms"}}
+SIMPLE = {"class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"}
+KEYSPACES = {name: SIMPLE for name in ("system", "system_schema", "one", "two", "gone")}
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("version", [2, 3, 5])
+async def test_after_a_gap(make_bench, where, version):
+    """What happened while the control connection was away nobody has reported: drivers look at all of the users'."""
+    settings = {name: {"versions": ALL_VERSIONS, "keyspaces": KEYSPACES} for name in PRIMARIES}
+    bench = await make_bench(fresh=True, sections=QUICK, **settings, **NATIVE)
+    cluster = getattr(bench, where)
+    c, other = await bench.client(version), await bench.client(version)
+    await c.register("SCHEMA_CHANGE")
+    cluster.schema_version = uuid.uuid4()
+    del cluster.keyspaces["gone"]
+    cluster.keyspaces["three"] = SIMPLE
+    for conn in cluster.control_connections():
+        conn.close()
+    expected = {("DROPPED", "gone"), ("UPDATED", "one"), ("UPDATED", "two"), ("UPDATED", "three")}
+    await until_told(c, len(expected))
+    # (kind, change, keyspace, "") in v2, (kind, change, KEYSPACE, keyspace) afterwards
+    assert {(e[1], e[2] if version == 2 else e[3]) for e in told(c)} == expected
+    assert len(c.events) == len(expected) and not other.events
+
+
+async def test_a_gap_without_a_change(make_bench):
+    bench = await make_bench(fresh=True, sections=QUICK, origin={"keyspaces": KEYSPACES},
+                             target={"keyspaces": KEYSPACES}, **NATIVE)
+    c = await bench.client()
+    await c.register("SCHEMA_CHANGE")
+    for cluster in bench.clusters:
+        before = cluster.connection_count
+        for conn in cluster.control_connections():
+            conn.close()
+        await cluster.until(lambda: cluster.connection_count > before and cluster.control_connections(), "reconnection")
+    await bench.proxy.until_logged(r"(?s)(origin \S+: control connection is up.*){2}")
+    await bench.proxy.until_logged(r"(?s)(target \S+: control connection is up.*){2}")
+    await nothing_else(bench, c, 0)
