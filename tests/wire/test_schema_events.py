@@ -231,6 +231,27 @@ async def test_a_client_that_does_not_read(make_bench):
     assert await until_told(deaf, 200) == told(c)
 
 
+async def test_events_do_not_pile_up_for_ever(make_bench):
+    """A client that never reads is closed in the end: it would go on with an old schema if events were left out."""
+    bench = await make_bench(fresh=True, sections={"proxy": {"client_output_limit": "64KiB"}}, **NATIVE)
+    deaf, c = await bench.client(), await bench.client()
+    for client in (deaf, c):
+        await client.register("SCHEMA_CHANGE")
+    deaf.transport.pause_reading()
+    rounds = 0
+    while "it does not read" not in bench.proxy.messages:
+        rounds += 1
+        assert rounds < 60, "it is not closed"
+        for i in range(20):
+            for cluster in bench.clusters:
+                report(cluster, "UPDATED", "TABLE", f"ks{rounds}_{i}", "t" * 15000)
+        await until_told(c, rounds * 20)
+    deaf.transport.resume_reading()
+    await deaf.closed()
+    assert 0 < len(deaf.events) < len(c.events)
+    await bench.settle(c)
+
+
 # ---- after a gap ----
 
 QUICK = {"proxy": {"heartbeat_interval": "200ms", "heartbeat_retry_interval_min": "50ms",
