@@ -1,10 +1,10 @@
 """SIGHUP: what changes in a running proxy, what refuses the whole reload, and the switch of the primary under load."""
 import asyncio
-import signal
 
 import pytest
 
 import behaviour
+from certificates import Authority
 from cqlwire import Closed, Op
 from fakecluster import Auth
 from helpers import PRIMARIES, reached
@@ -139,13 +139,14 @@ class Load:
             await self.pages("query" if self.count % 4 else "execute")
 
 
-async def test_twenty_switches_under_load(make_bench):
+@pytest.mark.parametrize("backend", ["dedicated", "pooled"])
+async def test_twenty_switches_under_load(make_bench, backend):
     """
     Reads and writes, simple and prepared, batches and pages, on protocols 3 to 5, while the primary is switched twenty
     times: none fails, each read reaches one cluster once, pages come from the cluster they began on, and after each
     confirmation reads of every connection go to the new primary. The epoch counts.
     """
-    bench = await make_bench(fresh=True)
+    bench = await make_bench(fresh=True, configure=lambda b: b.sections.update(proxy=dict(BACKENDS[backend])))
     ways = [(3, None), (4, None), (4, "lz4"), (5, None), (5, "lz4"), (4, "snappy")]
     loads = [Load(await bench.client(*way), i) for i, way in enumerate(ways)]
     probes = [await bench.client() for _ in range(4)]
@@ -328,22 +329,61 @@ async def test_credentials_of_a_cluster(make_bench):
     assert await answered_by(await bench.client(user="app", password="secret")) == "origin"
 
 
-async def test_other_contact_points(make_bench, free_addresses):
-    """Contact points that lead elsewhere: a new control connection, and clients go to the new node."""
-    bench = await make_bench(fresh=True, target={"nodes": 2}, configure=lambda b: b.target.hidden.update(b.target.nodes))
+BACKENDS = {"dedicated": {"backend_connections": "dedicated"},
+            "pooled": {"backend_connections": "pooled", "pool_idle_timeout": "10ms"}}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_other_contact_points(make_bench, backend):
+    """
+    Contact points that lead elsewhere: a new control connection, and requests go to the new node. A client with
+    connections of its own is drained, one that shares them does not notice.
+    """
+    def configure(bench):
+        bench.target.hidden.update(bench.target.nodes)
+        bench.sections["proxy"] = dict(BACKENDS[backend])
+    bench = await make_bench(fresh=True, target={"nodes": 2}, configure=configure)
     first, second = bench.target.nodes
     c = await bench.client()
+    assert not (await c.query("INSERT INTO ks.t (k) VALUES (1)")).is_error()
     assert {conn.node for conn in bench.target.connections()} == {first}
     text = await bench.reload(target={"contact_points": second.address})
     assert "connecting anew" in text
     await bench.target.until(lambda: [x.node for x in bench.target.control_connections()] == [second], "control connection")
-    await bench.proxy.until_logged("control connection is up.*datacenter.*\n(?s:.*)control connection is up")
-    # the old node is in the topology no more
-    with pytest.raises(Closed):
-        while True:
-            await c.query("SELECT * FROM ks.t")
-    await bench.client()
-    assert {conn.node for conn in bench.target.connections()} == {second}
+    if backend == "dedicated":
+        await c.closed()
+        c = await bench.client()
+    await bench.target.until(lambda: not [x for x in first.connections], "end of the connections to the old node")
+    bench.target.received.clear()
+    assert not (await c.query("INSERT INTO ks.t (k) VALUES (2)")).is_error()
+    assert {r.node for r in bench.target.requests(Op.QUERY)} == {second}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_encryption_of_open_connections(make_bench, tmp_path, backend):
+    """Another authority for a cluster: shared connections are replaced, those of a client alone stay with it."""
+    authority = Authority(tmp_path / "ca", "an authority")
+    copy = tmp_path / "copy.pem"
+    copy.write_bytes(authority.ca.read_bytes())
+
+    def configure(bench):
+        bench.target.ssl = authority.server(["10.0.0.1"])
+        bench.sections["target"] = {"tls": "ca", "tls_ca": authority.ca}
+        bench.sections["proxy"] = dict(BACKENDS[backend], pool_idle_timeout="60s" if backend == "pooled" else None)
+    bench = await make_bench(fresh=True, configure=configure)
+    c = await bench.client()
+    hold = behaviour.Hold()
+    bench.target.on("INTO ks.held", hold)
+    held = c.send_query("INSERT INTO ks.held (k) VALUES (1)")
+    await hold.arrived()
+    before = set(bench.target.connections())
+    await bench.reload(target={"tls_ca": copy})
+    assert not (await c.query("INSERT INTO ks.t (k) VALUES (1)")).is_error()
+    used = {r.conn for r in bench.target.requests(Op.QUERY) if r.statement == "INSERT INTO ks.t (k) VALUES (1)"}
+    assert used and (used.isdisjoint(before) if backend == "pooled" else used <= before)
+    hold.release()
+    assert not (await c.answer(held)).is_error()
+    await bench.reload(proxy={"pool_idle_timeout": "10ms"} if backend == "pooled" else {})
 
 
 async def test_topology_that_drivers_see(make_bench):

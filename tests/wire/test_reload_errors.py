@@ -185,6 +185,7 @@ async def test_the_clusters_certificate_changes(make_bench, authority, tmp_path)
     def configure(bench):
         bench.target.ssl = authority.server(["10.0.0.1"])
         bench.sections["target"] = {"tls": "ca", "tls_ca": trusted}
+        bench.sections["proxy"] = {"backend_connections": "dedicated"}
     bench = await make_bench(fresh=True, configure=configure)
     await assert_alive(await bench.client(), bench)
     bench.target.ssl.load_cert_chain(*stranger.certificate(["10.0.0.1"]))
