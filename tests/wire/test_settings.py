@@ -10,6 +10,8 @@ import pytest
 import checklist as shown
 from proxy import binary, ini_text
 
+pytestmark = pytest.mark.own_profile
+
 NUMBER = "is not a"  # number, integer
 RANGE = "is out of range"
 BOOLEAN = "is not a boolean"

@@ -11,6 +11,8 @@ from fakecluster import Auth
 from helpers import assert_alive
 from proxy import binary
 
+pytestmark = pytest.mark.own_profile
+
 QUICK = {"ZDM_HEARTBEAT_INTERVAL_MS": "100", "ZDM_HEARTBEAT_RETRY_INTERVAL_MIN_MS": "20",
          "ZDM_HEARTBEAT_RETRY_INTERVAL_MAX_MS": "100"}
 

@@ -8,6 +8,8 @@ from certificates import Authority
 from cqlwire import Client, Closed
 from helpers import PRIMARIES, assert_alive
 
+pytestmark = pytest.mark.own_profile
+
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
