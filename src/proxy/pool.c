@@ -97,6 +97,7 @@ static void pool_free(struct pool *pool)
 	if (pool->credential)
 		credential_unref(pool->credential);
 	free(pool->members);
+	free(pool->failure);
 	free(pool);
 }
 
@@ -429,7 +430,7 @@ static void check_go_on(struct pool_check *check)
 	struct backends *b = backends_of(pool);
 	struct backend *backend;
 	struct lane *lane;
-	const char *why = "no node of it is up";
+	const char *why = pool->failure ? pool->failure : "no node of it is up";
 	bool is_opening;
 
 	if (check->lane)
@@ -500,6 +501,8 @@ void pool_lane_ready(struct pool *pool, struct lane *lane)
 	const bool was_check = lane->is_check;
 
 	backend_succeeded(backends_of(pool), lane->backend);
+	free(pool->failure);
+	pool->failure = NULL;
 	lane->is_check = false;
 	if (check)
 		check_done(check, POOL_READY, 0, "");
@@ -552,6 +555,16 @@ static void refuse_clients(struct pool *pool, const struct lane *lane, const str
 	}
 }
 
+static void refuse_checks(struct pool *pool, uint32_t error_code, const char *text)
+{
+	list_for_each_safe(node, tmp, &pool->checks) {
+		struct pool_check *check = list_entry(node, struct pool_check, node);
+
+		if (!check->is_anew)
+			check_done(check, POOL_REFUSED, error_code, text);
+	}
+}
+
 void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, const struct extra_failure *failure)
 {
 	struct pool_check *check = check_of(pool, lane);
@@ -559,6 +572,8 @@ void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, con
 	char text[400];
 
 	snprintf(text, sizeof(text), "%s: %s", lane->backend->name, why);
+	free(pool->failure);
+	pool->failure = xstrdup(text);
 	switch (failure->kind) {
 	case EXTRA_UNREACHABLE:
 		backend_failed(b, lane->backend);
@@ -583,14 +598,13 @@ void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, con
 	/* Anything but a word about the credentials may pass: another node, or another time. */
 	if (failure->error_code != CQL_ERR_BAD_CREDENTIALS && failure->error_code != CQL_ERR_UNAUTHORIZED) {
 		backend_failed(b, lane->backend);
+		/* Drivers find out by it which version to speak; another node or time would not help them. */
+		if (failure->error_code == CQL_ERR_PROTOCOL_ERROR)
+			refuse_checks(pool, failure->error_code, text);
 		return;
 	}
 	backend_succeeded(b, lane->backend);
-	list_for_each_safe(node, tmp, &pool->checks) {
-		check = list_entry(node, struct pool_check, node);
-		if (!check->is_anew)
-			check_done(check, POOL_REFUSED, failure->error_code, text);
-	}
+	refuse_checks(pool, failure->error_code, text);
 	refuse_clients(pool, lane, failure);
 }
 

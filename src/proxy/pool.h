@@ -54,6 +54,7 @@ struct pool {
 	unsigned lanes;      /* of all members */
 	struct list waiting; /* request_leg.waiting of what waits for a lane */
 	struct list checks;  /* struct pool_check */
+	char *failure;       /* why the last connection could not be opened, since one is ready again NULL */
 	struct loop_task progress;
 	struct loop_poll poll; /* while something waits */
 };

@@ -672,6 +672,44 @@ async def test_the_time_for_a_log_in_is_over(make_bench):
     assert await silent.closed() == []  # it was the driver's turn
 
 
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_startup_that_fails_on_the_primary(make_bench, version):
+    bench = await make_bench(fresh=True, **settings())
+    bench.origin.on(Op.STARTUP, behaviour.error(Err.SERVER_ERROR, "no room"), times=1)
+    c = await bench.open(version)
+    answer = await c.startup()
+    assert_error(answer, Err.SERVER_ERROR, "origin", bench.origin.nodes[0].address, "no room")
+    assert answer.version == version
+
+
+@pytest.mark.parametrize("where", ["origin", "target"])
+async def test_a_version_that_a_node_does_not_take(make_bench, where):
+    """PROTOCOL_ERROR on stream 0, by which a driver finds out to speak a lower one; that one is served."""
+    bench = await make_bench(fresh=True, **settings())
+    cluster = getattr(bench, where)
+    cluster.on(lambda got: got.opcode == Op.STARTUP and got.version == 5,
+               behaviour.error(Err.PROTOCOL_ERROR, "Beta version of the protocol"))
+    c = await bench.open(5)
+    c.send(Op.STARTUP, requests.startup(), stream=7)
+    answer = await c.next_answer()
+    assert answer.stream == 0
+    assert_error(answer, Err.PROTOCOL_ERROR, where, "Beta version of the protocol")
+    assert await c.closed() == []
+
+
+async def test_the_other_cluster_was_never_there(make_bench):
+    """ready_when = primary: clients are let in before the other cluster has ever been reached."""
+    def no_target(bench):
+        async def nothing():
+            pass
+        bench.target.start = nothing
+    bench = await make_bench(fresh=True, configure=no_target, **settings({"http": {"ready_when": "primary"}}))
+    c = await bench.client()
+    await reads(c, bench.origin)
+    answer = await c.query("INSERT INTO ks.t (k) VALUES (1)")
+    assert_error(answer, Err.UNAVAILABLE, "target")
+
+
 # ---- one piece, secrets ----
 
 @pytest.mark.parametrize("version", [3, 4])
