@@ -328,16 +328,18 @@ async def test_the_header_before_tls(doors, authority, how):
 
 # ---- TLS towards drivers ----
 
+@pytest.mark.connections(132)
 @pytest.mark.parametrize("sni", [None, "ferry.example.com", "somebody.else.example"])
 async def test_with_and_without_a_server_name(doors, authority, sni):
-    """Line 132: a TLS listener takes clients with and without SNI, whatever name that is."""
+    """A TLS listener takes clients with and without SNI, whatever name that is."""
     cert, key = authority.certificate(["ferry.example.com"])
     d = await doors({"tls": {"tls_cert": cert, "tls_key": key}})
     await d.client("tls", ssl=authority.client(), server_hostname=sni)
 
 
+@pytest.mark.connections(132, 133, 134)
 async def test_one_way_mutual_and_plain_side_by_side(doors, authority, stranger):
-    """Lines 132 to 134, in one process: each listener has its own demands."""
+    """All in one process: each listener has its own demands."""
     cert, key = authority.certificate([HERE])
     tls = {"tls_cert": cert, "tls_key": key}
     d = await doors({"plain": {}, "one-way": tls, "trusting": {**tls, "tls_ca": authority.ca},
@@ -365,11 +367,12 @@ async def test_one_way_mutual_and_plain_side_by_side(doors, authority, stranger)
     await d.client("mutual", ssl=known)
 
 
+@pytest.mark.connections(135)
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.parametrize("version,taken", [(ssl.TLSVersion.TLSv1, False), (ssl.TLSVersion.TLSv1_1, False),
                                            (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)])
 async def test_versions_of_tls(doors, authority, version, taken):
-    """Line 135: TLS 1.1 is refused, 1.2 and 1.3 are taken."""
+    """TLS 1.1 is refused, 1.2 and 1.3 are taken."""
     cert, key = authority.certificate([HERE])
     d = await doors({"tls": {"tls_cert": cert, "tls_key": key}})
     context = authority.client(minimum=version, maximum=version)
@@ -386,7 +389,7 @@ async def test_versions_of_tls(doors, authority, version, taken):
 # ---- before STARTUP ----
 
 async def test_nothing_is_opened_before_startup(doors, authority):
-    """Section 12, 5: two hundred that have connected, made their TLS handshake, asked for OPTIONS cost the clusters nothing."""
+    """Two hundred that have connected, made their TLS handshake, asked for OPTIONS cost the clusters nothing."""
     cert, key = authority.certificate([HERE])
     d = await doors({"tls": {"tls_cert": cert, "tls_key": key}, "two": V2})
     silent = [await d.bench.open() for _ in range(150)]
@@ -402,8 +405,9 @@ async def test_nothing_is_opened_before_startup(doors, authority):
         c.abort()
 
 
+@pytest.mark.connections(152)
 async def test_a_restart_on_the_same_ports(doors):
-    """Line 152: with connections that were open at the end, the ports are free at once."""
+    """With connections that were open at the end, the ports are free at once."""
     d = await doors({"two": V2})
     clients = [await d.bench.client(), await d.client("two", local_address=HERE, first=v2("10.1.2.3", "192.0.2.7"))]
     await d.bench.restart_proxy()
