@@ -116,12 +116,13 @@ static const struct setting_word log_format_words[] = {
 #define ZDM_SIZE(key, name, default_text)                                                                              \
 	{                                                                                                              \
 		SECTION_ZDM_ONLY, key, name, SETTING_COUNT, NOWHERE, default_text,                                     \
-			.max = INT_MAX_ZDM, .help = "sizes a queue or buffer of ZDM Proxy; without effect"             \
+			.max = INT_MAX_ZDM, .flags = SETTING_RELOAD,                                                   \
+			.help = "sizes a queue or buffer of ZDM Proxy; without effect"                                 \
 	}
 #define ZDM_WORKERS(key, name)                                                                                         \
 	{                                                                                                              \
 		SECTION_ZDM_ONLY, key, name, SETTING_COUNT, NOWHERE, "-1",                                             \
-			.min = -INT_MAX_ZDM, .max = INT_MAX_ZDM, .flags = SETTING_WORKERS,                             \
+			.min = -INT_MAX_ZDM, .max = INT_MAX_ZDM, .flags = SETTING_WORKERS | SETTING_RELOAD,            \
 			.help = "counts goroutines of ZDM Proxy; without effect"                                       \
 	}
 
