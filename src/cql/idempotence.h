@@ -8,7 +8,7 @@
  * second try, nothing else. A repetition must carry the same timestamp as the
  * first execution, or it would undo a write that came in between.
  *
- * Not proven, though they look harmless (seen on Cassandra 4.1):
+ * Not proven, though they look harmless (tests/cluster/test_repeat.py shows it):
  *
  *   l = [1, 2]      each execution gives the elements cells of their own, and
  *                   with one timestamp for both none deletes the other's: the
