@@ -13,6 +13,8 @@
  * that is up. A connection that is lost, or whose node cannot be read any more,
  * is replaced at once, by one to another node if there is one.
  *
+ * This file is longer than others because all of it is one state machine.
+ *
  * Everything that ends an attempt passes through drop(), which leaves no leg
  * out, and the next one starts from the timer, never inside a callback of the
  * connection that has just ended.
@@ -562,6 +564,18 @@ static void note_status(struct control *c, const uint8_t *body, uint32_t len)
 		c->o.on_status(c, &node, is_up, c->o.arg);
 }
 
+/* Whether the tables are read again within the time that an event is given to settle; after a difference it may be longer. */
+static bool is_refresh_due(const struct control *c)
+{
+	struct timeval due, now, latest = { .tv_sec = SETTLE_MS / 1000, .tv_usec = SETTLE_MS % 1000 * 1000 };
+
+	if (!evtimer_pending(&c->refresh, &due))
+		return false;
+	evutil_gettimeofday(&now, NULL);
+	evutil_timeradd(&now, &latest, &latest);
+	return evutil_timercmp(&due, &latest, <=);
+}
+
 static void on_event(struct server *server, struct frame *f)
 {
 	struct control *c = server->owner;
@@ -583,7 +597,7 @@ static void on_event(struct server *server, struct frame *f)
 	/* One timer collapses a burst; what comes while the tables are read is looked at afterwards. */
 	if (c->inquiry.is_running)
 		c->refresh_again = true;
-	else if (!evtimer_pending(&c->refresh, NULL))
+	else if (!is_refresh_due(c))
 		arm(&c->refresh, SETTLE_MS);
 }
 
