@@ -98,7 +98,8 @@ static char *sample(const char *name)
 	return text;
 }
 
-/* The lines without "; from FILE:12" and the like, and without the mark of what is not set. */
+/* The lines without "; from FILE:12" and the like, and without the mark of what is not set; those of [zdm], which are
+ * printed when they are given although nothing comes of them, are left out. */
 static char *printed_values(void)
 {
 	char *copy = xcalloc(1, strlen(printed) + 1), *to = copy;
@@ -108,6 +109,10 @@ static char *printed_values(void)
 		char *source = strstr(line, " ; ");
 		char *end = source && source < newline ? source : newline;
 
+		if (strncmp(line, "; ZDM_", 6) == 0) {
+			line = newline + 1;
+			continue;
+		}
 		while (end > line && end[-1] == ' ')
 			end--;
 		line += *line == ';';
