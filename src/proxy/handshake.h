@@ -20,7 +20,8 @@
  * `credentials = client` or `configured` in a cluster's section overrides its
  * column. The cluster of the dialogue is the deciding one: its authenticator
  * class, its challenges and its refusals are what the driver sees. READY or
- * AUTH_SUCCESS reaches the driver only when both clusters have accepted.
+ * AUTH_SUCCESS reaches the driver only when both clusters have accepted; a
+ * pooled client is not kept waiting for one that is down.
  */
 #ifndef PROXY_HANDSHAKE_H
 #define PROXY_HANDSHAKE_H
