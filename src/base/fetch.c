@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
+
 /* How long the thread sleeps at most when nothing happens; waking it needs no such time. */
 #define POLL_MS 1000
 
@@ -45,13 +47,8 @@ static void fetch_free(struct fetch *f)
 		curl_easy_cleanup(f->easy);
 	if (f->multi)
 		curl_multi_cleanup(f->multi);
-	for (unsigned i = 0; i < ARRAY_LEN(f->pem); i++) {
-		char *text = (char *)(uintptr_t)f->pem[i].p;
-
-		if (text)
-			explicit_bzero(text, f->pem[i].len);
-		free(text);
-	}
+	for (unsigned i = 0; i < ARRAY_LEN(f->pem); i++)
+		secret_free((void *)(uintptr_t)f->pem[i].p);
 	free(f->body);
 	free(f);
 }
@@ -176,13 +173,7 @@ static bool set_options(struct fetch *f, const struct fetch_options *o)
 
 static struct strview copy_pem(struct strview from)
 {
-	char *copy;
-
-	if (!from.p)
-		return from;
-	copy = xmalloc(MAX(from.len, 1u));
-	memcpy(copy, from.p, from.len);
-	return (struct strview){ copy, from.len };
+	return from.p ? (struct strview){ secret_strndup(from.p, from.len), from.len } : from;
 }
 
 /* Signals are for the main thread. */

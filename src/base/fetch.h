@@ -14,7 +14,7 @@
 
 struct fetch;
 
-/* Everything is copied; the copies of the PEM texts are wiped. */
+/* Everything is copied; the PEM texts into memory of base/secret.h. */
 struct fetch_options {
 	const char *url;          /* https://... */
 	struct strview ca;        /* PEM: who may have signed the server's certificate */

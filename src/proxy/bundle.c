@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <zip.h>
 
+#include "base/secret.h"
+
 /* A certificate chain has some KiB. */
 #define MEMBER_MAX (1024 * 1024)
 /* A bundle has about 12 KiB; so large that there is room for members that we ignore. */
@@ -117,7 +119,7 @@ static bool read_pem(zip_t *zip, const char *path, const char *member, struct bu
 		return false;
 	if (!large)
 		return true;
-	out->text = xstrndup(large, out->len);
+	out->text = secret_strndup(large, out->len);
 	drop_text(large, MEMBER_MAX + 1);
 	out->name = xasprintf("%s: %s", path, member);
 	return true;
@@ -125,7 +127,7 @@ static bool read_pem(zip_t *zip, const char *path, const char *member, struct bu
 
 static void pem_fini(struct bundle_pem *pem)
 {
-	drop_text(pem->text, pem->len);
+	secret_free(pem->text);
 	free(pem->name);
 }
 

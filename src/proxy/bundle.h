@@ -23,7 +23,7 @@
 /* More contact points than this are none. */
 #define BUNDLE_MAX_NODES 4096
 
-/* A member that is a PEM text. The key's is wiped when the bundle is freed, and never leaves memory. */
+/* A member that is a PEM text, in memory of base/secret.h: it may be the key. */
 struct bundle_pem {
 	char *name; /* "FILE: ca.crt", for messages; NULL: the bundle has none */
 	char *text;
