@@ -15,7 +15,7 @@
 #ifndef PROXY_CREDENTIAL_CHECK_H
 #define PROXY_CREDENTIAL_CHECK_H
 
-#include "proxy/pool.h"
+#include "proxy/pool_check.h"
 
 /* Somebody who waits for the answer; zeroed before the first use, and embedded. */
 struct credential_waiter {

@@ -7,7 +7,7 @@
 #include "proxy/forward.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
-#include "proxy/pool.h"
+#include "proxy/pool_pick.h"
 #include "proxy/repair.h"
 #include "proxy/repeat.h"
 #include "proxy/use.h"

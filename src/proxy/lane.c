@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/pool.h"
+#include "proxy/pool_check.h"
 
 static const struct extra_handler lane_extra_handler;
 static const struct server_handler lane_server_handler;

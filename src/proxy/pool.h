@@ -65,64 +65,25 @@ struct pool *pool_join(struct worker *worker, enum cluster_id cluster, uint8_t v
 /* The client goes: the pool's connections stay for pool_idle_timeout. */
 void pool_leave(struct pool *pool);
 
-enum pool_outcome {
-	POOL_READY,       /* a connection is ready, its log-in was accepted */
-	POOL_REFUSED,     /* the cluster has refused the log-in (or STARTUP) by an ERROR */
-	POOL_UNREACHABLE, /* no node took a connection */
-};
-
-/* A client that wants to know, before it is READY, whether the cluster can be had with these credentials. */
-struct pool_check {
-	struct list node;
-	struct lane *lane; /* anew: the one being opened for it */
-	struct pool *pool;
-	bool is_anew;
-	unsigned attempts;
-	/* Called once, never from within pool_check_start(). `text` is for people; it names the node where there is one. */
-	void (*on_done)(struct pool_check *check, enum pool_outcome outcome, uint32_t error_code, const char *text);
-};
-
-/*
- * Ends by one call of check->on_done, at the latest when connection_timeout and
- * request_timeout have passed. With `anew` a new connection is opened in any
- * case and its log-in decides; else one that is ready will do.
- */
-void pool_check_start(struct pool *pool, struct pool_check *check, bool anew);
-/* Nobody waits any more; harmless for one that is over or was never started (zeroed). */
-void pool_check_stop(struct pool_check *check);
-
-/* What pool_pick() found. */
-enum pool_answer {
-	POOL_PICKED,
-	POOL_WAIT, /* a lane is being opened */
-	POOL_DOWN, /* no node of the cluster is up */
-};
-
-/*
- * The connection for this request's leg to `cluster`; the request's client is
- * in pooled mode. `not_at`, when not NULL, is a node that has just failed it
- * and is only taken when there is no other one.
- */
-enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct net_address *not_at, struct server **out);
-/* The same to one particular node: the one that has prepared a statement. POOL_DOWN when it is not up any more. */
-enum pool_answer pool_pick_at(const struct request *rq, unsigned cluster, const struct net_address *address,
-			      struct server **out);
-/* A ready connection to this node, in this keyspace (NULL: none) unless any will do; NULL: there is none. */
-struct server *pool_find(struct pool *pool, const struct net_address *address, const char *keyspace, bool any_keyspace);
 /* What it logs in with; its user NULL: nothing. */
 const struct credentials *pool_token(const struct pool *pool);
 /* request_continue() is called for the leg when a lane may have become ready. */
 void pool_wait(struct pool *pool, struct request_leg *leg);
 
-/* ---- for lane.c ---- */
+/* ---- for the files of pools ---- */
 
-void pool_lane_ready(struct pool *pool, struct lane *lane);
-/* It could not be opened, and ends when this returns. */
-void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, const struct extra_failure *failure);
-/* It is closed before it was ready: a check that has opened it goes on with another one. */
-void pool_lane_dropped(struct pool *pool, const struct lane *lane);
 /* Something may be possible now that was not: looks at what waits, in the next turn. */
 void pool_progress(struct pool *pool);
+
+static inline struct backends *pool_backends(const struct pool *pool)
+{
+	return &pool->worker->backends[pool->cluster];
+}
+
+/* The place of this node in the pool. Valid until another node needs one. */
+struct pool_member *pool_member(struct pool *pool, const struct backend *backend);
+/* The process has as many connections to the node as it may have. */
+bool pool_is_full(const struct pool *pool, const struct backend *backend);
 
 /* ---- for worker.c ---- */
 

@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "proxy/deliver.h"
 #include "proxy/extra.h"
-#include "proxy/pool.h"
+#include "proxy/pool_pick.h"
 #include "proxy/reply.h"
 
 enum repair_step {
