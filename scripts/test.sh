@@ -16,7 +16,7 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify wire wire-zdm docs guards mutants cluster pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
+STAGES="static build-gcc unit classify wire wire-pooled wire-zdm docs guards mutants cluster failover pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
 LONG_STAGES="cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
@@ -137,6 +137,11 @@ stage_wire() {
 	wire_tests gcc wire
 }
 
+# The same over connections that clients share, but for what is about those of a client's own.
+stage_wire_pooled() {
+	CQLFERRY_BACKEND=pooled wire_tests gcc wire-pooled -m 'not dedicated and not own_profile'
+}
+
 # What the checklists ask for, in the profile that is ZDM Proxy's twin.
 stage_wire_zdm() {
 	CQLFERRY_PROFILE=zdm wire_tests gcc wire-zdm -m '(checklist or connections) and not native and not own_profile'
@@ -213,6 +218,11 @@ stage_cluster() {
 	cluster_tests gcc cluster cluster 4.1 5.0
 }
 
+# Clusters of two nodes each, of which one dies, hangs, comes back or leaves under load.
+stage_failover() {
+	cluster_tests gcc failover failover 4.1 5.0
+}
+
 stage_cluster_asan() {
 	cluster_tests asan cluster-asan cluster 4.1 5.0
 }
@@ -230,7 +240,7 @@ stage_parity() {
 
 parity_files() {
 	local stage
-	for stage in wire wire-zdm cluster pairs; do
+	for stage in wire wire-pooled wire-zdm cluster pairs; do
 		[ -z "${STATUS[$stage]-}" ] || echo "$REPORTS/$stage.xml"
 	done
 }
@@ -294,7 +304,7 @@ needs() {
 # No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
 limit() {
 	case $1 in
-	cluster* | drivers | pairs* | wire* | distcheck) echo 1200 ;;
+	cluster* | failover | drivers | pairs* | wire* | distcheck) echo 1200 ;;
 	*) echo 600 ;;
 	esac
 }

@@ -30,6 +30,7 @@ asyncio.set_event_loop(_loop)
 def pytest_configure(config):
     shown.configure(config)
     config.addinivalue_line("markers", "native: what it shows is so in the native profile only")
+    config.addinivalue_line("markers", "dedicated: it is about connections that belong to one client alone")
     config.addinivalue_line("markers", "own_profile: it chooses its profiles itself, so one run shows everything")
 
 
