@@ -269,7 +269,8 @@ void answer_on_leg(struct leg *l, struct frame *f)
 		return;
 	}
 	leg->outcome = OUTCOME_OK;
-	if (unlikely(f->opcode == OP_RESULT && rq->opcode == OP_QUERY && rq->verdict.class != CLASS_READ)) {
+	if (unlikely(f->opcode == OP_RESULT && rq->verdict.class != CLASS_READ &&
+		     (rq->opcode == OP_QUERY || rq->verdict.class == CLASS_CONTROL))) {
 		struct server *s = client_is_pooled(rq->client) ? NULL : request_server(rq, leg->cluster);
 
 		/* Where a connection stands after USE decides on which one a lost statement can be prepared again. */

@@ -81,7 +81,13 @@ bool extra_open(struct extra *x, const struct extra_options *o, const char **why
 
 void extra_on_timeout(struct timeout_item *item)
 {
-	fail(container_of(item, struct extra, timeout), "it was not ready within request_timeout");
+	static const struct extra_failure silent = { .kind = EXTRA_USE_SILENT };
+	struct extra *x = container_of(item, struct extra, timeout);
+
+	if (leg_is_out(&x->use))
+		fail_by(x, "USE was not answered within request_timeout", &silent);
+	else
+		fail(x, "it was not ready within request_timeout");
 }
 
 static void become_ready(struct extra *x)

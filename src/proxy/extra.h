@@ -21,6 +21,7 @@ enum extra_failure_kind {
 	EXTRA_UNREACHABLE, /* no connection, or it ended, or made no sense, or was not ready in time */
 	EXTRA_REFUSED, /* STARTUP or the log-in was answered by an ERROR, or the node wants a log-in that we have not */
 	EXTRA_USE_REFUSED, /* USE was */
+	EXTRA_USE_SILENT,  /* logged in, but USE was not answered in time */
 };
 
 /* Why an extra has failed. */

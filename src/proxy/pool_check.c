@@ -215,6 +215,8 @@ void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, con
 		backend_succeeded(b, lane->backend);
 		tell_use_refused(pool, lane->keyspace, failure);
 		return;
+	case EXTRA_USE_SILENT: /* it has just logged in: whether the node is mute, the heartbeats on others tell */
+		return;
 	case EXTRA_REFUSED:
 		break;
 	}

@@ -8,7 +8,7 @@
 
 bool use_is(const struct request *rq)
 {
-	return rq->opcode == OP_QUERY && rq->verdict.class == CLASS_CONTROL;
+	return (rq->opcode == OP_QUERY || rq->opcode == OP_EXECUTE) && rq->verdict.class == CLASS_CONTROL;
 }
 
 bool use_undo(struct request *rq, enum cluster_id failed, const struct frame *error)

@@ -8,6 +8,7 @@
 
 #include "proxy/request.h"
 
+/* Sent as a text or prepared before. */
 bool use_is(const struct request *rq);
 
 /*

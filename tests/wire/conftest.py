@@ -13,6 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import checklist as shown
+import pooling
 from bench import Addresses, Bench
 from checklist import checklist
 
@@ -168,3 +169,21 @@ def make_bench(request, loop, bench_pool):
 def bench(loop, make_bench):
     """The plain bench: one node each, no authentication, primary origin, everything else at its default."""
     return loop.run_until_complete(make_bench())
+
+
+@pytest.fixture
+def pooled(request, loop, make_bench):
+    """
+    await pooled(proxy={...}, ...): a bench of the test's own over pooled connections that stay when they are idle; the
+    proxy is ended before the bench is swept.
+    """
+    benches = []
+
+    async def make(proxy=None, sections=None, **settings):
+        bench = await make_bench(fresh=True, sections=pooling.sections(proxy, **(sections or {})), **settings)
+        benches.append(bench)
+        return bench
+    yield make
+    if not getattr(request.node, "test_failed", True):
+        for bench in benches:
+            loop.run_until_complete(pooling.end(bench))
