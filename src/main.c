@@ -444,7 +444,7 @@ static void run_schema_noticed(struct loop_message *message)
 {
 	free(message);
 	atomic_store(&run.schema_is_noticed, false);
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+	for (unsigned i = 0; i < CLUSTER_COUNT && run.controls[i]; i++) {
 		struct topology *t = cluster_topology(&run.proxy.clusters[i]);
 		const bool is_fresh = t &&
 				      loop_now(&run.loop) < t->schema_asked_ns + SCHEMA_LOOK_MS * UINT64_C(1000000);
@@ -495,11 +495,11 @@ static void on_topology(struct control *control, void *arg)
 	schema_events_snapshot(run.schema_events, cluster->id, t);
 	look_again(control, cluster->id, t);
 	topology_unref(t);
-	if (run.reached[cluster->id]) {
-		for (unsigned i = 0; i < run.workers_started; i++)
-			worker_topology_changed(&run.workers[i], cluster->id);
+	/* Of the first one, too: with ready_when = primary there may be clients who have waited for this cluster. */
+	for (unsigned i = 0; i < run.workers_started; i++)
+		worker_topology_changed(&run.workers[i], cluster->id);
+	if (run.reached[cluster->id])
 		return;
-	}
 	run.reached[cluster->id] = true;
 	/* ZDM reaches for target only when it has origin; the order of log lines and first contacts stays its own. In the
 	 * native profile it has been started. */
@@ -717,6 +717,8 @@ static bool start(void)
 
 static void stop(void)
 {
+	if (run.reload)
+		reload_stop(run.reload);
 	close_listeners();
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_stop(&run.workers[i]);
@@ -725,8 +727,8 @@ static void stop(void)
 	if (run.http)
 		http_stop(run.http);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (run.controls[i])
-			control_free(run.controls[i]);
+		control_free(run.controls[i]);
+		run.controls[i] = NULL; /* the messages below must not find it */
 		tls_context_free(run.tls[i]);
 	}
 	schema_events_free(run.schema_events);

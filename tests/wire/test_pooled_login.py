@@ -708,6 +708,12 @@ async def test_the_other_cluster_was_never_there(make_bench):
     await reads(c, bench.origin)
     answer = await c.query("INSERT INTO ks.t (k) VALUES (1)")
     assert_error(answer, Err.UNAVAILABLE, "target")
+    await type(bench.target).start(bench.target)
+    await bench.proxy.until_logged("target .*control connection is up")
+
+    async def is_served():
+        return not (await c.query("INSERT INTO ks.t (k) VALUES (2)")).is_error()
+    await bench.proxy.until(is_served, "write of the client that was there before")
 
 
 # ---- one piece, secrets ----
