@@ -782,13 +782,19 @@ void control_change_settings(struct control *c, const struct settings *settings,
 		free(c->datacenter);
 		c->datacenter = NULL;
 		start_over(c);
-	} else if (c->state != CONTROL_UP) {
-		start_over(c); /* what has failed so far may succeed now */
-	} else if (other_nodes) {
-		read_nodes_again(c);
-	} else {
-		plan_periodic(c);
+		return;
 	}
+	if (c->state != CONTROL_UP) {
+		start_over(c); /* what has failed so far may succeed now */
+		return;
+	}
+	/* When one is out, its time limit runs, which is no interval. */
+	if (old->heartbeat_interval_ms != settings->heartbeat_interval_ms && !leg_is_out(&c->heartbeat_leg))
+		arm(&c->heartbeat, settings->heartbeat_interval_ms);
+	if (other_nodes)
+		read_nodes_again(c);
+	else
+		plan_periodic(c);
 }
 
 /* ---- life ---- */

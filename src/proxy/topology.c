@@ -342,7 +342,7 @@ bool topology_schema_agrees(const struct topology *t)
 {
 	struct bytesview first = { .is_null = true };
 
-	for (unsigned i = 0; i < t->local_count; i++) {
+	for (unsigned i = 0; i < t->all_count; i++) {
 		struct bytesview v = host_value(&t->hosts[i], "schema_version");
 
 		if (v.is_null)

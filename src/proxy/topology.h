@@ -52,7 +52,7 @@ const struct host *topology_find(const struct topology *t, const struct net_addr
 /* Logs which nodes that requests go to are new, and which have gone. */
 void topology_log_changes(const struct topology *before, const struct topology *now, enum cluster_id id);
 
-/* True when all nodes of the local datacenter report one schema version; nodes that report none do not count. */
+/* True when all nodes, of whatever datacenter, report one schema version; those that report none do not count. */
 bool topology_schema_agrees(const struct topology *t);
 
 /* True when both place partitions alike: the same hosts in one order, with equal tokens, and equal replication. */

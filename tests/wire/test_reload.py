@@ -405,3 +405,15 @@ async def test_topology_that_drivers_see(make_bench):
     assert len((await c.query("SELECT * FROM system.peers")).rows) == 2
     assert await answered_by(deaf) == "target"
     assert len(c.events) == 4 and deaf.events == []
+
+
+async def test_control_connections_have_the_new_heartbeats(make_bench):
+    """heartbeat_interval: at once, not when the old, longer one is over."""
+    bench = await make_bench(fresh=True, sections={"proxy": {"heartbeat_interval": "1h"}})
+
+    def beats():
+        return [len(cluster.control_requests(Op.OPTIONS)) for cluster in bench.clusters]
+    assert beats() == [1, 1]  # before the log-in
+    await bench.reload(proxy={"heartbeat_interval": "20ms"})
+    for cluster in bench.clusters:
+        await cluster.until(lambda c=cluster: len(c.control_requests(Op.OPTIONS)) > 2, "two heartbeats")
