@@ -38,6 +38,7 @@ struct backend {
 	bool is_trying;           /* DOWN: a connection is being opened to find out */
 	bool is_present;          /* within backends_update(): the new snapshot has it */
 	uint32_t failures;        /* in a row */
+	uint32_t short_lives;     /* connections in a row that ended right after they were ready */
 	uint64_t retry_ns;        /* DOWN: not before */
 	char name[NET_TEXT_MAX];
 };

@@ -8,6 +8,10 @@
 #include "base/log.h"
 #include "proxy/pool_check.h"
 
+/* So many connections in a row that end so soon after they were ready are a failure of their node. */
+#define SHORT_LIFE_NS (UINT64_C(1000) * 1000000)
+#define SHORT_LIVES_MAX 3
+
 static const struct extra_handler lane_extra_handler;
 static const struct server_handler lane_server_handler;
 
@@ -82,6 +86,7 @@ static void on_ready(struct extra *x)
 	lane->server->handler = &lane_server_handler;
 	lane->server->owner = lane;
 	lane->state = LANE_READY;
+	lane->ready_ns = loop_now(&w->loop);
 	metric_add(&w->metrics.server_connections[pool->cluster], 1);
 	timeout_start(&w->loop, &w->lane_watches, &lane->watch);
 	log_debug("worker %u: %s: a pooled connection to %s is ready%s%s", w->index, cluster_id_name(pool->cluster),
@@ -128,12 +133,24 @@ static void ended(struct lane *lane)
 	pool_progress(pool);
 }
 
+/* A node that takes connections and log-ins and then hangs up must not be called on without a pause. */
+static void note_life(struct lane *lane)
+{
+	struct backend *backend = lane->backend;
+
+	if (loop_now(&lane->pool->worker->loop) - lane->ready_ns >= SHORT_LIFE_NS)
+		backend->short_lives = 0;
+	else if (++backend->short_lives >= SHORT_LIVES_MAX)
+		backend_failed(backends_of(lane), backend);
+}
+
 static void on_closed(struct server *server, const char *why)
 {
 	struct lane *lane = lane_of(server);
 
 	log_limited(LOG_WARN, "%s at %s: a pooled connection ended: %s", cluster_id_name(lane->pool->cluster),
 		    lane->backend->name, why);
+	note_life(lane);
 	ended(lane);
 }
 
