@@ -19,6 +19,8 @@
 struct need {
 	struct lane_need lane;
 	bool any_keyspace;
+	/* Over several lanes as their load is; else over the first that will do, so that frames leave together. */
+	bool spreads;
 };
 
 static struct need need_of(const struct request *rq)
@@ -27,6 +29,7 @@ static struct need need_of(const struct request *rq)
 		.lane = { .keyspace = rq->in_keyspace,
 			  .is_large = rq->len > rq->client->worker->settings->large_frame_size },
 		.any_keyspace = !rq->needs_keyspace,
+		.spreads = rq->client->worker->settings->connections_per_host > 1,
 	};
 }
 
@@ -43,13 +46,13 @@ static bool serves(const struct lane *lane, const struct need *need)
 
 /* What a look at a member's lanes has found. */
 struct found {
-	struct server *server;  /* the least loaded one that a request can be sent on; NULL: none */
+	struct server *server;  /* one that a request can be sent on; NULL: none */
 	struct server *blocked; /* the same, of those behind a large answer */
 	unsigned serving;       /* lanes of the right kind, those that are full, too */
 	unsigned opening;
 };
 
-static void look_at(struct lane *lane, struct found *f)
+static void look_at(struct lane *lane, const struct need *need, struct found *f)
 {
 	struct server *s = lane->server;
 
@@ -70,7 +73,7 @@ static void look_at(struct lane *lane, struct found *f)
 	if (unlikely(s->wire.has_large || s->waits)) {
 		if (!f->blocked || s->in_flight < f->blocked->in_flight)
 			f->blocked = s;
-	} else if (!f->server || s->in_flight < f->server->in_flight) {
+	} else if (!f->server || (need->spreads && s->in_flight < f->server->in_flight)) {
 		f->server = s;
 	}
 }
@@ -82,7 +85,7 @@ static void look(struct pool_member *member, const struct need *need, struct fou
 		struct lane *lane = list_entry(node, struct lane, node);
 
 		if (serves(lane, need))
-			look_at(lane, f);
+			look_at(lane, need, f);
 	}
 }
 
