@@ -179,19 +179,33 @@ static bool is_repeated(struct schema_events *se, enum cluster_id cluster, const
 	       !(last->was_told && sv_equal(change->change, SV("UPDATED")));
 }
 
+/* Those that were told are only kept for what may still come about them. */
+static struct entry *least_needed(struct schema_events *se)
+{
+	list_for_each_safe(node, tmp, &se->entries) {
+		struct entry *e = list_entry(node, struct entry, node);
+
+		if (e->was_told)
+			return e;
+	}
+	return list_entry(se->entries.next, struct entry, node);
+}
+
 static void make_room(struct schema_events *se)
 {
-	struct entry *oldest = list_entry(se->entries.next, struct entry, node);
+	struct entry *e;
 
 	if (se->count < SCHEMA_EVENTS_MAX)
 		return;
-	log_limited(LOG_WARN,
-		    "more than %d schema changes within a short time: some are told before both clusters have "
-		    "reported them",
-		    SCHEMA_EVENTS_MAX);
-	if (!oldest->was_told)
-		tell_one(se, &oldest->change);
-	entry_free(se, oldest);
+	e = least_needed(se);
+	if (!e->was_told) {
+		log_limited(LOG_WARN,
+			    "more than %d schema changes within a short time: some are told before both clusters have "
+			    "reported them",
+			    SCHEMA_EVENTS_MAX);
+		tell_one(se, &e->change);
+	}
+	entry_free(se, e);
 }
 
 void schema_events_report(struct schema_events *se, enum cluster_id cluster, uint8_t version, const uint8_t *body,

@@ -34,7 +34,7 @@ struct schema_events_options {
 };
 
 #define SCHEMA_EVENTS_WAIT_MS 2000
-/* Reports that are remembered. When there are more the oldest are told at once. */
+/* Reports that are remembered. When there are more, what was told is forgotten, else the oldest are told at once. */
 #define SCHEMA_EVENTS_MAX 256
 
 struct schema_events;

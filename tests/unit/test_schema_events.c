@@ -194,6 +194,28 @@ START_TEST(many_are_told_early)
 }
 END_TEST
 
+/* What was told makes room first: it is only kept for what may still come about it. */
+START_TEST(what_waits_is_not_pushed_out)
+{
+	char name[16];
+
+	schema_events_free(se);
+	se = schema_events_new(&(struct schema_events_options){
+		.loop = &loop, .wait_ms = 60000, .read_from = CLUSTER_ORIGIN, .deliver = deliver, .arg = &told });
+	table(O, "CREATED", "t");
+	for (unsigned i = 0; i < SCHEMA_EVENTS_MAX + 10; i++) {
+		snprintf(name, sizeof(name), "ks%u", i);
+		report(O, "CREATED", "KEYSPACE", name, NULL);
+		report(T, "CREATED", "KEYSPACE", name, NULL);
+	}
+	ck_assert_uint_eq(told_count, SCHEMA_EVENTS_MAX + 10);
+	told[0] = '\0';
+	told_count = 0;
+	table(T, "CREATED", "t");
+	expect("CREATED TABLE ks t");
+}
+END_TEST
+
 /* ---- gaps ---- */
 
 static struct topology *snapshot(const char *version, const char *const *keyspaces)
@@ -285,6 +307,7 @@ int main(void)
 	tcase_add_test(tcase, order_within_a_keyspace);
 	tcase_add_test(tcase, what_cannot_be_read);
 	tcase_add_test(tcase, many_are_told_early);
+	tcase_add_test(tcase, what_waits_is_not_pushed_out);
 	tcase_add_test(tcase, nothing_at_the_first_connection);
 	tcase_add_test(tcase, after_a_gap);
 	tcase_add_test(tcase, refreshed_before_the_gap);
