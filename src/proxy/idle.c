@@ -8,10 +8,10 @@
 /* Looks at all clients in one client_idle_timeout. */
 #define LOOKS 4
 
-/* Changes with each frame, and with what comes of a large one. */
+/* Changes with each frame, and with what comes of a large one. Never 0, so that the first look at a client finds a change. */
 static uint64_t mark_of(const struct client *c)
 {
-	return c->request_count << 32 | (c->wire.has_large ? wire_large_len(&c->wire) : 0);
+	return (c->request_count + 1) << 32 | (c->wire.has_large ? wire_large_len(&c->wire) : 0);
 }
 
 /* What waits to be read by the client is client_write_timeout's. */
@@ -44,13 +44,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		look_at(list_entry(node, struct client, node));
 }
 
-void idle_init(struct worker *w)
-{
-	event_assign(&w->idle_timer, w->loop.base, -1, EV_PERSIST, on_timer, w);
-	idle_set(w);
-}
-
-void idle_set(struct worker *w)
+static void start(struct worker *w)
 {
 	const uint64_t period_us = (uint64_t)w->settings->client_idle_timeout_ms * 1000 / LOOKS;
 
@@ -59,6 +53,23 @@ void idle_set(struct worker *w)
 	else
 		event_add(&w->idle_timer, &(struct timeval){ .tv_sec = (time_t)(period_us / 1000000),
 							     .tv_usec = (suseconds_t)(period_us % 1000000) });
+}
+
+void idle_init(struct worker *w)
+{
+	event_assign(&w->idle_timer, w->loop.base, -1, EV_PERSIST, on_timer, w);
+	start(w);
+}
+
+void idle_change(struct worker *w, const struct settings *before)
+{
+	/* Else those who reload often would put the next look off for ever. */
+	if (before->client_idle_timeout_ms == w->settings->client_idle_timeout_ms)
+		return;
+	/* Looks at other intervals say nothing. */
+	list_for_each_safe(node, tmp, &w->clients)
+		list_entry(node, struct client, node)->idle_looks = 0;
+	start(w);
 }
 
 void idle_fini(struct worker *w)

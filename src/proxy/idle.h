@@ -10,12 +10,13 @@
 #ifndef PROXY_IDLE_H
 #define PROXY_IDLE_H
 
+struct settings;
 struct worker;
 
 /* Before the worker's loop runs. */
 void idle_init(struct worker *w);
-/* The settings of the worker are others now. On its thread, or before that runs. */
-void idle_set(struct worker *w);
+/* The settings of the worker are others now; they were `before`. On its thread. */
+void idle_change(struct worker *w, const struct settings *before);
 /* When its loop has ended. */
 void idle_fini(struct worker *w);
 

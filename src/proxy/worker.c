@@ -466,7 +466,7 @@ static void run_change(struct loop_message *message)
 	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
 	use_settings(w, change->settings, change->generation);
 	set_durations(w);
-	idle_set(w);
+	idle_change(w, before);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		pools_settings_changed(w, (enum cluster_id)i, before);
 	list_for_each_safe(node, tmp, &w->clients) {

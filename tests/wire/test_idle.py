@@ -112,3 +112,16 @@ async def test_a_reload_switches_it_on_and_off(make_bench):
     c = await bench.client()
     await asyncio.sleep(LIMIT * 2)
     await assert_alive(c, bench)
+
+
+@pytest.mark.native
+async def test_reloads_do_not_keep_it_alive(make_bench):
+    """They come more often than a worker looks at its clients."""
+    bench = await make_bench(fresh=True, sections=IDLE)
+    c = await bench.client()
+    begun = time.monotonic()
+    end = asyncio.create_task(closed_after(c, begun))
+    while not end.done() and time.monotonic() < begun + PATIENCE:
+        await bench.reload(proxy={"shutdown_timeout": f"{int(time.monotonic() * 1000) % 9000 + 1000}ms"})
+        await asyncio.sleep(LIMIT / 16)
+    assert LIMIT * 0.9 < await end < PATIENCE
