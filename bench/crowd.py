@@ -7,12 +7,12 @@ Many drivers that do little: what each of them costs, and how fast they come.
     bench/crowd.py                    both
 
 The proxy is a build with optimization and without sanitizers (--binary); the clusters are those of tests/wire, in this
-process, so what they can take bounds figures with dedicated connections. An idle driver has connected, logged in and had
-one request answered by both clusters. A connect is a new socket, STARTUP (and the log-in) until READY, and its end.
+process, so what they can take bounds figures with dedicated connections. An idle driver has connected, logged in and
+had one request answered by both clusters. A connect is a new socket, STARTUP (and the log-in) until READY, and its end.
 
-RSS per driver is the growth from the first drivers (--warm) to all of them: code and pools that the first one fills do not
-count. Connects per second of the proxy's CPU time say what the proxy can do; those of the clock depend on this program,
-which is in Python, too.
+RSS per driver is the growth from the first drivers (--warm) to all of them: code and pools that the first one fills do
+not count. Connects per second of the proxy's CPU time say what the proxy can do; those of the clock depend on this
+program, which is in Python, too.
 """
 import argparse
 import asyncio
@@ -251,7 +251,8 @@ class Stage:
 # ---- measurements ----
 
 async def measure_idle(options, folder):
-    print(f"{'backend':<10} {'drivers':>7} {'sockets to origin':>17} {'to target':>9} {'RSS, KiB':>9} {'KiB per driver':>14}")
+    print(f"{'backend':<10} {'drivers':>7} {'sockets to origin':>17} {'to target':>9} {'RSS, KiB':>9}"
+          f" {'KiB per driver':>14}")
     for backend in options.backends:
         for count in options.drivers:
             async with Stage(options, folder, backend) as stage:

@@ -60,7 +60,6 @@ void control_free(struct control *control);
  */
 void control_change_settings(struct control *control, const struct settings *settings, struct tls_context *tls);
 
-/* For the health page: address of the current or last connection ("NOT_CONNECTED" before the first), failures in a row. */
 /*
  * Reads the tables of nodes in `ms`, or when they are being read, soon after
  * that: what they showed is out of date. Nothing while the connection is not
@@ -68,6 +67,7 @@ void control_change_settings(struct control *control, const struct settings *set
  */
 void control_refresh_soon(struct control *control, uint32_t ms);
 
+/* For the health page: address of the current or last connection ("NOT_CONNECTED" before the first), failures in a row. */
 struct control_status {
 	char address[NET_TEXT_MAX];
 	uint32_t failures;
