@@ -97,7 +97,9 @@ struct early_frame {
 
 static void early_free(struct early_frame *e)
 {
-	explicit_bzero(e->chunk->data, e->frame.length); /* it may be a password */
+	/* It is a password. Of others a request may hold the body still. */
+	if (e->frame.opcode == OP_AUTH_RESPONSE)
+		explicit_bzero(e->chunk->data, e->frame.length);
 	chunk_unref(e->chunk);
 	free(e);
 }
