@@ -273,6 +273,7 @@ static void read_open(struct sbuf *sb)
 	case IO_OK:
 		break;
 	}
+	sb->reads++;
 	have += got;
 	if (exact) {
 		sb->in_len = (uint32_t)have;

@@ -116,6 +116,7 @@ struct sbuf {
 	bool write_waits : 1;     /* EV_WRITE is pending */
 	bool rejected_peer : 1;   /* the TLS handshake failed by the peer's certificate */
 	bool reads_for_write : 1; /* TLS wants to read before it can write */
+	uint16_t reads;           /* how often bytes have come; wraps round */
 	struct timeout_item write_timeout;
 	struct loop_task rest_task; /* reads the rest in the next turn */
 	struct event ev_read;

@@ -205,13 +205,34 @@ static bool is_idle_for_too_long(const struct lane *lane, uint64_t now)
 	return pool->clients == 0 || pool->members[lane->backend->slot].count > 1;
 }
 
+/*
+ * A large frame may be under way for longer than a node may be silent: bytes
+ * that move, in either direction, are a sign of life. So is nothing when it is
+ * us who do not read, for want of memory.
+ */
+static void note_life(struct lane *lane, uint64_t now)
+{
+	struct server *s = lane->server;
+	const struct sbuf *sb = &s->wire.sb;
+	const bool comes = sb->reads != lane->reads && s->last_heard_ns <= lane->watched_ns;
+	const bool leaves = sb->writes != lane->writes && wire_pending(&s->wire) > 0;
+
+	if (comes || leaves || s->waits || s->is_held)
+		s->last_heard_ns = now;
+	lane->watched_ns = now;
+	lane->writes = sb->writes;
+	lane->reads = sb->reads;
+}
+
 /* A node from which nothing has come for half of the time allowed is asked for a sign of life, and has the other half. */
 static bool is_mute(struct lane *lane, uint64_t now)
 {
 	const uint64_t limit = ms_to_ns(lane->pool->worker->settings->heartbeat_timeout_ms);
 	struct server *s = lane->server;
-	const uint64_t since = MAX(s->last_heard_ns, s->busy_since_ns);
+	uint64_t since;
 
+	note_life(lane, now);
+	since = MAX(s->last_heard_ns, s->busy_since_ns);
 	if (s->in_flight == 0 || now < since + limit / 2)
 		return false;
 	/* Without a stream id to ask on nothing can be said: all it has to do may take its time. */

@@ -34,6 +34,9 @@ struct lane {
 	bool is_check;         /* opened to check a log-in, whatever lanes there are */
 	uint64_t ready_ns;     /* since when it is READY */
 	uint64_t retired_ns;   /* RETIRING: since when */
+	uint64_t watched_ns;   /* the last look at whether it is mute, and the socket's counters then: */
+	uint32_t writes;
+	uint16_t reads;
 	struct timeout_item watch;
 };
 

@@ -79,7 +79,7 @@ struct server {
 	uint64_t crowded_ns;    /* since when more than a SERVER_ORPHAN_SHARE of its ids are orphans; 0: they are not */
 	uint64_t last_used_ns;  /* when the last frame that is no heartbeat was queued */
 	uint64_t last_beat_ns;  /* when the last heartbeat was */
-	uint64_t last_heard_ns; /* when the last frame came */
+	uint64_t last_heard_ns; /* when the last frame came, or, of a pooled one, a part of it */
 	uint64_t busy_since_ns; /* since when something is due */
 	uint64_t memory_limit;  /* see memory.h */
 	struct loop_poll memory_poll;
