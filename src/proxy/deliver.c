@@ -151,8 +151,11 @@ void deliver_lost(struct request_leg *leg, const char *why)
 	struct request *rq = leg->request;
 	struct metrics *m = &rq->client->worker->metrics;
 
-	/* Nothing has reached the node: as if it had not been chosen. Else one attempt more, where that does no harm. */
-	if (leg->leg.was_unsent || (!leg->was_moved && repeat_is_safe(rq))) {
+	/*
+	 * Nothing has reached the node: as if it had not been chosen. Else one attempt more, where that does no harm. A
+	 * REVISE is about this connection.
+	 */
+	if ((leg->leg.was_unsent && rq->opcode != OP_REVISE) || (!leg->was_moved && repeat_is_safe(rq))) {
 		leg->was_moved |= !leg->leg.was_unsent;
 		metric_add(&m->failovers[leg->cluster], 1);
 		send_again(leg, why);

@@ -175,6 +175,7 @@ void lane_close(struct lane *lane, const char *why)
 	if (lane->state == LANE_OPENING) {
 		pool_lane_dropped(lane->pool, lane);
 		extra_close(&lane->opening, why);
+		lane->backend->is_trying = false; /* nothing was found out about the node */
 		forget(lane);
 		return;
 	}

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "proxy/pool_check.h"
+#include "proxy/pool_pick.h"
 #include "proxy/request.h"
 
 static void run_progress(struct loop_task *task);
@@ -89,11 +90,16 @@ static void pool_free(struct pool *pool)
 	free(pool);
 }
 
-bool pool_is_full(const struct pool *pool, const struct backend *backend)
+static bool is_full(const struct worker *w, const struct backend *backend)
 {
-	const uint32_t limit = pool->worker->settings->max_connections_per_host;
+	const uint32_t limit = w->settings->max_connections_per_host;
 
 	return limit && atomic_load_explicit(&backend->stats->node->pooled, memory_order_relaxed) >= limit;
+}
+
+bool pool_is_full(const struct pool *pool, const struct backend *backend)
+{
+	return is_full(pool->worker, backend);
 }
 
 /* Every backend has a place; lists point to themselves, so they are set up again when they move. */
@@ -211,33 +217,43 @@ void pools_settings_changed(struct worker *w, enum cluster_id cluster, const str
 	}
 }
 
-static bool shed_one(struct pool *pool, const struct backend *backend)
+/* Requests wait that would go over it; they will, in the next turn. */
+static bool is_waited_for(const struct pool *pool, const struct lane *lane)
+{
+	list_for_each_safe(node, tmp, &pool->waiting) {
+		if (pool_lane_serves(lane, list_entry(node, struct request_leg, waiting)->request))
+			return true;
+	}
+	return false;
+}
+
+/* The one that has been idle for longest, of this and `best`. */
+static struct lane *find_idle(const struct pool *pool, const struct backend *backend, struct lane *best)
 {
 	if (backend->slot >= pool->member_count)
-		return false;
+		return best;
 	list_for_each_safe(node, tmp, &pool->members[backend->slot].lanes) {
 		struct lane *lane = list_entry(node, struct lane, node);
 
-		if (lane->state == LANE_READY && lane->server->in_flight == 0) {
-			lane_close(lane, "max_connections_per_host is reached, and others wait");
-			return true;
-		}
+		if (lane->state == LANE_READY && lane->server->in_flight == 0 &&
+		    (!best || lane->server->last_used_ns < best->server->last_used_ns) && !is_waited_for(pool, lane))
+			best = lane;
 	}
-	return false;
+	return best;
 }
 
 void pools_shed(struct worker *w, enum cluster_id cluster, const struct net_address *address)
 {
 	const struct backend *backend = backends_find(&w->backends[cluster], address);
+	struct lane *lane = NULL;
 
-	if (!backend)
+	/* Every request that waits has asked for room; one connection less may have been enough. */
+	if (!backend || !is_full(w, backend))
 		return;
-	list_for_each_safe(node, tmp, &w->pools[cluster]) {
-		struct pool *pool = list_entry(node, struct pool, node);
-
-		if (list_is_empty(&pool->waiting) && shed_one(pool, backend))
-			return;
-	}
+	list_for_each_safe(node, tmp, &w->pools[cluster])
+		lane = find_idle(list_entry(node, struct pool, node), backend, lane);
+	if (lane)
+		lane_close(lane, "max_connections_per_host is reached, and others wait");
 }
 
 bool pools_try(struct worker *w, enum cluster_id cluster, struct backend *backend)

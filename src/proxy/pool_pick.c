@@ -221,6 +221,13 @@ struct server *pool_find(struct pool *pool, const struct net_address *address, c
 	return f.server ? f.server : f.blocked;
 }
 
+bool pool_lane_serves(const struct lane *lane, const struct request *rq)
+{
+	const struct need need = need_of(rq);
+
+	return serves(lane, &need);
+}
+
 bool pool_is_surplus(const struct pool *pool, const struct lane *lane)
 {
 	const struct need need = { .lane = { .keyspace = lane->keyspace, .is_large = lane->is_large } };

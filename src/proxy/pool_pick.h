@@ -25,6 +25,8 @@ enum pool_answer pool_pick_at(const struct request *rq, unsigned cluster, const 
 /* A ready connection to this node, in this keyspace (NULL: none) unless any will do; NULL: there is none. */
 struct server *pool_find(struct pool *pool, const struct net_address *address, const char *keyspace, bool any_keyspace);
 
+/* What this request needs can be had of a lane of this kind. */
+bool pool_lane_serves(const struct lane *lane, const struct request *rq);
 /* There are more lanes that serve what this one does than connections_per_host allows. */
 bool pool_is_surplus(const struct pool *pool, const struct lane *lane);
 

@@ -52,7 +52,7 @@ void prepare_dispatch(struct arrival *a)
 	if (c->keyspace && !(client_is_pooled(c) && facts.is_qualified))
 		rq->keyspace = xstrdup(c->keyspace);
 	rq->needs_keyspace = m.keyspace.len == 0; /* the id depends on it */
-	rq->in_keyspace = rq->keyspace;
+	rq->in_keyspace = rq->needs_keyspace ? rq->keyspace : NULL;
 	rq->rewriting = rewriting;
 	if (unlikely(rewriting))
 		c->kept_bytes += rewriting->len;

@@ -71,9 +71,10 @@ static void repair_free(struct repair *r)
 {
 	struct worker *worker = r->worker;
 	const struct node_stats *node = r->node;
-	const bool was_counted = r->is_counted;
+	/* One that was to begin, and does not, passes its turn on. */
+	const bool has_turn = r->is_counted || r->step == STEP_QUEUED;
 
-	if (was_counted)
+	if (r->is_counted)
 		r->node->preparing--;
 	loop_task_stop(&r->start);
 	timeout_stop(&r->timeout);
@@ -84,7 +85,7 @@ static void repair_free(struct repair *r)
 	list_remove(&r->node_list);
 	prepared_unref(r->entry);
 	free(r);
-	if (was_counted)
+	if (has_turn)
 		begin_queued(worker, node);
 }
 

@@ -1,0 +1,83 @@
+"""Pooled connections at their edges: what waits behind a USE, answers that take long to come, connections that are full."""
+import asyncio
+
+import pytest
+
+import behaviour
+from cqlwire import Column, Err, Kind, Op, Type, responses
+from helpers import assert_error
+
+pytestmark = pytest.mark.native
+
+
+def settings(proxy=None, **clusters):
+    """Idle connections go soon, so that the bench is swept soon; one worker, so that all clients meet."""
+    own = {"backend_connections": "pooled", "pool_idle_timeout": "50ms", "workers": 1}
+    return dict(clusters, sections={"proxy": own | (proxy or {})})
+
+
+# ---- USE ----
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("size", [100, 40_000, 2_000_000])
+async def test_what_waits_behind_a_use_arrives_whole(make_bench, version, size):
+    """Several frames, small and large: they are kept until the USE is over, and reach both clusters as they came."""
+    bench = await make_bench(**settings())
+    c = await bench.client(version)
+    texts = [f"INSERT INTO t (k, v) VALUES ({i}, '{'x' * size}')" for i in range(3)]
+    streams = [c.send_query("USE ks")] + [c.send_query(text) for text in texts]
+    answers = [await c.answer(stream) for stream in streams]
+    assert [a.kind for a in answers] == [Kind.SET_KEYSPACE] + [Kind.VOID] * 3
+    for cluster in bench.clusters:
+        sent = [r for r in cluster.requests(Op.QUERY) if not r.statement.startswith("USE")]
+        assert sorted(r.statement for r in sent) == texts
+        assert {r.conn.keyspace for r in sent} == {"ks"}
+
+
+# ---- silence ----
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_an_answer_that_takes_long_to_come_in_is_no_silence(make_bench, version):
+    """Bytes of it come all the time, so the node is not mute, although no frame ends within heartbeat_timeout."""
+    bench = await make_bench(**settings({"heartbeat_timeout": "200ms", "heartbeat_interval": "1h"}))
+    text = "x" * 600_000
+
+    async def slowly(conn, got):
+        data = behaviour.answer_bytes(conn, got, body=responses.rows([Column("v", Type.VARCHAR)], [[text]]))
+        wrapped = conn.codec.wrap(data)
+        for at in range(0, len(wrapped), len(wrapped) // 16 + 1):
+            conn.transport.write(wrapped[at:at + len(wrapped) // 16 + 1])
+            await asyncio.sleep(0.05)
+    bench.origin.on("ks.slow", slowly)
+    c = await bench.client(version)
+    answer = await c.query("SELECT * FROM ks.slow")
+    assert answer.rows == [[text]]
+    assert len(bench.origin.requests(Op.QUERY)) == 1, "it was sent again"
+
+
+async def test_a_node_that_stops_within_an_answer_is_mute(make_bench):
+    """The same, but nothing more comes: after heartbeat_timeout the connection is given up."""
+    bench = await make_bench(**settings({"heartbeat_timeout": "200ms"}))
+    bench.origin.on("INSERT", behaviour.half_answer())
+    c = await bench.client()
+    answer = await c.query("INSERT INTO ks.t (k) VALUES (now())")
+    assert_error(answer, Err.WRITE_TIMEOUT, "nothing was heard from it for 200 ms")
+
+
+# ---- max_connections_per_host ----
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_one_connection_per_host_for_many_keyspaces(make_bench, limit):
+    """A connection in a keyspace that nobody waits for makes room for one in another keyspace, in one user's pool, too."""
+    bench = await make_bench(**settings({"max_connections_per_host": limit, "pool_idle_timeout": "1h",
+                                         "request_timeout": "2s"}), fresh=True)
+    c = await bench.client()
+    for keyspace in ("one", "two", "three"):
+        assert (await c.use(keyspace)).kind == Kind.SET_KEYSPACE
+        assert (await c.query("INSERT INTO t (k) VALUES (1)")).kind == Kind.VOID
+        for cluster in bench.clusters:
+            assert cluster.requests(Op.QUERY)[-1].conn.keyspace == keyspace
+            assert len([conn for conn in cluster.connections() if conn.version is not None]) <= limit
+    await c.close()
+    await bench.proxy.stop()
+    bench.may_be_down = True
