@@ -211,7 +211,7 @@ static bool is_idle_for_too_long(const struct lane *lane, uint64_t now)
  * that move, in either direction, are a sign of life. So is nothing when it is
  * us who do not read, for want of memory.
  */
-static void note_life(struct lane *lane, uint64_t now)
+static void note_movement(struct lane *lane, uint64_t now)
 {
 	struct server *s = lane->server;
 	const struct sbuf *sb = &s->wire.sb;
@@ -232,7 +232,7 @@ static bool is_mute(struct lane *lane, uint64_t now)
 	struct server *s = lane->server;
 	uint64_t since;
 
-	note_life(lane, now);
+	note_movement(lane, now);
 	since = MAX(s->last_heard_ns, s->busy_since_ns);
 	if (s->in_flight == 0 || now < since + limit / 2)
 		return false;
