@@ -39,14 +39,15 @@ async def test_what_waits_behind_a_use_arrives_whole(make_bench, version, size):
 @pytest.mark.parametrize("version", [4, 5])
 async def test_an_answer_that_takes_long_to_come_in_is_no_silence(make_bench, version):
     """Bytes of it come all the time, so the node is not mute, although no frame ends within heartbeat_timeout."""
-    bench = await make_bench(**settings({"heartbeat_timeout": "200ms", "heartbeat_interval": "1h"}))
+    bench = await make_bench(**settings({"heartbeat_timeout": "600ms", "heartbeat_interval": "1h"}))
     text = "x" * 600_000
 
     async def slowly(conn, got):
         data = behaviour.answer_bytes(conn, got, body=responses.rows([Column("v", Type.VARCHAR)], [[text]]))
         wrapped = conn.codec.wrap(data)
-        for at in range(0, len(wrapped), len(wrapped) // 16 + 1):
-            conn.transport.write(wrapped[at:at + len(wrapped) // 16 + 1])
+        step = len(wrapped) // 30 + 1
+        for at in range(0, len(wrapped), step):
+            conn.transport.write(wrapped[at:at + step])
             await asyncio.sleep(0.05)
     bench.origin.on("ks.slow", slowly)
     c = await bench.client(version)
