@@ -115,6 +115,7 @@ struct pool_member *pool_member(struct pool *pool, const struct backend *backend
 				continue;
 			list_splice(&members[i].lanes, &pool->members[i].lanes);
 			members[i].count = pool->members[i].count;
+			members[i].paused_until_ns = pool->members[i].paused_until_ns;
 		}
 		free(pool->members);
 		pool->members = members;

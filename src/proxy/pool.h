@@ -39,6 +39,7 @@ struct request_leg;
 struct pool_member {
 	struct list lanes;
 	unsigned count;
+	uint64_t paused_until_ns; /* requests open no further ones: the last was refused for now; 0: they may */
 };
 
 struct pool {

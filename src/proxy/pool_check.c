@@ -13,6 +13,8 @@
 
 /* Other nodes are tried when one refuses a log-in's connection, but not the whole of a large cluster. */
 #define MAX_CHECK_ATTEMPTS 3
+/* A node that refuses this pool's log-in, but serves others, is not asked for the next one before. */
+#define REFUSAL_PAUSE_NS (UINT64_C(1000) * 1000000)
 
 /* ---- log-ins ---- */
 
@@ -194,6 +196,41 @@ static void refuse_checks(struct pool *pool, uint32_t error_code, const char *te
 	}
 }
 
+static bool has_ready_lane_at(const struct pool *pool, const struct backend *backend)
+{
+	if (backend->slot >= pool->member_count)
+		return false;
+	list_for_each_safe(node, tmp, &pool->members[backend->slot].lanes) {
+		if (list_entry(node, struct lane, node)->state == LANE_READY)
+			return true;
+	}
+	return false;
+}
+
+/* Some pool of this worker has a connection there. */
+static bool serves_somebody(const struct worker *w, enum cluster_id cluster, const struct backend *backend)
+{
+	list_for_each_safe(node, tmp, &w->pools[cluster]) {
+		if (has_ready_lane_at(list_entry(node, struct pool, node), backend))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * An ERROR that says nothing about the credentials: it may pass with another
+ * node, or another time. Users whose connections are there keep the node.
+ */
+static void note_refusal(struct pool *pool, struct backend *backend)
+{
+	struct worker *w = pool->worker;
+
+	if (backend->state == BACKEND_UP && serves_somebody(w, pool->cluster, backend))
+		pool->members[backend->slot].paused_until_ns = loop_now(&w->loop) + REFUSAL_PAUSE_NS;
+	else
+		backend_failed(pool_backends(pool), backend);
+}
+
 void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, const struct extra_failure *failure)
 {
 	struct pool_check *check = check_of(pool, lane);
@@ -226,15 +263,16 @@ void pool_lane_failed(struct pool *pool, struct lane *lane, const char *why, con
 			check_done(check, POOL_REFUSED, failure->error_code, text);
 		return;
 	}
-	/* Anything but a word about the credentials may pass: another node, or another time. */
 	if (failure->error_code != CQL_ERR_BAD_CREDENTIALS && failure->error_code != CQL_ERR_UNAUTHORIZED) {
-		backend_failed(b, lane->backend);
+		note_refusal(pool, lane->backend);
 		/* Drivers find out by it which version to speak; another node or time would not help them. */
 		if (failure->error_code == CQL_ERR_PROTOCOL_ERROR)
 			refuse_checks(pool, failure->error_code, text);
 		return;
 	}
 	backend_succeeded(b, lane->backend);
+	if (pool->credential)
+		credential_refused(pool->credential); /* who comes with it next is asked for, not remembered */
 	refuse_checks(pool, failure->error_code, text);
 	refuse_clients(pool, lane, failure);
 }

@@ -91,9 +91,11 @@ static void look(struct pool_member *member, const struct need *need, struct fou
 
 static void open_one(struct pool *pool, struct backend *backend, const struct lane_need *need)
 {
+	const uint64_t paused_until_ns = pool->members[backend->slot].paused_until_ns;
 	const char *why;
 
-	if (backend->state == BACKEND_GONE)
+	if (backend->state == BACKEND_GONE ||
+	    (unlikely(paused_until_ns) && loop_now(&pool->worker->loop) < paused_until_ns))
 		return;
 	if (!lane_open(pool, backend, need, &why))
 		log_limited(LOG_WARN, "%s at %s: no further pooled connection: %s", cluster_id_name(pool->cluster),

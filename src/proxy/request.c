@@ -473,6 +473,8 @@ void requests_refuse(struct client *c, enum cluster_id cluster, enum cql_error_c
 
 		if (!request_was_sent(rq) && (rq->verdict.to & 1u << cluster))
 			failure_unsent(rq, code, "%s; nothing was sent", text);
+		else if (rq->legs[cluster].is_resend) /* it waits for a connection that will not come */
+			failure_sent(rq, "%s", text);
 	}
 	client_drain(c, CLOSE_AUTHENTICATION, "%s", text);
 }

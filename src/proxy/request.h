@@ -169,7 +169,10 @@ MUSTCHECK struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chun
 void request_on_timeout(struct timeout_item *item);
 /* The client ends: its requests end without an answer. */
 void requests_drop(struct client *c);
-/* Its log-in to the cluster is not good any more: answers what is in flight by this error and closes the client. */
+/*
+ * Its log-in to the cluster is not good any more: answers what waits for a connection by this error, and closes the
+ * client when what is in flight has its answers.
+ */
 void requests_refuse(struct client *c, enum cluster_id cluster, enum cql_error_code code, const char *text);
 /* A connection of the client was lost: requests that would send on it once a repair is done are answered. */
 void requests_lost(struct client *c, enum cluster_id cluster, const char *node, const char *why);

@@ -5,6 +5,7 @@ import pytest
 
 import behaviour
 from cqlwire import Column, Err, Kind, Op, Type, responses
+from fakecluster import Auth
 from helpers import assert_error
 
 pytestmark = pytest.mark.native
@@ -80,5 +81,47 @@ async def test_one_connection_per_host_for_many_keyspaces(make_bench, limit):
             assert cluster.requests(Op.QUERY)[-1].conn.keyspace == keyspace
             assert len([conn for conn in cluster.connections() if conn.version is not None]) <= limit
     await c.close()
+    await bench.proxy.stop()
+    bench.may_be_down = True
+
+
+# ---- log-ins that are refused later ----
+
+async def test_a_node_that_refuses_one_users_connection_is_not_taken_from_others(make_bench):
+    """OVERLOADED for bob's next connection: ann's requests go on at once, bob's wait and are served when it has passed."""
+    users = {"proxy": "proxy-password", "ann": "a", "bob": "b"}
+    bench = await make_bench(**settings({"pool_idle_timeout": "1h"}, target={"auth": Auth(users)}), primary="target",
+                             fresh=True)
+    ann, bob = [await bench.client(user=user, password=users[user]) for user in ("ann", "bob")]
+    refusals = behaviour.Hold(behaviour.error(Err.OVERLOADED))
+    refusals.release()
+    bench.target.on(Op.AUTH_RESPONSE, refusals)
+    stream = bob.send_query("USE ks")
+    await refusals.arrived(1)
+    for _ in range(5):
+        assert (await ann.query("SELECT * FROM ks.t")).rows
+    bench.target.rules.clear()
+    assert (await bob.answer(stream)).kind == Kind.SET_KEYSPACE
+    assert 1 <= len(refusals.waiting) <= 3, "without a pause there would be many"
+    for client in bench.clients:
+        await client.close()
+    await bench.proxy.stop()
+    bench.may_be_down = True
+
+
+async def test_a_password_that_is_refused_later_is_not_remembered(make_bench):
+    """A connection of ann's pool is refused: who comes with that password now is asked for, within credentials_validity, too."""
+    users = {"proxy": "proxy-password", "ann": "a"}
+    auth = Auth(users)
+    bench = await make_bench(**settings({"pool_idle_timeout": "1h", "credentials_validity": "1h"},
+                                        target={"auth": auth}), primary="target", fresh=True)
+    ann = await bench.client(user="ann", password="a")
+    auth.users["ann"] = "changed"
+    assert_error(await ann.query("USE ks"), Err.BAD_CREDENTIALS, "nothing was sent")
+    other = await bench.open()
+    await other.startup()
+    assert_error(await other.login("ann", "a"), Err.BAD_CREDENTIALS)
+    for client in bench.clients:
+        await client.close()
     await bench.proxy.stop()
     bench.may_be_down = True
