@@ -321,7 +321,9 @@ static void run_topology_changed(struct loop_message *message)
 	free(m);
 	if (!t)
 		return;
-	pools_update(w, id);
+	/* Where nobody can join a pool its nodes are of no interest, and get no counters before a client is there. */
+	if (w->settings->backend_connections == BACKEND_POOLED)
+		pools_update(w, id);
 	/* Without host assignment all connections go to the contact point, whoever stands behind it. */
 	if (!w->settings->cluster[id].enable_host_assignment) {
 		topology_unref(t);

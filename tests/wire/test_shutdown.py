@@ -80,7 +80,8 @@ async def test_no_new_clients_meanwhile(make_bench):
         except OSError:
             return True
         other.send(Op.STARTUP, requests.startup())
-        assert all(a.is_error() for a in await other.closed())
+        # One that was accepted a moment before the listener closed may still be greeted; then it is closed all the same.
+        assert all(a.is_error() or a.opcode == Op.READY for a in await other.closed())
         return False
     await bench.proxy.until(refused, "closed listener")
     hold.release()
