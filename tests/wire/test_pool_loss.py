@@ -6,6 +6,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold
+from certificates import Authority
 from cqlwire import Err, Kind, Op
 from helpers import PRIMARIES, assert_error
 from pooling import counter, lanes, on_node, warm, warm_both
@@ -222,6 +223,33 @@ async def test_a_node_leaves_under_load(pooled):
     for n, (c, stream) in enumerate(streams):
         assert (await c.answer(stream)).rows[0][2] == f"SELECT * FROM ks.slow /* {n} */"
     await bench.origin.until(lambda: not lanes(bench.origin, node=1), "end of its connections")
+
+
+async def test_a_node_is_tried_again_after_a_reload(pooled, tmp_path):
+    """A reload ends the connection that was to find out whether the node is up again: then another one has to."""
+    authority = Authority(tmp_path / "ca", "an authority")
+    copy = tmp_path / "copy.pem"
+    copy.write_bytes(authority.ca.read_bytes())
+
+    def encrypted(bench):
+        bench.target.ssl = authority.server(["10.0.0.1"])
+    bench = await pooled(FAST, {"target": {"tls": "ca", "tls_ca": authority.ca}}, target={"nodes": 2},
+                         configure=encrypted)
+    c = await bench.client()
+    node = bench.target.nodes[1]
+    await node.stop()
+    for _ in range(20):
+        assert (await c.query(WRITE)).kind == Kind.VOID
+    bench.target.on(Op.STARTUP, behaviour.mute(), node=node)
+    await node.start()
+    await bench.target.until(lambda: on_node(bench.target, node, Op.STARTUP), "try")
+    await bench.reload(target={"tls_ca": copy})
+    bench.target.rules.clear()
+
+    async def used():
+        await c.query(WRITE)
+        return on_node(bench.target, node, Op.QUERY)
+    await bench.proxy.until(used, "request to the node that is up again", timeout=5)
 
 
 # ---- late answers ----
