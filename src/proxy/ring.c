@@ -150,6 +150,8 @@ struct building {
 	uint32_t *host_met;
 	uint32_t *rack_met;
 	uint32_t walk;
+	/* By host: the order in which a walk meets the hosts, a ring of neighbours that begins behind the last place. */
+	uint16_t *after, *before;
 };
 
 static bool parse_token(struct strview text, int64_t *out)
@@ -297,25 +299,52 @@ static void sort_by_tier(const struct building *b, uint16_t *row)
 	}
 }
 
+/*
+ * A walk over the ring meets the hosts in the order of their next tokens. That
+ * of the token before is the same but for the host that owns it, which comes
+ * first. So walks that begin at one token after the other, backwards, need not
+ * go over tokens: otherwise a rack whose only node has few of them would make
+ * every walk long.
+ */
+static uint16_t walk_end(const struct building *b)
+{
+	return (uint16_t)b->topology->all_count;
+}
+
+static void forget_order(struct building *b)
+{
+	for (unsigned i = 0; i <= walk_end(b); i++)
+		b->after[i] = b->before[i] = (uint16_t)i;
+}
+
+static void meet_first(struct building *b, uint16_t host)
+{
+	const uint16_t end = walk_end(b);
+
+	b->after[b->before[host]] = b->after[host];
+	b->before[b->after[host]] = b->before[host];
+	b->after[host] = b->after[end];
+	b->before[host] = end;
+	b->before[b->after[host]] = host;
+	b->after[end] = host;
+}
+
 static void fill_simple(struct building *b, const struct ring_table *table)
 {
 	const uint32_t n = b->ring->token_count;
 	const unsigned wanted = MIN(table->rule.factors[0].full, b->owner_count);
 
-	for (uint32_t start = 0; start < n; start++) {
+	forget_order(b);
+	for (uint32_t i = n; i-- > 0;)
+		meet_first(b, b->owned[i].host);
+	for (uint32_t start = n; start-- > 0;) {
 		uint16_t *row = table->rows + (size_t)start * table->width;
-		unsigned found = 0;
+		uint16_t host;
 
-		b->walk++;
-		for (uint32_t at = start; found < wanted; at = at + 1 < n ? at + 1 : 0) {
-			const uint16_t host = b->owned[at].host;
-
-			if (b->host_met[host] == b->walk)
-				continue;
-			b->host_met[host] = b->walk;
-			found++;
+		meet_first(b, b->owned[start].host);
+		host = b->after[walk_end(b)];
+		for (unsigned found = 0; found < wanted; found++, host = b->after[host])
 			note_replica(b, row, host);
-		}
 		sort_by_tier(b, row);
 	}
 }
@@ -324,8 +353,7 @@ static void fill_simple(struct building *b, const struct ring_table *table)
 struct district {
 	uint32_t *at; /* where in the ring its tokens stand */
 	uint32_t count;
-	unsigned nodes;
-	unsigned racks;
+	unsigned nodes, racks;
 };
 
 static void district_init(struct district *d, struct building *b, uint16_t datacenter)
@@ -344,24 +372,21 @@ static void district_init(struct district *d, struct building *b, uint16_t datac
 	}
 }
 
-/* Adds the replicas that a walk from the district's token with this index finds. */
-static void walk_district(struct building *b, const struct district *d, uint32_t start,
-			  const struct replication_factor *rf, uint16_t *row)
+/* Adds the replicas that a walk in the order of the moment finds. */
+static void walk_district(struct building *b, const struct district *d, const struct replication_factor *rf,
+			  uint16_t *row)
 {
 	/* Too few nodes: transient replicas are done without first. */
 	unsigned left = MIN(rf->full, d->nodes);
 	int repeats = (int)rf->all - (int)d->racks;
 
 	b->walk++;
-	for (uint32_t i = 0, at = start; i < d->count && left > 0; i++, at = at + 1 < d->count ? at + 1 : 0) {
-		const uint16_t host = b->owned[d->at[at]].host;
+	for (uint16_t host = b->after[walk_end(b)]; host != walk_end(b) && left > 0; host = b->after[host]) {
 		const uint16_t rack = b->rack[host];
 
-		if (b->host_met[host] == b->walk)
-			continue;
 		if (b->rack_met[rack] == b->walk && repeats-- <= 0)
 			continue;
-		b->host_met[host] = b->rack_met[rack] = b->walk;
+		b->rack_met[rack] = b->walk;
 		left--;
 		note_replica(b, row, host);
 	}
@@ -370,15 +395,18 @@ static void walk_district(struct building *b, const struct district *d, uint32_t
 static void fill_district(struct building *b, const struct ring_table *table, uint16_t datacenter,
 			  const struct replication_factor *rf)
 {
-	const uint32_t n = b->ring->token_count;
 	struct district d;
-	uint32_t next = 0;
+	uint32_t next;
 
 	district_init(&d, b, datacenter);
-	for (uint32_t i = 0; i < n && d.count > 0; i++) {
-		while (next < d.count && d.at[next] < i)
-			next++;
-		walk_district(b, &d, next < d.count ? next : 0, rf, table->rows + (size_t)i * table->width);
+	forget_order(b);
+	for (uint32_t i = d.count; i-- > 0;)
+		meet_first(b, b->owned[d.at[i]].host);
+	next = d.count;
+	for (uint32_t i = b->ring->token_count; i-- > 0 && d.count > 0;) {
+		if (next > 0 && d.at[next - 1] == i)
+			meet_first(b, b->owned[d.at[--next]].host);
+		walk_district(b, &d, rf, table->rows + (size_t)i * table->width);
 	}
 	free(d.at);
 }
@@ -604,6 +632,8 @@ static void building_init(struct building *b)
 	b->rack = xcalloc(n, sizeof(*b->rack));
 	b->host_met = xcalloc(n, sizeof(*b->host_met));
 	b->rack_met = xcalloc(n, sizeof(*b->rack_met));
+	b->after = xcalloc(n + 1, sizeof(*b->after));
+	b->before = xcalloc(n + 1, sizeof(*b->before));
 }
 
 static void building_fini(struct building *b)
@@ -613,6 +643,8 @@ static void building_fini(struct building *b)
 	free(b->rack);
 	free(b->host_met);
 	free(b->rack_met);
+	free(b->after);
+	free(b->before);
 }
 
 struct ring *ring_build(const struct topology *t, enum cluster_id id)

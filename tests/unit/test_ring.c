@@ -520,6 +520,20 @@ START_TEST(largest)
 }
 END_TEST
 
+/* The only node of its rack has one token, so that every key looks for it all around the ring: this takes no longer. */
+START_TEST(a_rack_with_one_token)
+{
+	many_hosts(999, 256);
+	add_host(0, "dc1", "far", "7");
+	add_keyspace("n", "NetworkTopologyStrategy", "dc1 4");
+	add_keyspace("s", "SimpleStrategy", "replication_factor 2");
+	build();
+	ck_assert_str_eq(replicas("n", INT64_MIN), "0 1 2 999");
+	ck_assert_str_eq(replicas("n", INT64_MAX), "0 1 2 999");
+	ck_assert_str_eq(replicas("s", 7), "999 1");
+}
+END_TEST
+
 /* Differently replicated keyspaces until the bound of memory: the others stay known. */
 START_TEST(too_many_replications)
 {
@@ -570,6 +584,7 @@ int main(void)
 	tcase_add_test(tcase, generations);
 	tcase_add_loop_test(tcase, shared, 0, CHANGES);
 	tcase_add_test(tcase, largest);
+	tcase_add_test(tcase, a_rack_with_one_token);
 	tcase_add_test(tcase, too_many_replications);
 	return run_tcase("ring", tcase);
 }
