@@ -9,6 +9,7 @@
 #include "cql/routing_key.h"
 #include "proxy/amend.h"
 #include "proxy/answer.h"
+#include "proxy/deliver.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/local.h"
@@ -287,6 +288,11 @@ static void send_unchanged(struct request *rq)
 	rq->client->kept_bytes -= r->len;
 	r->body = NULL;
 	r->len = 0;
+	if (client_is_pooled(rq->client)) {
+		rq->verdict.mirror = MIRROR_NONE; /* it has its copy */
+		deliver_request(rq);
+		return;
+	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		rq->legs[i].outcome = OUTCOME_PENDING;
 		rq->open++;

@@ -310,6 +310,14 @@ static bool take_turn(struct repair *r)
 	return r->is_counted;
 }
 
+/* While it waited for its turn another worker has prepared it there. */
+static bool is_there_by_now(const struct repair *r)
+{
+	const unsigned node = r->node->node->index;
+
+	return node < PREPARED_NODES && prepared_is_on(r->entry, r->key.cluster, node);
+}
+
 /* Sends the PREPARE for the first waiter's client, on its connection or on one like it, unless another worker does. */
 static void begin(struct repair *r)
 {
@@ -324,6 +332,10 @@ static void begin(struct repair *r)
 	}
 	if (!take_turn(r))
 		return;
+	if (is_there_by_now(r)) {
+		conclude_prepared(r, true);
+		return;
+	}
 	first = list_entry(r->waiters.next, struct request_leg, waiting);
 	c = first->request->client;
 	s = find_connection(r, c);

@@ -777,6 +777,7 @@ async def test_the_second_attempt_gets_no_answer(make_bench, where):
     await assert_alive(c, bench)
 
 
+@pytest.mark.dedicated
 async def test_a_cluster_is_lost_between_the_attempts(make_bench):
     bench = await make_bench(fresh=True, **ON)
     c = await bench.client()
