@@ -184,6 +184,12 @@ static void header_free(struct client *c)
 	c->header = NULL;
 }
 
+static void set_reached_at(struct client *c, const struct net_address *address)
+{
+	c->reached_at = xcalloc(1, sizeof(*c->reached_at));
+	*c->reached_at = *address;
+}
+
 /* The header is complete: what it says is the client's address from now on. False when that ends the client. */
 static bool use_header(struct client *c, struct admission_header *h)
 {
@@ -196,7 +202,7 @@ static bool use_header(struct client *c, struct admission_header *h)
 
 		net_format(address, c->name);
 		if (!net_is_any(&h->parser.destination) && net_port(&h->parser.destination) != 0)
-			c->local_address = h->parser.destination;
+			set_reached_at(c, &h->parser.destination);
 		log_debug("client %s #%llu: comes through %s", c->name, (unsigned long long)c->number,
 			  net_format(&h->peer, through));
 	}

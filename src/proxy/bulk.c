@@ -14,7 +14,7 @@ struct bulk {
 	struct client *client;
 	enum cluster_id cluster;
 	struct extra extra;    /* while it is opened */
-	struct server *server; /* once it is ready: the same as client->bulk_server[] */
+	struct server *server; /* once it is ready: the same as client->bulks->server[] */
 	struct leg use;        /* the keyspace is changed */
 	struct timeout_item idle;
 };
@@ -41,21 +41,23 @@ static void bulk_close(struct bulk *b, const char *why)
 	timeout_stop(&b->idle);
 	extra_close(&b->extra, why);
 	leg_abandon(&b->use);
-	c->bulk[cluster] = NULL;
+	c->bulks->bulk[cluster] = NULL;
 	free(b);
 	if (!s)
 		return;
 	metric_sub(&c->worker->metrics.server_connections[cluster], 1);
 	server_detach(s);
 	server_close(s, why);
-	c->bulk_server[cluster] = NULL; /* not before: the legs' errors name the node */
+	c->bulks->server[cluster] = NULL; /* not before: the legs' errors name the node */
 }
 
 void bulk_drop(struct client *c)
 {
+	if (!c->bulks)
+		return;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (c->bulk[i])
-			bulk_close(c->bulk[i], "the client has gone");
+		if (c->bulks->bulk[i])
+			bulk_close(c->bulks->bulk[i], "the client has gone");
 	}
 }
 
@@ -89,19 +91,21 @@ static void fail_waiting(struct client *c, enum cluster_id cluster, const char *
 	struct list *pos;
 
 	list_init(&waiting);
-	list_splice(&waiting, &c->bulk_waiting);
+	list_splice(&waiting, &c->bulks->waiting);
 	while ((pos = list_pop(&waiting))) {
 		struct request *rq = list_entry(pos, struct request, legs[CLUSTER_ORIGIN].waiting);
 
 		if (needs(rq, cluster))
 			answer_hopeless(rq, cluster, node, why);
 		else
-			list_append(&c->bulk_waiting, pos);
+			list_append(&c->bulks->waiting, pos);
 	}
 }
 
 void bulk_main_lost(struct client *c, enum cluster_id cluster, const char *why)
 {
+	if (!c->bulks)
+		return;
 	fail_waiting(c, cluster, "", why);
 	bulk_continue(c);
 }
@@ -120,8 +124,9 @@ void bulk_timed_out(struct request *rq)
 	char late[64] = "";
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (needs(rq, (enum cluster_id)i) && (!c->bulk[i] || !c->bulk[i]->server || is_stuck(c->bulk[i]) ||
-						      wire_pending(&c->bulk[i]->server->wire) > 0))
+		if (needs(rq, (enum cluster_id)i) &&
+		    (!c->bulks->bulk[i] || !c->bulks->bulk[i]->server || is_stuck(c->bulks->bulk[i]) ||
+		     wire_pending(&c->bulks->bulk[i]->server->wire) > 0))
 			snprintf(late + strlen(late), sizeof(late) - strlen(late), "%s%s", *late ? " and " : "",
 				 cluster_id_name((enum cluster_id)i));
 	}
@@ -132,8 +137,8 @@ void bulk_timed_out(struct request *rq)
 					 : "origin",
 		       c->worker->settings->request_timeout_ms);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (c->bulk[i] && is_stuck(c->bulk[i]))
-			bulk_close(c->bulk[i], "it answers nothing");
+		if (c->bulks->bulk[i] && is_stuck(c->bulks->bulk[i]))
+			bulk_close(c->bulks->bulk[i], "it answers nothing");
 	}
 	bulk_continue(c);
 }
@@ -149,7 +154,7 @@ static struct bulk *bulk_new(struct client *c, enum cluster_id cluster)
 	extra_init(&b->extra, &bulk_extra_handler);
 	leg_init(&b->use, &use_leg_ops);
 	timeout_item_init(&b->idle);
-	c->bulk[cluster] = b;
+	c->bulks->bulk[cluster] = b;
 	return b;
 }
 
@@ -161,7 +166,7 @@ static enum readiness open_bulk(struct client *c, enum cluster_id cluster, const
 		.address = &c->server[cluster]->address,
 		.version = c->version,
 		.compression = client_leg_compression(c, cluster),
-		.credentials = &c->credentials[cluster],
+		.credentials = client_credentials(c, cluster),
 		.keyspace = c->keyspace,
 	};
 	struct bulk *b = bulk_new(c, cluster);
@@ -190,18 +195,18 @@ static enum readiness change_keyspace(struct bulk *b, const char **why)
 
 static enum readiness make_ready(struct client *c, enum cluster_id cluster, const char **why)
 {
-	struct server *s = c->bulk_server[cluster];
+	struct server *s = c->bulks->server[cluster];
 
 	*why = "the client's connection to it was lost";
 	if (!c->server[cluster])
 		return IS_HOPELESS;
-	if (!s && !c->bulk[cluster])
+	if (!s && !c->bulks->bulk[cluster])
 		return open_bulk(c, cluster, why);
 	/* It is being opened, closed, or changed. */
-	if (!s || !c->bulk[cluster] || leg_is_out(&c->bulk[cluster]->use))
+	if (!s || !c->bulks->bulk[cluster] || leg_is_out(&c->bulks->bulk[cluster]->use))
 		return MUST_WAIT;
 	if (c->keyspace && (!s->keyspace || strcmp(s->keyspace, c->keyspace) != 0))
-		return change_keyspace(c->bulk[cluster], why);
+		return change_keyspace(c->bulks->bulk[cluster], why);
 	/* One large body at a time lies in its output. */
 	if (!server_has_room(s) || wire_pending(&s->wire) > c->worker->settings->client_output_limit)
 		return MUST_WAIT;
@@ -242,7 +247,7 @@ static void send_now(struct request *rq)
 	list_remove(&rq->legs[CLUSTER_ORIGIN].waiting);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (needs(rq, (enum cluster_id)i))
-			timeout_start(&worker->loop, &worker->bulk_idle_timeouts, &rq->client->bulk[i]->idle);
+			timeout_start(&worker->loop, &worker->bulk_idle_timeouts, &rq->client->bulks->bulk[i]->idle);
 	}
 	request_send(rq);
 }
@@ -253,8 +258,8 @@ void bulk_continue(struct client *c)
 	if (c->holds_bulk)
 		return;
 	c->holds_bulk = true;
-	while (!list_is_empty(&c->bulk_waiting) && c->state == CLIENT_READY) {
-		struct request *rq = list_entry(c->bulk_waiting.next, struct request, legs[CLUSTER_ORIGIN].waiting);
+	while (!list_is_empty(&c->bulks->waiting) && c->state == CLIENT_READY) {
+		struct request *rq = list_entry(c->bulks->waiting.next, struct request, legs[CLUSTER_ORIGIN].waiting);
 		bool has_ended;
 
 		if (can_be_sent(rq, &has_ended))
@@ -273,11 +278,15 @@ bool bulk_start(struct request *rq)
 	    (rq->opcode != OP_QUERY || rq->verdict.class == CLASS_CONTROL))
 		return false;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (needs(rq, (enum cluster_id)i) && (!c->server[i] || c->login_is_opaque[i]))
+		if (needs(rq, (enum cluster_id)i) && (!c->server[i] || client_login_is_opaque(c, (enum cluster_id)i)))
 			return false;
 	}
+	if (!c->bulks) {
+		c->bulks = xcalloc(1, sizeof(*c->bulks));
+		list_init(&c->bulks->waiting);
+	}
 	rq->is_bulk = true;
-	list_append(&c->bulk_waiting, &rq->legs[CLUSTER_ORIGIN].waiting);
+	list_append(&c->bulks->waiting, &rq->legs[CLUSTER_ORIGIN].waiting);
 	bulk_continue(c);
 	return true;
 }
@@ -292,7 +301,7 @@ static void extra_on_ready(struct extra *x)
 	b->server = extra_take(x);
 	b->server->handler = &bulk_server_handler;
 	b->server->owner = b;
-	c->bulk_server[b->cluster] = b->server;
+	c->bulks->server[b->cluster] = b->server;
 	metric_add(&c->worker->metrics.server_connections[b->cluster], 1);
 	timeout_start(&c->worker->loop, &c->worker->bulk_idle_timeouts, &b->idle);
 	log_debug("client %s #%llu: connection for large requests to %s at %s is ready", c->name,
@@ -341,7 +350,7 @@ static void server_on_progress(struct server *server)
 {
 	struct bulk *b = server->owner;
 
-	if (unlikely(!list_is_empty(&b->client->bulk_waiting)))
+	if (unlikely(!list_is_empty(&b->client->bulks->waiting)))
 		bulk_continue(b->client);
 }
 

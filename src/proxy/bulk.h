@@ -4,7 +4,7 @@
  * client's own connections is not held up by it.
  *
  *   QUERY, EXECUTE, BATCH, PREPARE over the limit
- *     -> waits on client->bulk_waiting until every cluster of its verdict has a
+ *     -> waits on client->bulks until every cluster of its verdict has a
  *        connection that is logged in, in the client's keyspace, and has next
  *        to nothing left to write
  *     -> then it is sent to all of them; before that to none
@@ -36,7 +36,7 @@ void bulk_main_lost(struct client *c, enum cluster_id cluster, const char *why);
 /* The client ends, its requests have. */
 void bulk_drop(struct client *c);
 
-/* It waits on client->bulk_waiting. */
+/* It waits on client->bulks. */
 static inline bool bulk_is_waiting(const struct request *rq)
 {
 	return rq->is_bulk && rq->open == 0;

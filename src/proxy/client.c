@@ -1,6 +1,7 @@
 /* client.c - see client.h */
 #include "proxy/client.h"
 
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,13 @@
 #include "proxy/bulk.h"
 #include "proxy/dispatch.h"
 #include "proxy/handshake.h"
-#include "proxy/memory.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
 #include "proxy/refusal.h"
 #include "proxy/request.h"
+#include "proxy/upload.h"
 
 /* The text of an error of our own; longer ones are cut. */
 #define ERROR_TEXT_MAX 512
@@ -30,8 +31,6 @@
 
 static const struct wire_handler client_wire_handler;
 static void run_close(struct loop_task *task);
-static bool poll_memory(struct loop_poll *poll);
-static void stop_waiting(struct client *c);
 
 static const char *close_reason_words(enum client_close_reason reason)
 {
@@ -70,17 +69,10 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 	c->opened_ns = loop_now(&worker->loop);
 	list_init(&c->node);
 	list_init(&c->requests);
-	list_init(&c->bulk_waiting);
 	timeout_item_init(&c->handshake_timeout);
-	timeout_item_init(&c->upload_timeout);
 	loop_task_init(&c->close_task, run_close);
 	timeout_item_init(&c->last_call);
-	loop_poll_init(&c->memory_poll, poll_memory);
-	c->local_address.len = sizeof(c->local_address.ss);
-	if (getsockname(n->fd, (struct sockaddr *)&c->local_address.ss, &c->local_address.len) < 0)
-		snprintf(c->name, sizeof(c->name), "(gone)");
-	else
-		net_format(&n->peer, c->name);
+	net_format(&n->peer, c->name);
 	wire_init(&c->wire, &worker->loop, &client_wire_handler, HANDSHAKE_MAX_FRAME);
 	list_append(&worker->clients, &c->node);
 	if (admission_begin(c, n))
@@ -124,7 +116,6 @@ void client_hold(struct client *c, const struct frame *f)
 	sbuf_pause(&c->wire.sb);
 }
 
-static void adjust_reading(struct client *c);
 static void on_frame(struct wire *w, struct frame *f);
 
 void client_go_on(struct client *c)
@@ -137,7 +128,7 @@ void client_go_on(struct client *c)
 	on_frame(&c->wire, &e->frame);
 	early_free(e);
 	if (!c->early && c->state < CLIENT_FINISHING)
-		adjust_reading(c);
+		client_adjust_reading(c);
 }
 
 /* ---- death ---- */
@@ -151,6 +142,10 @@ static void release(struct loop_deferred *d)
 	free(c->streams);
 	free(c->keyspace);
 	free(c->driver);
+	free(c->bulks);
+	free(c->upload);
+	free(c->login);
+	free(c->reached_at);
 	free(c);
 }
 
@@ -170,10 +165,9 @@ static void log_end(const struct client *c, const char *detail)
 static void stop_working(struct client *c)
 {
 	timeout_stop(&c->handshake_timeout);
-	timeout_stop(&c->upload_timeout);
 	loop_task_stop(&c->close_task);
 	timeout_stop(&c->last_call);
-	stop_waiting(c);
+	upload_stop(c);
 	handshake_abort(c);
 	mirror_close(c);
 	requests_drop(c);
@@ -186,7 +180,8 @@ static void stop_working(struct client *c)
 			metric_sub(&c->worker->metrics.server_connections[i], 1);
 			c->server[i] = NULL;
 		}
-		credentials_wipe(&c->credentials[i]);
+		if (c->login)
+			credentials_wipe(&c->login->credentials[i]);
 		if (c->pool[i]) {
 			pool_leave(c->pool[i]);
 			c->pool[i] = NULL;
@@ -366,9 +361,44 @@ void client_request_done(struct client *c, int16_t stream)
 	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
 	c->in_flight--;
 	if (unlikely(c->wire.sb.is_paused) && c->state == CLIENT_READY)
-		adjust_reading(c);
+		client_adjust_reading(c);
 	if (unlikely(c->is_draining) && c->state == CLIENT_READY && list_is_empty(&c->requests))
 		make_last_call(c);
+}
+
+void client_local_address(const struct client *c, struct net_address *out)
+{
+	if (c->reached_at) {
+		*out = *c->reached_at;
+		return;
+	}
+	*out = (struct net_address){ .len = sizeof(out->ss) };
+	if (getsockname(c->wire.sb.fd, (struct sockaddr *)&out->ss, &out->len) < 0)
+		*out = (struct net_address){ .ss.ss_family = AF_INET, .len = sizeof(struct sockaddr_in) };
+}
+
+/* ---- what it has logged in with ---- */
+
+void client_keep_login(struct client *c, enum cluster_id cluster, const struct credentials *accepted)
+{
+	if (!c->login)
+		c->login = xcalloc(1, sizeof(*c->login));
+	credentials_copy(&c->login->credentials[cluster], accepted);
+	c->login->is_opaque[cluster] = !accepted->user;
+}
+
+const struct credentials *client_credentials(const struct client *c, enum cluster_id cluster)
+{
+	static const struct credentials none;
+
+	if (client_is_pooled(c))
+		return pool_token(c->pool[cluster]);
+	return c->login ? &c->login->credentials[cluster] : &none;
+}
+
+bool client_login_is_opaque(const struct client *c, enum cluster_id cluster)
+{
+	return c->login && c->login->is_opaque[cluster];
 }
 
 /* ---- back-pressure ---- */
@@ -386,7 +416,7 @@ static void hold_server(struct server *s, bool held)
  * servers are not read while the client does not read. They serve this client
  * alone, so nobody else waits.
  */
-static void adjust_reading(struct client *c)
+void client_adjust_reading(struct client *c)
 {
 	const uint64_t limit = c->worker->settings->client_output_limit;
 	const bool throttled = wire_pending(&c->wire) > (c->is_throttled ? limit / 2 : limit);
@@ -397,7 +427,8 @@ static void adjust_reading(struct client *c)
 	c->is_throttled = throttled;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		hold_server(c->server[i], throttled);
-		hold_server(c->bulk_server[i], throttled);
+		if (unlikely(c->bulks != NULL))
+			hold_server(c->bulks->server[i], throttled);
 		/* What waits for a bulk connection is bounded by kept_bytes, and nothing has to wait behind it. */
 		blocked |= c->server[i] && wire_pending(&c->server[i]->wire) > limit;
 	}
@@ -438,7 +469,7 @@ void client_check_output(struct client *c)
 		check_stall(c);
 	if (unlikely(wire_pending(&c->wire) > s->client_output_limit || c->kept_bytes > s->max_frame_size ||
 		     c->in_flight - c->paging_count >= s->max_requests_per_client || c->is_throttled))
-		adjust_reading(c);
+		client_adjust_reading(c);
 }
 
 /* ---- the client's socket ---- */
@@ -463,7 +494,7 @@ static void on_frame(struct wire *w, struct frame *f)
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 			if (unlikely(c->server[i] &&
 				     wire_pending(&c->server[i]->wire) > c->worker->settings->client_output_limit))
-				adjust_reading(c);
+				client_adjust_reading(c);
 		}
 		return;
 	}
@@ -478,90 +509,9 @@ static void on_frame(struct wire *w, struct frame *f)
 	}
 }
 
-/* ---- large requests and memory ---- */
-
-static void stop_waiting(struct client *c)
-{
-	if (!c->waits_for_memory)
-		return;
-	c->waits_for_memory = false;
-	loop_poll_stop(&c->memory_poll);
-	memory_wait_end();
-}
-
-static bool poll_memory(struct loop_poll *poll)
-{
-	struct client *c = container_of(poll, struct client, memory_poll);
-	const struct settings *settings = c->worker->settings;
-
-	if (!memory_takes_request(settings->memory_limit, c->waiting_length) &&
-	    loop_now(&c->worker->loop) < c->memory_deadline_ns)
-		return true;
-	stop_waiting(c);
-	adjust_reading(c); /* on_large() is asked again */
-	return false;
-}
-
-void client_on_upload_timeout(struct timeout_item *item)
-{
-	struct client *c = container_of(item, struct client, upload_timeout);
-	const struct settings *settings = c->worker->settings;
-	uint32_t len;
-
-	if (!c->wire.has_large)
-		return;
-	len = wire_large_len(&c->wire);
-	if (len == c->upload_len && !c->wire.sb.is_paused && memory_is_short()) {
-		client_refuse(c, c->wire.large_stream, CLOSE_MEMORY, CQL_ERR_OVERLOADED,
-			      "a request came to a halt after %u bytes while memory_limit (%llu bytes) is near", len,
-			      (unsigned long long)settings->memory_limit);
-		return;
-	}
-	c->upload_len = len;
-	timeout_start(&c->worker->loop, &c->worker->upload_timeouts, item);
-}
-
-/* Has waited for request_timeout, and so has everything behind it. */
-static enum wire_large refuse_large(struct client *c, const struct frame *f)
-{
-	const struct settings *settings = c->worker->settings;
-
-	c->memory_deadline_ns = 0;
-	metric_add(&c->worker->metrics.memory_refused, 1);
-	if (dispatch_check_header(c, f))
-		client_send_error(c, f->stream, CQL_ERR_OVERLOADED,
-				  "no memory for a request of %u bytes within %u ms: memory_limit is %llu bytes; "
-				  "nothing was sent",
-				  f->length, settings->request_timeout_ms, (unsigned long long)settings->memory_limit);
-	client_check_output(c);
-	return WIRE_SKIP;
-}
-
 static enum wire_large on_large(struct wire *w, const struct frame *f)
 {
-	struct client *c = container_of(w, struct client, wire);
-	struct worker *worker = c->worker;
-	const struct settings *settings = worker->settings;
-
-	if (c->state != CLIENT_READY)
-		return WIRE_TAKE;
-	if (likely(memory_takes_request(settings->memory_limit, f->length))) {
-		c->memory_deadline_ns = 0;
-		c->upload_len = 0;
-		timeout_start(&worker->loop, &worker->upload_timeouts, &c->upload_timeout);
-		return WIRE_TAKE;
-	}
-	if (c->memory_deadline_ns == 0)
-		c->memory_deadline_ns = loop_now(&worker->loop) + settings->request_timeout_ms * UINT64_C(1000000);
-	else if (loop_now(&worker->loop) >= c->memory_deadline_ns)
-		return refuse_large(c, f);
-	if (!c->waits_for_memory)
-		memory_wait_begin();
-	c->waits_for_memory = true;
-	c->waiting_length = f->length;
-	sbuf_pause(&w->sb);
-	loop_poll_start(&worker->loop, &c->memory_poll);
-	return WIRE_WAIT;
+	return upload_admit(container_of(w, struct client, wire), f);
 }
 
 static void on_bad(struct wire *w, enum wire_bad bad, const struct frame *f)
@@ -609,7 +559,7 @@ static void client_on_progress(struct wire *w)
 
 	c->stalled_ns = 0;
 	if (unlikely(c->is_throttled || c->wire.sb.is_paused))
-		adjust_reading(c);
+		client_adjust_reading(c);
 }
 
 static void client_on_closed(struct wire *w, const char *why)
@@ -672,7 +622,7 @@ static void server_on_progress(struct server *server)
 	struct client *c = server->owner;
 
 	if (unlikely(c->wire.sb.is_paused))
-		adjust_reading(c);
+		client_adjust_reading(c);
 }
 
 static void server_on_open(struct server *server)

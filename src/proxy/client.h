@@ -52,7 +52,22 @@ struct bulk;
 struct handshake;
 struct mirror;
 struct pool;
+struct upload;
 
+/* Dedicated mode: a client's connections for large requests (bulk.h); made with the first such request, and kept. */
+struct bulks {
+	struct server *server[CLUSTER_COUNT]; /* NULL when there is none that is ready */
+	struct bulk *bulk[CLUSTER_COUNT];     /* the same while it is being made, too */
+	struct list waiting;                  /* requests that cannot be sent yet */
+};
+
+/* Dedicated mode: what a client has logged in with at the clusters, for connections that are made for it later. */
+struct client_login {
+	struct credentials credentials[CLUSTER_COUNT];
+	bool is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
+};
+
+/* Thousands may be idle, so what few of them need, or for a short time only, is made when it is needed. */
 struct client {
 	struct wire wire;
 	struct worker *worker;
@@ -64,11 +79,10 @@ struct client {
 	struct handshake *handshake; /* from STARTUP to READY */
 	struct mirror *mirror;       /* the copies of its reads, or NULL */
 	struct early_frame *early;   /* a frame that came before its turn; NULL: none */
-	struct server
-		*bulk_server[CLUSTER_COUNT]; /* for large requests (bulk.h), NULL when there is none that is ready */
-	struct bulk *bulk[CLUSTER_COUNT];    /* the same while it is being made, too */
-	struct list bulk_waiting;            /* large requests that cannot be sent yet */
-	uint64_t *streams;                   /* bit set of the client's stream ids in flight */
+	struct bulks *bulks;         /* from the first large request on (bulk.h), NULL before */
+	struct upload *upload;       /* the same (upload.h) */
+	struct client_login *login;  /* NULL: no cluster has asked for one, or the client is pooled */
+	uint64_t *streams;           /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
 	uint32_t paging_count;   /* of these, with continuous pages: max_requests_per_client does not count them */
@@ -87,20 +101,11 @@ struct client {
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
 	bool waits_for_memory : 1;
-	bool waits_for_use : 1;              /* pooled: a USE is in flight, and what is behind it has to wait */
-	bool holds_bulk : 1;                 /* bulk_continue() has to do nothing: requests are being gone through */
-	bool login_is_opaque[CLUSTER_COUNT]; /* the cluster has accepted a log-in that we cannot repeat */
-	char *keyspace;                      /* as set by USE, NULL before */
-	char *driver;                        /* name and version as its STARTUP has them, or NULL */
-	struct credentials
-		credentials[CLUSTER_COUNT]; /* what each cluster accepted, for connections that repair statements */
+	bool waits_for_use : 1; /* pooled: a USE is in flight, and what is behind it has to wait */
+	bool holds_bulk : 1;    /* bulk_continue() has to do nothing: requests are being gone through */
+	char *keyspace;         /* as set by USE, NULL before */
+	char *driver;           /* name and version as its STARTUP has them, or NULL */
 	struct timeout_item handshake_timeout;
-	/* A large frame that waits for memory: until when, and how large it is. */
-	struct loop_poll memory_poll;
-	uint64_t memory_deadline_ns; /* 0: none does */
-	uint32_t waiting_length;
-	uint32_t upload_len; /* of a large frame that is coming in: bytes at the last look of upload_timeout */
-	struct timeout_item upload_timeout;
 	/* Pooled: since when more than client_output_limit waits and it takes nothing of that; 0: it is not so. */
 	uint64_t stalled_ns;
 	struct loop_task close_task;   /* closes it in the next turn, for being slow */
@@ -114,8 +119,8 @@ struct client {
 	struct admission_header *header; /* until its PROXY header has come, or NULL */
 	struct limit_entry *address_place;
 	struct limit_entry *user_place;
-	char name[NET_TEXT_MAX]; /* the driver's address */
-	struct net_address local_address;
+	char name[NET_TEXT_MAX];        /* the driver's address */
+	struct net_address *reached_at; /* what its PROXY header calls our address; NULL: that of its socket */
 };
 
 /* Takes over an accepted socket and its places. */
@@ -160,13 +165,23 @@ void client_ready(struct client *c);
 void client_request_done(struct client *c, int16_t stream);
 /* Something was queued for the client or by it: stops reading where too much waits. */
 void client_check_output(struct client *c);
+/* Something that keeps the client from being read, or does so no more, has changed: stops reading, or goes on. */
+void client_adjust_reading(struct client *c);
 /* v5: frames behind READY or AUTHENTICATE are in segments. */
 void client_switch_framing(struct client *c);
 
 /* For worker->last_calls. */
 void client_on_last_call(struct timeout_item *item);
-/* For worker->upload_timeouts: a large frame that makes no progress must not hold memory while that is short. */
-void client_on_upload_timeout(struct timeout_item *item);
+
+/* The address at which the driver has reached us. Asks the kernel. */
+void client_local_address(const struct client *c, struct net_address *out);
+
+/* Dedicated mode: keeps a copy of what the cluster has accepted; without a user it was a log-in that we cannot repeat. */
+void client_keep_login(struct client *c, enum cluster_id cluster, const struct credentials *accepted);
+/* What another connection for this client logs in with; without a user: nothing, or nothing that could be repeated. */
+const struct credentials *client_credentials(const struct client *c, enum cluster_id cluster);
+/* The cluster has accepted a log-in that we cannot repeat. */
+bool client_login_is_opaque(const struct client *c, enum cluster_id cluster);
 
 /* Handlers for the client's dedicated servers once they are ready. */
 extern const struct server_handler client_server_handler;

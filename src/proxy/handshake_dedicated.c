@@ -480,10 +480,9 @@ static void drop_leg(struct dedicated_leg *leg)
 	}
 	/* What this cluster accepted may be needed to repair a statement there. */
 	if (c->state == CLIENT_READY && leg->class_name)
-		credentials_copy(&c->credentials[leg->id], handshake_gets_client_credentials(hs, leg->id)
-								   ? &hs->client_credentials
-								   : &hs->configured[leg->id]);
-	c->login_is_opaque[leg->id] = leg->class_name && !c->credentials[leg->id].user;
+		client_keep_login(c, leg->id,
+				  handshake_gets_client_credentials(hs, leg->id) ? &hs->client_credentials
+										 : &hs->configured[leg->id]);
 	writer_free(&leg->options);
 	free(leg->class_name);
 }

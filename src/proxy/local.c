@@ -16,18 +16,19 @@ struct virtual_values {
 	struct strview name[MAX_VIRTUAL_VALUES];
 };
 
-/* Where the answers come from: the snapshots of both clusters, held until source_fini(). */
-static void source_init(struct virtual_source *s, const struct arrival *a)
+/* Where the answers come from: the snapshots of both clusters, held until source_fini(), and `reached_at`. */
+static void source_init(struct virtual_source *s, const struct arrival *a, struct net_address *reached_at)
 {
 	struct proxy *proxy = a->c->worker->proxy;
 	const struct settings *settings = a->c->worker->settings;
 	const enum cluster_id id = settings->system_queries;
 
+	client_local_address(a->c, reached_at);
 	*s = (struct virtual_source){
 		.settings = settings,
 		.topology = cluster_topology(&proxy->clusters[id]),
 		.other = cluster_topology(&proxy->clusters[cluster_id_other(id)]),
-		.local_address = &a->c->local_address,
+		.local_address = reached_at,
 		.functions = &a->c->worker->functions,
 		.schema = &proxy->schema,
 		.now_ns = loop_now(&a->c->worker->loop),
@@ -114,12 +115,13 @@ static void answer_rows(struct arrival *a, const struct virtual_query *q, const 
 				  !version_has(a->c->version, VERSION_SHORT_COLLECTIONS),
 	};
 	struct virtual_source source;
+	struct net_address reached_at;
 	struct virtual_values v;
 	struct writer w;
 	bool ok;
 
 	writer_init(&w);
-	source_init(&source, a);
+	source_init(&source, a, &reached_at);
 	if (collect_values(a, params, &v, &rq)) {
 		ok = virtual_write_rows(q, &source, &rq, &w);
 		if (ok)
@@ -150,6 +152,7 @@ void local_query(struct arrival *a, const struct verdict *verdict, struct strvie
 		 const struct query_params *params)
 {
 	struct virtual_source source;
+	struct net_address reached_at;
 	struct virtual_query *q;
 	struct writer w;
 
@@ -160,7 +163,7 @@ void local_query(struct arrival *a, const struct verdict *verdict, struct strvie
 	if (local_trace_begin(a, NULL))
 		return;
 	writer_init(&w);
-	source_init(&source, a);
+	source_init(&source, a, &reached_at);
 	q = virtual_query_new(text, &source, &w);
 	source_fini(&source);
 	if (!q)
@@ -190,9 +193,10 @@ static void write_prepared_void(struct writer *w, uint8_t version, struct bytesv
 static bool write_prepared_rows(struct arrival *a, struct prepared *entry, struct strview text, struct writer *w)
 {
 	struct virtual_source source;
+	struct net_address reached_at;
 	bool ok;
 
-	source_init(&source, a);
+	source_init(&source, a, &reached_at);
 	entry->virtual_query = virtual_query_new(text, &source, w);
 	ok = entry->virtual_query &&
 	     virtual_write_prepared(entry->virtual_query, &source, a->c->version, prepared_client_id(entry), w);

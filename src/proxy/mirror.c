@@ -638,9 +638,7 @@ static void login_on_authenticate(struct login *login, struct strview class_name
 {
 	struct mirror *m = container_of(login, struct mirror, login);
 	const struct client *c = m->client;
-	const enum cluster_id cluster = (enum cluster_id)m->server->cluster;
-	const struct credentials *credentials = client_is_pooled(c) ? pool_token(c->pool[cluster])
-								    : &c->credentials[cluster];
+	const struct credentials *credentials = client_credentials(c, (enum cluster_id)m->server->cluster);
 
 	(void)class_name;
 	if (credentials->user)

@@ -103,20 +103,22 @@ static void send_node_event(struct client *c, const char *kind, const char *chan
 void notice_send_down(struct client *c)
 {
 	struct virtual_node own;
+	struct net_address local;
 
 	if (c->state != CLIENT_READY || !(c->events & EVENT_STATUS_CHANGE))
 		return;
 	c->events &= (uint8_t)~EVENT_STATUS_CHANGE; /* nothing else will be said about nodes */
-	virtual_node_place(c->worker->settings, &c->local_address, c->worker->settings->topology_index, &own);
+	client_local_address(c, &local);
+	virtual_node_place(c->worker->settings, &local, c->worker->settings->topology_index, &own);
 	send_node_event(c, "STATUS_CHANGE", "DOWN", &own);
 }
 
-static bool has_instance(const struct settings *s, const struct client *c, const struct virtual_node *node)
+static bool has_instance(const struct settings *s, const struct net_address *local, const struct virtual_node *node)
 {
 	for (unsigned i = 0; i < virtual_node_count(s); i++) {
 		struct virtual_node other;
 
-		virtual_node_place(s, &c->local_address, i, &other);
+		virtual_node_place(s, local, i, &other);
 		if (other.address_len == node->address_len &&
 		    memcmp(other.address, node->address, node->address_len) == 0)
 			return true;
@@ -128,11 +130,14 @@ static bool has_instance(const struct settings *s, const struct client *c, const
 static void send_difference(struct client *c, const struct settings *of, const struct settings *other,
 			    const char *change)
 {
+	struct net_address local;
+
+	client_local_address(c, &local);
 	for (unsigned i = 0; i < virtual_node_count(of); i++) {
 		struct virtual_node node;
 
-		virtual_node_place(of, &c->local_address, i, &node);
-		if (!has_instance(other, c, &node))
+		virtual_node_place(of, &local, i, &node);
+		if (!has_instance(other, &local, &node))
 			send_node_event(c, "TOPOLOGY_CHANGE", change, &node);
 	}
 }

@@ -274,8 +274,7 @@ static void open_extra(struct repair *r, const struct client *c)
 		.address = &r->key.host,
 		.version = r->version,
 		.compression = (enum cql_compression)r->compression,
-		.credentials = client_is_pooled(c) ? pool_token(c->pool[r->key.cluster])
-						   : &c->credentials[r->key.cluster],
+		.credentials = client_credentials(c, r->key.cluster),
 		.keyspace = version_has(r->version, VERSION_KEYSPACE) ? NULL : r->entry->keyspace,
 	};
 	const char *why;

@@ -201,7 +201,7 @@ void request_end(struct request *rq)
 				  loop_now(&worker->loop) - rq->started_ns);
 	release(rq);
 	client_request_done(c, stream);
-	if (unlikely(!list_is_empty(&c->bulk_waiting)))
+	if (unlikely(c->bulks != NULL))
 		bulk_continue(c);
 	if (was_use) {
 		c->waits_for_use = false;

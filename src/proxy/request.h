@@ -39,7 +39,7 @@ struct rewriting;
 struct request_leg {
 	struct leg leg;
 	struct request *request;
-	struct list waiting; /* on a repair's list, or pool->waiting; the first leg's also on client->bulk_waiting */
+	struct list waiting;     /* on a repair's list, or pool->waiting; the first leg's also on client->bulks */
 	struct node_stats *node; /* it was sent to last; NULL: to none. Lives as long as the process */
 	uint8_t cluster;         /* enum cluster_id */
 	uint8_t outcome;         /* enum leg_outcome */
@@ -144,7 +144,7 @@ void request_end(struct request *rq);
 static inline struct server *request_server(const struct request *rq, unsigned cluster)
 {
 	if (unlikely(rq->is_bulk))
-		return rq->client->bulk_server[cluster];
+		return rq->client->bulks->server[cluster];
 	return rq->client->server[cluster];
 }
 

@@ -23,6 +23,7 @@
 #include "proxy/pool.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
+#include "proxy/upload.h"
 
 /* See client_drain(): more than a round trip to any driver that is near enough to be fast. */
 #define LAST_CALL_MS 100
@@ -127,7 +128,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	timeout_queue_init(&w->loop, &w->bulk_idle_timeouts, s->heartbeat_interval_ms, bulk_on_idle);
 	timeout_queue_init(&w->loop, &w->mirror_timeouts, s->request_timeout_ms, mirror_on_timeout);
 	timeout_queue_init(&w->loop, &w->mirror_login_timeouts, s->async_handshake_timeout_ms, mirror_on_login_timeout);
-	timeout_queue_init(&w->loop, &w->upload_timeouts, s->request_timeout_ms, client_on_upload_timeout);
+	timeout_queue_init(&w->loop, &w->upload_timeouts, s->request_timeout_ms, upload_on_timeout);
 	timeout_queue_init(&w->loop, &w->last_calls, LAST_CALL_MS, client_on_last_call);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
 	timeout_queue_init(&w->loop, &w->refusal_timeouts, ADMISSION_LAST_WORDS_MS, admission_on_timeout);
