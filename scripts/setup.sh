@@ -78,13 +78,14 @@ setup_java11() {
 		rm -rf "$directory" && mv "$directory.new" "$directory"
 }
 
-# setup_drivers installs what builds and runs drivers in Go and Node where a machine has none of its own. Not there, they
-# are skipped by name.
+# setup_drivers installs what builds and runs drivers in Go, Node and Rust where a machine has none of its own. Not there,
+# they are skipped by name. Debian's package cargo is too old for the driver; cargo-web is kept as new as browsers need it.
 setup_drivers() {
 	local missing=''
 	command -v go >/dev/null || missing+=' golang-go'
 	command -v node >/dev/null || missing+=' nodejs'
 	command -v npm >/dev/null || missing+=' npm'
+	command -v cargo >/dev/null || missing+=' cargo-web'
 	# shellcheck disable=SC2086
 	[ -z "$missing" ] || (setup_packages $missing) || say "without:$missing"
 }

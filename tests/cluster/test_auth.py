@@ -4,7 +4,7 @@ import pytest
 from cassandra import Unauthorized
 
 import clients
-from conftest import LOGINS, PAIRS
+from pair import LOGINS, PAIRS
 
 ORIGIN, TARGET = LOGINS["origin"], LOGINS["target"]
 

@@ -1,17 +1,21 @@
-"""The nodes and the proxy for the drivers' round trips: the pair 4.1 to 5.0 of tests/pairs."""
+"""The nodes and the proxies for the drivers' round trips: the two clusters of tests/cluster."""
 
 import pathlib
 import signal
+import socket
 import sys
 
 import pytest
 
 _TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[1:1] = [str(_TESTS), *(str(_TESTS / name) for name in ("cluster", "wire", "pairs"))]
+sys.path[1:1] = [str(_TESTS), *(str(_TESTS / name) for name in ("cluster", "wire"))]
 
+import certs  # noqa: E402
 import checklist as shown  # noqa: E402
+import ferry as ferry_module  # noqa: E402
+import programs  # noqa: E402
 from checklist import checklist  # noqa: E402,F401
-from stand import Stand  # noqa: E402
+from pair import Pair  # noqa: E402
 
 
 def pytest_configure(config):
@@ -21,10 +25,52 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session")
-def stand(tmp_path_factory):
-    stand = Stand(tmp_path_factory.mktemp("drivers"))
+def pair(request, tmp_path_factory):
+    """Both clusters; a test gives them their shape. While they start, the programs that are wanted are built."""
+    pair = Pair(tmp_path_factory.mktemp("clusters"))
     try:
-        stand.become("4.1-5.0")
-        yield stand
+        for side in pair.sides:
+            side.launch_as((False, None))
+        programs.build({item.callspec.params["driver"] for item in request.session.items})
+        yield pair
     finally:
-        stand.close()
+        for side in pair.sides:
+            side.stop(for_good=True)
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory):
+    """The authority of the proxy's own certificate, unrelated to the clusters'. Java looks for the name of an address."""
+    authority = certs.Authority(tmp_path_factory.mktemp("front"), "front CA")
+    authority.issue("proxy", ["127.0.0.1", socket.getfqdn("127.0.0.1"), "localhost"])
+    return authority.directory
+
+
+class Proxies:
+    """The proxy of the mode that is tested: one at a time, kept while tests of its mode follow each other."""
+
+    def __init__(self, tmp_path_factory):
+        self._new_directory = lambda: tmp_path_factory.mktemp("ferry")
+        self._mode = self._ferry = None
+
+    def of(self, mode, **configuration):
+        if mode != self._mode:
+            self.stop()
+            self._ferry = ferry_module.Ferry(self._new_directory(), **configuration).start()
+            self._mode = mode
+        return self._ferry
+
+    def stop(self):
+        """It must end in order, and may have said nothing alarming."""
+        ferry, self._ferry, self._mode = self._ferry, None, None
+        if ferry:
+            status = ferry.stop()
+            assert status == 0, "the proxy ended with status %r; its log:\n%s" % (status, ferry.log())
+            assert ferry.reports() == []
+
+
+@pytest.fixture(scope="session")
+def proxies(pair, tmp_path_factory):
+    proxies = Proxies(tmp_path_factory)
+    yield proxies
+    proxies.stop()
