@@ -31,8 +31,8 @@ struct control_options {
 	void (*on_hopeless)(struct control *control, const char *why, void *arg);
 	/*
 	 * A SCHEMA_CHANGE event came: `body` from the kind of event on (native protocol v5, section 4.2.6), not checked
-	 * any further, gone when the function returns. May be NULL. Never called in the zdm profile, which registers
-	 * for TOPOLOGY_CHANGE alone.
+	 * any further, gone when the function returns. May be NULL. Never called where events are forwarded
+	 * (settings_forward_events), since then only TOPOLOGY_CHANGE is registered for.
 	 */
 	void (*on_schema_event)(struct control *control, const uint8_t *body, uint32_t len, void *arg);
 	/*

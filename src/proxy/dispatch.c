@@ -319,7 +319,7 @@ static void dispatch_batch(struct arrival *a)
 /*
  * What drivers are told comes from the control connections (schema_events.h),
  * so nothing is sent to the clusters. In the zdm profile the nodes' own events
- * are passed on, from the connections of the client.
+ * are passed on, from the connections of the client, unless these are shared.
  */
 static void dispatch_register(struct arrival *a)
 {
@@ -331,7 +331,7 @@ static void dispatch_register(struct arrival *a)
 		arrival_refuse(a, why);
 		return;
 	}
-	if (a->c->worker->settings->profile != PROFILE_ZDM) {
+	if (!settings_forward_events(a->c->worker->settings)) {
 		a->c->events |= (uint8_t)kinds;
 		client_send(a->c, a->f->stream, OP_READY, 0, NULL, 0);
 		return;

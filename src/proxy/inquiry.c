@@ -188,7 +188,7 @@ static void ask_register(struct inquiry *inq)
 	struct writer w;
 
 	writer_init(&w);
-	if (inq->source.settings->profile == PROFILE_ZDM) {
+	if (settings_forward_events(inq->source.settings)) {
 		write_short(&w, 1);
 		write_cstring(&w, "TOPOLOGY_CHANGE");
 	} else {

@@ -250,6 +250,15 @@ static inline enum cluster_id cluster_id_other(enum cluster_id id)
 	return id == CLUSTER_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
 }
 
+/*
+ * Whether a client's REGISTER goes to the nodes and their events to it, as ZDM Proxy has it. That needs connections of
+ * its own; otherwise we answer it, and what the control connections report is told.
+ */
+static inline bool settings_forward_events(const struct settings *s)
+{
+	return s->profile == PROFILE_ZDM && s->backend_connections == BACKEND_DEDICATED;
+}
+
 /* Whether a cluster is found in another way: by other contact points, another port or way of encryption. */
 bool settings_lead_elsewhere(const struct cluster_settings *a, const struct cluster_settings *b);
 /* Whether connections to a cluster are to be encrypted in another way, or by other files, than those open now. */

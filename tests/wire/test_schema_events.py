@@ -294,3 +294,19 @@ async def test_a_gap_without_a_change(make_bench):
     await bench.proxy.until_logged(r"(?s)(origin \S+: control connection is up.*){2}")
     await bench.proxy.until_logged(r"(?s)(target \S+: control connection is up.*){2}")
     await nothing_else(bench, c, 0)
+
+
+async def test_shared_connections_in_the_zdm_profile(make_bench):
+    """
+    Which ZDM Proxy does not know: nobody's own connection is there to register on, so it is as in the native profile.
+    REGISTER went to some node of each cluster, and its events to nobody.
+    """
+    bench = await make_bench(fresh=True, profile=None, sections={"proxy": {
+        "profile": "zdm", "backend_connections": "pooled", "pool_idle_timeout": "10ms"}})
+    c = await bench.client()
+    assert (await c.register(*EVENTS)).opcode == Op.READY
+    assert not any(cluster.requests(Op.REGISTER) for cluster in bench.clusters)
+    for cluster in bench.clusters:
+        report(cluster, "CREATED", "TABLE", "ks", "zdm_pooled")
+    assert await until_told(c, 1) == [("SCHEMA_CHANGE", "CREATED", "TABLE", "ks", "zdm_pooled")]
+    await nothing_else(bench, c, 1)
