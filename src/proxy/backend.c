@@ -207,8 +207,11 @@ static uint64_t pause_ns(const struct backends *b, uint32_t failures)
 
 void backend_failed(struct backends *b, struct backend *backend)
 {
+	const bool was_trying = backend->is_trying;
+
 	backend->is_trying = false;
-	if (backend->state == BACKEND_GONE)
+	/* Pools may have begun many at once; the pause must not be that after so many attempts. */
+	if (backend->state == BACKEND_GONE || (backend->state == BACKEND_DOWN && !was_trying))
 		return;
 	backend->failures++;
 	backend->retry_ns = loop_now(&b->worker->loop) + pause_ns(b, backend->failures);

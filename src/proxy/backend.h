@@ -72,7 +72,7 @@ void backends_update(struct backends *b);
 /* Other settings: which nodes get requests may differ, and those that are down are tried at once. */
 void backends_settings_changed(struct backends *b);
 
-/* A connection could not be opened, or was mute. */
+/* A connection could not be opened, or was mute. Of several of a node that is down already only the one that tries it counts. */
 void backend_failed(struct backends *b, struct backend *backend);
 /* A connection is ready. */
 void backend_succeeded(struct backends *b, struct backend *backend);

@@ -244,6 +244,13 @@ START_TEST(not_where_it_was_lost)
 }
 END_TEST
 
+/* It is tried, while it is down, and not to be had. */
+static void try_fails(struct backend *backend)
+{
+	backend->is_trying = true;
+	backend_failed(b, backend);
+}
+
 /* The pause is between a half and the whole of min * factor^(failures - 1), at most max. */
 START_TEST(pauses_grow)
 {
@@ -255,7 +262,7 @@ START_TEST(pauses_grow)
 		for (unsigned i = 0; i < ARRAY_LEN(tops_ms); i++) {
 			uint64_t pause;
 
-			backend_failed(b, node(0));
+			try_fails(node(0));
 			pause = node(0)->retry_ns - loop_now(&w->loop);
 			ck_assert_uint_ge(pause, tops_ms[i] * UINT64_C(500000));
 			ck_assert_uint_le(pause, tops_ms[i] * UINT64_C(1000000));
@@ -270,16 +277,33 @@ START_TEST(pauses_with_odd_settings)
 	/* A factor below one does not shrink them, a minimum over the maximum is the maximum. */
 	settings->heartbeat_retry_backoff_factor = 0.1;
 	for (unsigned i = 0; i < 40; i++)
-		backend_failed(b, node(0));
+		try_fails(node(0));
 	ck_assert_uint_ge(node(0)->retry_ns - loop_now(&w->loop), 50 * UINT64_C(1000000));
 	settings->heartbeat_retry_interval_min_ms = 5000;
-	backend_failed(b, node(0));
+	try_fails(node(0));
 	ck_assert_uint_le(node(0)->retry_ns - loop_now(&w->loop), 1000 * UINT64_C(1000000));
 	settings->heartbeat_retry_backoff_factor = 1000000;
 	settings->heartbeat_retry_interval_max_ms = 24 * 3600 * 1000;
 	node(0)->failures = UINT32_MAX - 1;
-	backend_failed(b, node(0));
+	try_fails(node(0));
 	ck_assert_uint_le(node(0)->retry_ns - loop_now(&w->loop), UINT64_C(24) * 3600 * 1000 * 1000000);
+}
+END_TEST
+
+/* Those that were under way when it went down do not make the pause longer. */
+START_TEST(failures_at_once_are_one)
+{
+	uint64_t retry_ns;
+
+	publish("0", "0", 0);
+	backend_failed(b, node(0));
+	retry_ns = node(0)->retry_ns;
+	for (unsigned i = 0; i < 10; i++)
+		backend_failed(b, node(0));
+	ck_assert_uint_eq(node(0)->failures, 1);
+	ck_assert_uint_eq(node(0)->retry_ns, retry_ns);
+	try_fails(node(0));
+	ck_assert_uint_eq(node(0)->failures, 2);
 }
 END_TEST
 
@@ -415,6 +439,7 @@ int main(void)
 	tcase_add_test(tc, not_where_it_was_lost);
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, pauses_with_odd_settings);
+	tcase_add_test(tc, failures_at_once_are_one);
 	tcase_add_test(tc, what_the_cluster_says);
 	tcase_add_test(tc, without_clients_a_pause_ends_it);
 	tcase_add_test(tc, nodes_that_leave);

@@ -125,3 +125,33 @@ async def test_a_password_that_is_refused_later_is_not_remembered(make_bench):
         await client.close()
     await bench.proxy.stop()
     bench.may_be_down = True
+
+
+# ---- a node that is down ----
+
+async def test_many_pools_that_lose_a_node_wait_for_it_no_longer_than_one(make_bench):
+    """The pause before it is tried again grows with each attempt, not with each connection that was under way."""
+    pause = {"heartbeat_retry_interval_min": "100ms", "heartbeat_retry_interval_max": "1h",
+             "heartbeat_retry_backoff_factor": "10"}
+    bench = await make_bench(**settings(pause | {"pool_idle_timeout": "1h"}), fresh=True)
+    kinds = [(3, None), (3, "lz4"), (4, None), (4, "lz4"), (5, None), (5, "lz4")]
+    clients = [await bench.client(version, compression) for version, compression in kinds]
+    for c in clients:
+        assert (await c.query("SELECT * FROM ks.t")).rows
+    hang_up = behaviour.Hold(behaviour.close())
+    bench.origin.on(Op.STARTUP, hang_up)
+    streams = [(c, c.send_query("USE ks")) for c in clients]
+    await hang_up.arrived(len(clients))
+    hang_up.release()
+    for c, stream in streams:
+        assert (await c.answer(stream)).kind == Kind.SET_KEYSPACE, "target alone has taken it"
+    assert_error(await clients[0].query("SELECT * FROM ks.t"), Err.UNAVAILABLE, "no node of origin is up")
+    bench.origin.rules.clear()
+
+    async def is_served():
+        return not (await clients[0].query("SELECT * FROM ks.t")).is_error()
+    await asyncio.wait_for(bench.proxy.until(is_served, "read"), 5)
+    for client in bench.clients:
+        await client.close()
+    await bench.proxy.stop()
+    bench.may_be_down = True
