@@ -3,6 +3,7 @@ Two fake clusters with the proxy between them, ready for clients. Starting one c
 the same settings are shared by the tests that ask for them, and swept clean in between.
 """
 import os
+import re
 import socket
 
 from cqlwire import Client
@@ -74,6 +75,7 @@ class Bench:
         self.proxy.listen = (address, addresses.port(address))
         self.proxy.http = (address, addresses.port(address))
         self.may_be_down = False
+        self.key = None  # what it is kept by for further tests
 
     @staticmethod
     def _cluster(addresses, name, settings):
@@ -91,6 +93,11 @@ class Bench:
     def is_zdm(self):
         """Whether the proxy runs in the zdm profile, however that came."""
         return self.proxy.profile == "zdm"
+
+    @property
+    def is_pooled(self):
+        """Whether clients share connections to the nodes. Else each has one of its own to each cluster."""
+        return not self.is_zdm and self.ini()["proxy"].get("backend_connections", "pooled") == "pooled"
 
     @property
     def primary(self):
@@ -231,6 +238,13 @@ class Bench:
         for cluster in self.clusters:
             await cluster.until(lambda c=cluster: not c.connections(), "end of the clients' backend connections")
 
+    async def until_nodes_up(self):
+        """A node that has refused a pooled connection is passed over for a while; the next test is not to notice."""
+        async def are_up():
+            last = dict(re.findall(r"(worker \d+: \w+): (no node is up|a node is up again)", self.proxy.messages))
+            return "no node is up" not in last.values()
+        await self.proxy.until(are_up, "end of the pauses of nodes that are up")
+
     # ---- between tests ----
 
     async def sweep(self):
@@ -247,6 +261,8 @@ class Bench:
                 if not self.proxy.running():
                     raise ProxyFailure(f"the proxy has ended with {self.proxy.process.returncode}")
                 await self.until_backends_gone()
+                if self.key is not None and self.is_pooled:
+                    await self.until_nodes_up()
             self.proxy.check_log()
         except (ProxyFailure, TimeoutError) as e:
             problems.append(str(e))

@@ -1,8 +1,11 @@
 """Questions that many tests ask."""
+import asyncio
 import hashlib
 import uuid
 
 from cqlwire import Err, Op
+from cqlwire.client import PATIENCE
+from fakecluster import BARRIER
 
 PRIMARIES = ("origin", "target")
 #: every way a driver may speak: (version, compression)
@@ -51,6 +54,41 @@ async def assert_alive(client, bench):
     answer = await client.query(text)
     assert answer.rows and answer.rows[0][0] == bench.primary.name, answer
     await bench.settle(client)
+
+
+async def assert_lost_connection(client, bench):
+    """
+    A connection to a cluster that its requests went over is lost. If that was its own the client's ends, too, without a
+    further frame; a client of pooled ones goes on.
+    """
+    if bench.is_pooled:
+        await assert_alive(client, bench)
+    else:
+        assert await client.closed() == []
+
+
+async def until_served(client):
+    """Until both clusters serve the client: a node that refused a pooled connection is tried again after a pause."""
+    async def ask():
+        while (answer := await client.query(BARRIER)).is_error():
+            assert answer.code == Err.UNAVAILABLE, answer
+            await asyncio.sleep(0.02)
+    await asyncio.wait_for(ask(), PATIENCE)
+
+
+async def client_of_both(bench, *args, **how):
+    """A client whom both clusters serve; while its log-in fails it connects again, as drivers do."""
+    async def connect():
+        while True:
+            c = await bench.open(*args, **how)
+            if (await c.startup()).opcode == Op.READY:
+                return c
+            await c.close()
+            bench.clients.remove(c)
+            await asyncio.sleep(0.02)
+    c = await asyncio.wait_for(connect(), PATIENCE)
+    await until_served(c)
+    return c
 
 
 def warned(cluster_name):

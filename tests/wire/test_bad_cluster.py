@@ -1,6 +1,7 @@
 """
-What a node may do wrong: its garbage costs the connection concerned and nothing else. The driver gets an error for each
-request in flight, then the end of its connection; other drivers notice nothing.
+What a node may do wrong: its garbage costs the connection concerned and nothing else. With connections of its own the
+driver gets an error for each request in flight, then the end of its connection. With pooled ones reads are sent once
+more, each other request in flight gets an error, and clients go on. Other drivers notice nothing.
 """
 import random
 import struct
@@ -10,7 +11,8 @@ import pytest
 import behaviour
 from behaviour import Hold, raw
 from cqlwire import CL, Err, FrameFlag, Op, frame_bytes, responses
-from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
+from helpers import (PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error, assert_lost_connection, client_of_both,
+                     until_served)
 
 READ = "SELECT * FROM ks.broken"
 WRITE = "INSERT INTO ks.broken (k) VALUES (1)"
@@ -18,7 +20,10 @@ WRITE = "INSERT INTO ks.broken (k) VALUES (1)"
 
 def in_segment(data):
     """Bytes as a frame of the connection: in a segment where it speaks them."""
-    return raw(lambda conn, got: conn.codec.wrap(data(got) if callable(data) else data))
+    def make(conn, got):
+        conn.in_flight.discard(got.stream)  # it may be taken for the answer
+        return conn.codec.wrap(data(got) if callable(data) else data)
+    return raw(make)
 
 
 def head(got, **changes):
@@ -57,12 +62,21 @@ async def break_one(bench, cluster, behave, version, compression, read):
     """One driver is hit, another one on the same node is not."""
     other = await bench.client(version, compression)
     hit = await bench.client(version, compression)
-    cluster.on("broken", behave, times=1)
-    answer = await hit.query(READ if read else WRITE, consistency=CL.TWO)
+    text, attempts = (READ, 2) if read and bench.is_pooled else (READ if read else WRITE, 1)
+    cluster.received.clear()
+    if attempts == 2:
+        cluster.on("broken", behave, times=1)
+        assert (await hit.query(text)).rows[0][0] == cluster.name
+        assert cluster.statements() == [text, text]
+        cluster.received.clear()
+    rule = cluster.on("broken", behave, times=attempts)
+    answer = await hit.query(text, consistency=CL.TWO)
     assert_error(answer, Err.READ_TIMEOUT if read else Err.WRITE_TIMEOUT, cluster.name, cluster.nodes[0].address)
     assert answer.fields["consistency"] == CL.TWO
-    assert await hit.closed() == []
+    assert rule.hits == attempts and cluster.statements() == [text] * attempts
+    await assert_lost_connection(hit, bench)
     await assert_alive(other, bench)
+    await hit.close()
     await other.close()
 
 
@@ -100,28 +114,38 @@ async def test_a_lost_connection_answers_everything_in_flight(bench, where, rese
         each.on(Op.EXECUTE, behaviour.mute())
         each.on(Op.PREPARE, behaviour.mute())
         each.on(Op.BATCH, behaviour.mute())
-        each.on("USE", behaviour.mute())
+        each.on("USE ks2", behaviour.mute())
         each.on(Op.REGISTER, behaviour.mute())
-    sent = {
+        each.received.clear()
+    once = {
         c.send_query("INSERT INTO ks.held (k) VALUES (1)"): (Err.WRITE_TIMEOUT, "SIMPLE"),
         c.send_execute(prepared, values=[b"1"]): (Err.WRITE_TIMEOUT, "SIMPLE"),
         c.send_batch([("INSERT INTO ks.held (k) VALUES (1)", [])], kind=1): (Err.WRITE_TIMEOUT, "UNLOGGED_BATCH"),
-        c.send_prepare("SELECT * FROM ks.held"): (Err.SERVER_ERROR, None),
-        c.send(Op.REGISTER, b"\0\1\0\x0dSTATUS_CHANGE"): (Err.SERVER_ERROR, None),
     }
+    if bench.is_zdm:
+        once[c.send(Op.REGISTER, b"\0\1\0\x0dSTATUS_CHANGE")] = (Err.SERVER_ERROR, None)
+    repeated = {c.send_prepare("SELECT * FROM ks.held"): (Err.SERVER_ERROR, None)}
     if where == "origin":
-        sent[c.send_query("SELECT * FROM ks.held", stream=9999)] = (Err.READ_TIMEOUT, None)
-    sent[c.send_query("USE ks2")] = (Err.SERVER_ERROR, None)
-    await cluster.until(lambda: len(cluster.requests(Op.QUERY, Op.EXECUTE, Op.BATCH, Op.PREPARE,
-                                                     Op.REGISTER)) >= len(sent),
-                        "all requests")
+        repeated[c.send_query("SELECT * FROM ks.held", stream=9999)] = (Err.READ_TIMEOUT, None)
+    once[c.send_query("USE ks2")] = (Err.SERVER_ERROR, None)
+
+    def arrived():
+        """Without what puts a pooled connection into its keyspace."""
+        found = cluster.requests(Op.QUERY, Op.EXECUTE, Op.BATCH, Op.PREPARE, Op.REGISTER)
+        return len([r for r in found if not (r.statement or "").startswith('USE "')])
+    count = len(once) + len(repeated)
+    await cluster.until(lambda: arrived() == count, "all requests")
     cluster.nodes[0].drop(reset=reset)
-    for stream, (code, write_type) in sent.items():
+    if bench.is_pooled:
+        await cluster.until(lambda: arrived() == count + len(repeated), "what does no harm once more")
+        assert not c.received or all(frame.stream in once for frame in c.received)
+        cluster.nodes[0].drop(reset=reset)
+    for stream, (code, write_type) in {**once, **repeated}.items():
         answer = await c.answer(stream)
         assert_error(answer, code, cluster.name)
         if write_type:
             assert answer.fields["write_type"] == write_type
-    assert await c.closed() == []
+    await assert_lost_connection(c, bench)
     again = await bench.client()
     await assert_alive(again, bench)
 
@@ -130,11 +154,14 @@ async def test_a_lost_connection_answers_everything_in_flight(bench, where, rese
 @pytest.mark.checklist(141, 142)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_lost_connection_ends_an_idle_client(bench, where):
+    """One of its own does. A pooled one is opened again when there is a request for it."""
     c = await bench.client()
     other = await bench.client()
     cluster = getattr(bench, where)
-    cluster.connections()[0].close()
-    assert await c.closed() == []
+    lost = cluster.connections()[0]
+    lost.close()
+    await cluster.until(lambda: lost.is_closed, "end of it")
+    await assert_lost_connection(c, bench)
     await assert_alive(other, bench)
 
 
@@ -151,7 +178,7 @@ async def test_what_the_other_cluster_answered_does_not_count(bench, where):
     await other.until_received(1, Op.QUERY)
     hold.release()
     assert_error(await c.answer(stream), Err.WRITE_TIMEOUT, cluster.name)
-    await c.closed()
+    await assert_lost_connection(c, bench)
 
 
 @pytest.mark.checklist(242)
@@ -278,29 +305,50 @@ async def test_mutated_answers(bench, version, compression):
 
 # ---- in the handshake ----
 
+STARTUP = b"\0\1\0\x0bCQL_VERSION\0\x053.0.0"
+
+
+def assert_refused(bench, cluster, answers):
+    """
+    Of the one cluster the client may hear in an error. With pooled connections it is served without the other one until
+    that is back.
+    """
+    if bench.is_pooled and cluster is not bench.primary:
+        assert [frame.opcode for frame in answers] == [Op.READY], answers
+    else:
+        assert len(answers) <= 1 and all(frame.opcode == Op.ERROR for frame in answers), answers
+
+
 @pytest.mark.parametrize("where", PRIMARIES)
 @pytest.mark.parametrize("name", GARBAGE)
 async def test_garbage_instead_of_ready(bench, where, name):
     cluster = getattr(bench, where)
     cluster.on(Op.STARTUP, GARBAGE[name], times=1)
     c = await bench.open(4)
-    c.send(Op.STARTUP, b"\0\1\0\x0bCQL_VERSION\0\x053.0.0")
-    answers = await c.closed()
-    assert len(answers) <= 1 and all(a.is_error() for a in answers), answers
-    await assert_alive(await bench.client(4), bench)
+    stream = c.send(Op.STARTUP, STARTUP)
+    served = bench.is_pooled and cluster is not bench.primary
+    assert_refused(bench, cluster, [await c.answer(stream)] if served else await c.closed())
+    await assert_alive(await client_of_both(bench, 4), bench)
+    if served:
+        await until_served(c)
+        await assert_alive(c, bench)
 
 
 @pytest.mark.parametrize("opcode,body", [(Op.RESULT, responses.void()), (Op.SUPPORTED, b"\0\0"), (Op.ERROR, b"\0\0"),
                                          (Op.AUTHENTICATE, b"\xff\xff"), (Op.AUTH_CHALLENGE, b"\0\0\0\x09x")])
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_strange_answers_to_startup(bench, where, opcode, body):
-    getattr(bench, where).on(Op.STARTUP, behaviour.answer(opcode, body), times=1)
+    cluster = getattr(bench, where)
+    cluster.on(Op.STARTUP, behaviour.answer(opcode, body), times=1)
     c = await bench.open(4)
-    c.send(Op.STARTUP, b"\0\1\0\x0bCQL_VERSION\0\x053.0.0")
+    c.send(Op.STARTUP, STARTUP)
     await c.until(lambda: c.is_closed or c.received, "answer or end")
-    assert all(frame.opcode != Op.READY for frame in c.received)
+    if opcode == Op.AUTH_CHALLENGE:  # an answer, and not one that the other cluster could make up for
+        assert all(frame.opcode == Op.ERROR for frame in c.received), c.received
+    else:
+        assert_refused(bench, cluster, c.received)
     c.received.clear()
-    await assert_alive(await bench.client(4), bench)
+    await assert_alive(await client_of_both(bench, 4), bench)
 
 
 @pytest.mark.checklist(15)
@@ -308,6 +356,5 @@ async def test_a_cluster_that_forgets_its_version_in_the_handshake(bench):
     """Version byte 1 in the answer to STARTUP: the driver gets one protocol error on stream 0, or the end."""
     bench.target.on(Op.STARTUP, in_segment(lambda got: head(got, version=1, opcode=Op.READY, body=b"")), times=1)
     c = await bench.open(5)
-    c.send(Op.STARTUP, b"\0\1\0\x0bCQL_VERSION\0\x053.0.0", stream=12)
-    answers = await c.closed()
-    assert len(answers) <= 1 and all(a.is_error() for a in answers)
+    c.send(Op.STARTUP, STARTUP, stream=12)
+    assert_refused(bench, bench.target, [await c.answer(12)] if bench.is_pooled else await c.closed())
