@@ -39,6 +39,8 @@ struct backend {
 	bool is_present;          /* within backends_update(): the new snapshot has it */
 	uint32_t failures;        /* in a row */
 	uint32_t short_lives;     /* connections in a row that ended right after they were ready */
+	uint64_t ended_ns;        /* when the last one of these ended */
+	uint64_t answered_ns;     /* the sum of the answers' latencies then */
 	uint64_t retry_ns;        /* DOWN: not before */
 	char name[NET_TEXT_MAX];
 };

@@ -133,14 +133,25 @@ static void ended(struct lane *lane)
 	pool_progress(pool);
 }
 
-/* A node that takes connections and log-ins and then hangs up must not be called on without a pause. */
+/*
+ * A node that takes connections and log-ins and then hangs up must not be called on without a pause. One that has
+ * answered in between works: what ended the connections may have been a client's requests. Those that end together
+ * count as one.
+ */
 static void note_life(struct lane *lane)
 {
 	struct backend *backend = lane->backend;
+	const struct histogram *latency = backend->stats->latency;
+	const uint64_t answered_ns = latency[NODE_READS].sum_ns + latency[NODE_WRITES].sum_ns;
+	const uint64_t now = loop_now(&lane->pool->worker->loop);
 
-	if (loop_now(&lane->pool->worker->loop) - lane->ready_ns >= SHORT_LIFE_NS)
+	if (answered_ns != backend->answered_ns || now - lane->ready_ns >= SHORT_LIFE_NS)
 		backend->short_lives = 0;
-	else if (++backend->short_lives >= SHORT_LIVES_MAX)
+	else if (lane->ready_ns <= backend->ended_ns)
+		return;
+	backend->answered_ns = answered_ns;
+	backend->ended_ns = now;
+	if (++backend->short_lives >= SHORT_LIVES_MAX)
 		backend_failed(backends_of(lane), backend);
 }
 

@@ -76,12 +76,12 @@ async def until_served(client):
     await asyncio.wait_for(ask(), PATIENCE)
 
 
-async def client_of_both(bench, *args, **how):
+async def client_of_both(bench, version=4, compression=None):
     """A client whom both clusters serve; while its log-in fails it connects again, as drivers do."""
     async def connect():
         while True:
-            c = await bench.open(*args, **how)
-            if (await c.startup()).opcode == Op.READY:
+            c = await bench.open(version)
+            if (await c.startup(compression)).opcode == Op.READY:
                 return c
             await c.close()
             bench.clients.remove(c)

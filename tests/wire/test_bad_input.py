@@ -14,7 +14,8 @@ import behaviour
 from behaviour import Hold
 from cqlwire import Err, FrameFlag, Op, UNSET, Writer, frame_bytes, framing, requests
 from fakecluster import Auth
-from helpers import WAY_IDS, WAYS, assert_alive, assert_broken_off, assert_error, assert_one_protocol_error
+from helpers import (WAY_IDS, WAYS, assert_alive, assert_broken_off, assert_error, assert_one_protocol_error,
+                     client_of_both)
 
 AUTH = {"auth": Auth({"app": "secret", "proxy": "proxy-password"})}
 
@@ -531,7 +532,7 @@ async def test_mutated_requests(bench, version, compression):
     c = None
     for _ in range(250):
         if c is None or c.is_closed:
-            c = await bench.client(version, compression)
+            c = await client_of_both(bench, version, compression)
         opcode, body = source.choice(kinds)
         data = bytearray(c.frame(opcode, body, FrameFlag.COMPRESSED if compression and version < 5 else 0,
                                  stream=source.randrange(100)))
@@ -547,6 +548,8 @@ async def test_mutated_requests(bench, version, compression):
     for cluster in bench.clusters:
         cluster.complaints.clear()
     bench.clients.clear()
+    if bench.is_pooled:
+        await bench.until_nodes_up()
     await assert_serving(bench)
 
 
