@@ -50,6 +50,7 @@ class Received:
     keyspace: str  # the connection's when it arrived
     statement: str = None  # the text of QUERY and PREPARE, the prepared text of EXECUTE
     bound: list = None  # the values of EXECUTE in the order of the variables
+    puts_in_keyspace: bool = False  # the USE with which the proxy opens a shared connection
 
     def __getattr__(self, name):
         # version, flags, stream, opcode, body of the frame; text, prepared_id, params ... of the request
@@ -233,9 +234,12 @@ class Cluster:
         return [c for node in self.nodes for c in node.connections if c.is_control]
 
     def requests(self, *opcodes):
-        """What arrived outside control connections, in order, without barriers; of these opcodes if any are given."""
+        """
+        What arrived outside control connections, in order, without barriers and what puts shared connections into their
+        keyspaces; of these opcodes if any are given.
+        """
         return [r for r in self.received if not r.conn.is_control and r.statement != BARRIER
-                and (not opcodes or r.opcode in opcodes)]
+                and not r.puts_in_keyspace and (not opcodes or r.opcode in opcodes)]
 
     def control_requests(self, *opcodes):
         return [r for r in self.received if r.conn.is_control and (not opcodes or r.opcode in opcodes)]
@@ -418,6 +422,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self.is_control = False
         self.is_mirror = False  # set by a test that knows it: reads are mirrored on it
+        self.is_used = False  # a request has come, beyond the log-in
         self.is_closed = False
         self.keyspace = None
         self.registered = set()
@@ -449,6 +454,10 @@ class Connection(asyncio.Protocol):
         for task in self.tasks:
             task.cancel()
         self.cluster.changed()
+
+    def is_shared(self):
+        """A pooled one: only the proxy's own STARTUP asks for this."""
+        return "THROW_ON_OVERLOAD" in (self.startup_options or {})
 
     def close(self):
         self.transport.close()
@@ -496,6 +505,9 @@ class Connection(asyncio.Protocol):
             got.statement = self.node.prepared.get(request.prepared_id, (None,))[0]
         if frame.opcode == Op.QUERY and re.match(r"SELECT .* FROM system\.local\b", request.text, re.I):
             self.is_control = True
+        if frame.opcode not in (Op.STARTUP, Op.AUTH_RESPONSE, Op.OPTIONS):
+            got.puts_in_keyspace = self.is_shared() and not self.is_used and verb_of(request.text or "") == "USE"
+            self.is_used = True
         self.in_flight.add(frame.stream)
         self.cluster.received.append(got)
         rule = self.cluster.rule_for(got)

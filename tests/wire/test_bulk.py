@@ -28,6 +28,7 @@ async def big_write(c, stream=None):
     return await c.query(INSERT, values=[b"k", BIG], stream=stream)
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_large_requests_have_a_connection_of_their_own(bench, version, compression):
     c = await bench.client(version, compression, keyspace="ks")
@@ -60,6 +61,7 @@ async def test_the_limit(make_bench, version, compression):
     assert len(bench.origin.connections()) == 2 and len(bench.target.connections()) == 2
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(149)
 @pytest.mark.parametrize("where", PRIMARIES)
 @pytest.mark.parametrize("version,compression", [(3, "snappy"), (4, None), (5, None), (5, "lz4")])
@@ -85,6 +87,7 @@ async def test_small_requests_are_not_held_up(bench, where, version, compression
         assert [r.params.values[1][:1] for r in large(one)] == [b"\0", b"\1"]
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("where", PRIMARIES)
 @pytest.mark.parametrize("how", ["refused", "closed", "mute", "down"])
 async def test_a_connection_that_cannot_be_had(make_bench, where, how):
@@ -121,6 +124,7 @@ async def test_reads_need_only_the_cluster_they_go_to(bench):
     assert len(large(bench.origin)) == 1
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("version", [4, 5])
 async def test_log_in_is_repeated(make_bench, version):
     bench = await make_bench(origin={"auth": USERS}, target={"auth": USERS})
@@ -131,6 +135,7 @@ async def test_log_in_is_repeated(make_bench, version):
         assert len(cluster.connections()) == 2
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_password_that_is_not_accepted_any_more(make_bench, where):
     users = Auth({"app": "secret", "proxy": "proxy-password"})
@@ -143,6 +148,7 @@ async def test_a_password_that_is_not_accepted_any_more(make_bench, where):
     await assert_alive(c, bench)
 
 
+@pytest.mark.dedicated
 async def test_use_changes_the_large_connection_too(bench):
     c = await bench.client(4, keyspace="one")
     hold = Hold()
@@ -162,6 +168,7 @@ async def test_use_changes_the_large_connection_too(bench):
         assert len(cluster.connections()) == 2
 
 
+@pytest.mark.dedicated
 async def test_a_large_use_is_still_a_use(bench):
     c = await bench.client(4)
     assert (await c.query(f"USE /* {'x' * len(BIG)} */ three")).keyspace == "three"
@@ -171,6 +178,7 @@ async def test_a_large_use_is_still_a_use(bench):
     assert large(bench.target, Op.QUERY)[-1].keyspace == "three"
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_keyspace_that_the_large_connection_cannot_have(bench, where):
     c = await bench.client(4)
@@ -199,6 +207,7 @@ async def test_loss_of_the_large_connection(bench, where, how):
     await assert_alive(c, bench)
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_loss_of_the_small_connection(bench, where):
     """The client is drained; what is out on the large connections still ends."""
@@ -232,6 +241,7 @@ async def test_the_client_goes_while_large_requests_are_out(bench):
     await bench.proxy.until_metric('zdm_cqlferry_server_connections{cluster="target"}', 0)
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("when", ["opening", "changing"])
 async def test_the_client_goes_while_the_connection_is_made(bench, when):
     c = await bench.client(4)
@@ -257,6 +267,7 @@ async def test_a_large_request_that_is_never_answered(make_bench):
     assert (await big_write(c)).kind == Kind.VOID
 
 
+@pytest.mark.dedicated
 async def test_a_large_connection_that_is_not_read_any_more(make_bench):
     """One body lies in its output; the next one has to wait, and when the time is over the connection is replaced."""
     bench = await make_bench(sections=SHORT)
@@ -280,6 +291,7 @@ async def test_a_large_connection_that_is_not_read_any_more(make_bench):
     stalled[0].reset()
 
 
+@pytest.mark.dedicated
 async def test_a_use_that_is_never_answered_on_the_large_connection(make_bench):
     bench = await make_bench(sections=SHORT)
     c = await bench.client(4)
@@ -347,6 +359,7 @@ async def test_drain_waits_for_large_requests(make_bench):
     bench.proxy.process = None
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_late_answer_makes_way(make_bench, where):
     """USE on the large connection waits for what is out there, also for what no client waits for any more."""

@@ -287,6 +287,7 @@ async def test_an_sni_proxy_that_is_dead_and_moves(make_astra):
         await second.stop()
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(140)
 async def test_a_move_of_a_cluster_in_use(make_astra):
     """Nodes stay the same ones although everything about their address changes; the service being away for a while only

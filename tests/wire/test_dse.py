@@ -322,6 +322,7 @@ async def test_late_pages_are_swallowed(make_bench):
     assert is_used_again()
 
 
+@pytest.mark.dedicated
 @both_versions
 async def test_pages_that_never_come_crowd_a_connection(make_bench, version):
     """Their stream ids are not free before the node says so: one that never does costs the client its connection."""
@@ -363,6 +364,7 @@ async def drained(bench, stream, c):
     await bench.proxy.until_logged("connection to target at")
 
 
+@pytest.mark.dedicated
 async def test_more_pages_while_the_client_is_drained(dse):
     """REVISE is no new request: refused like one, the request in flight could never end, nor could the client."""
     dse.origin.on("ks.t", behaviour.pages(5))
@@ -375,6 +377,7 @@ async def test_more_pages_while_the_client_is_drained(dse):
     assert await c.closed() == []
 
 
+@pytest.mark.dedicated
 async def test_a_driver_that_asks_for_no_more_pages_while_it_is_drained(make_bench):
     bench = await quick(make_bench)
     bench.origin.on("ks.t", behaviour.pages(5))
@@ -426,6 +429,7 @@ async def test_the_driver_goes_away_in_the_middle(dse, version):
     assert metrics.get('zdm_proxy_inflight_reads_total{cluster="origin"}', 0) == 0, metrics
 
 
+@pytest.mark.dedicated
 @both_versions
 async def test_a_driver_that_does_not_read(make_bench, version):
     """
@@ -522,6 +526,7 @@ async def test_continuous_reads_are_not_mirrored(make_bench, version):
     assert TEXT not in bench.target.statements()
 
 
+@pytest.mark.dedicated
 @both_versions
 async def test_all_stream_ids_are_taken(make_bench, version):
     """REVISE needs one, too: it is refused as any request is, and the pages go on."""

@@ -13,6 +13,7 @@ TEN_IDS = {"proxy": {"max_stream_ids": 10}}
 INSERT = "INSERT INTO ks.t (k) VALUES (1) IF NOT EXISTS"
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(236)
 @pytest.mark.parametrize("version", [3, 4, 5])
 async def test_more_requests_than_stream_ids(make_bench, version):
@@ -34,6 +35,7 @@ async def test_more_requests_than_stream_ids(make_bench, version):
         assert max(r.stream for r in cluster.requests(Op.QUERY)) < 10
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(241)
 @pytest.mark.parametrize("full", PRIMARIES)
 async def test_neither_leg_is_sent_when_one_cannot_be(make_bench, full):
@@ -56,6 +58,7 @@ async def test_neither_leg_is_sent_when_one_cannot_be(make_bench, full):
     assert (await c.query(INSERT, stream=500)).rows == [[True, full]]
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(237)
 @pytest.mark.parametrize("limit", [2048, 5000])
 async def test_as_many_stream_ids_as_are_set(make_bench, limit):
@@ -73,6 +76,7 @@ async def test_as_many_stream_ids_as_are_set(make_bench, limit):
         assert (await c.answer(stream)).rows
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(235)
 async def test_ids_that_time_out_stay_taken_until_answered(make_bench):
     bench = await make_bench(sections={"proxy": {"max_stream_ids": 10, "request_timeout": "300ms"}})
@@ -88,6 +92,7 @@ async def test_ids_that_time_out_stay_taken_until_answered(make_bench):
     await bench.proxy.until(served, "free stream ids")
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(235)
 @pytest.mark.parametrize("ids", [1, 10, 64])
 async def test_a_node_that_never_answers_costs_the_connection(make_bench, ids):
@@ -163,6 +168,7 @@ def resident(bench):
 LIMITED = {"proxy": {"max_frame_size": "1MiB", "client_output_limit": "2MiB", "client_write_timeout": "30s"}}
 
 
+@pytest.mark.dedicated
 async def test_a_driver_that_reads_nothing_costs_no_more_than_its_limit(make_bench):
     """Its node is not read any further, or it is closed: 100 MB do not pile up."""
     bench = await make_bench(fresh=True, sections=LIMITED)

@@ -354,6 +354,7 @@ async def test_nothing_without_the_option(bench):
     assert not [name for name in await bench.proxy.metrics() if name.startswith("zdm_async_")]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(75)
 async def test_the_same_node(make_bench):
     """The mirror is at the node that the client's own connection to the secondary goes to."""
@@ -365,6 +366,7 @@ async def test_the_same_node(make_bench):
         await bench.until_backends_gone()
 
 
+@pytest.mark.dedicated
 async def test_requests_before_it_is_ready_are_kept(make_bench):
     bench = await dual(make_bench)
     hold = Hold()
@@ -680,6 +682,7 @@ async def test_no_stream_id_is_left(make_bench):
     await bench.target.until(lambda: len(on_mirror(bench)) == 11, "a mirrored read again")
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(230)
 async def test_2500_unanswered_reads(make_bench):
     """All ids taken; the client's reads go on as fast as ever."""

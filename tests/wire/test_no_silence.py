@@ -117,6 +117,7 @@ async def test_a_stream_id_out_of_range(bench, stream):
     assert WRITE not in bench.origin.statements() + bench.target.statements()
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(241)
 @pytest.mark.parametrize("full", PRIMARIES)
 async def test_one_cluster_has_no_stream_id_left(make_bench, full):

@@ -11,6 +11,7 @@ def spread(cluster):
     return [counts[node.index] for node in cluster.nodes]
 
 
+@pytest.mark.dedicated
 async def test_a_node_that_refuses_is_left_alone_for_a_while(make_bench):
     """One refusal is enough: the clients that follow go to the other nodes at once."""
     bench = await make_bench(fresh=True, origin={"nodes": 3})

@@ -61,6 +61,7 @@ def has_series(samples, cluster, node=0):
     return [name for name in samples if name.startswith(f"zdm_{cluster.name}_") and label(cluster, node) in name]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(165)
 @pytest.mark.checklist(254, 255, 266, 269)
 async def test_series_come_with_the_first_client_and_stay(make_bench):
@@ -92,6 +93,7 @@ async def test_series_come_with_the_first_client_and_stay(make_bench):
     assert has_series(samples, bench.origin, 0) and has_series(samples, bench.origin, 1)
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(142)
 @pytest.mark.checklist(255)
 async def test_one_connection_per_client_and_cluster(bench):
@@ -246,6 +248,7 @@ async def test_stream_ids_in_use(bench):
     assert nodes.counts() == {"origin": (3, 2), "target": (0, 2)}
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(147)
 @pytest.mark.checklist(147, 263, 264)
 @pytest.mark.parametrize("end", ["client", "node"])
@@ -271,6 +274,7 @@ async def test_gauges_return_to_zero(bench, end):
     hold.release()
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(166)
 @pytest.mark.checklist(67, 68)
 @pytest.mark.parametrize("name", ["origin", "target"])

@@ -55,6 +55,7 @@ async def test_control_connections_log_in(make_bench, two_step):
         assert [c.user for c in cluster.control_connections()] == ["proxy"]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(73)
 async def test_connections_are_spread_over_the_nodes(make_bench):
     bench = await make_bench(origin={"nodes": 3}, target={"nodes": 2})
@@ -65,12 +66,14 @@ async def test_connections_are_spread_over_the_nodes(make_bench):
         await assert_alive(c, bench)
 
 
+@pytest.mark.dedicated
 async def test_only_the_local_datacenter_is_used(make_bench):
     bench = await make_bench(origin={"nodes": 4, "datacenters": {2: "dc2", 3: "dc2"}})
     [await bench.client() for _ in range(8)]
     assert spread(bench.origin) == [4, 4, 0, 0]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(66)
 async def test_a_configured_datacenter(make_bench):
     bench = await make_bench(origin={"nodes": 4, "datacenters": {2: "dc2", 3: "dc2"}},
@@ -79,6 +82,7 @@ async def test_a_configured_datacenter(make_bench):
     assert spread(bench.origin) == [0, 0, 4, 4]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(74)
 async def test_without_host_assignment_all_go_to_the_contact_point(make_bench):
     bench = await make_bench(origin={"nodes": 3}, sections={"origin": {"enable_host_assignment": "false"}})
@@ -86,6 +90,7 @@ async def test_without_host_assignment_all_go_to_the_contact_point(make_bench):
     assert spread(bench.origin) == [6, 0, 0]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(71, 72)
 @pytest.mark.parametrize("index,expected", [(0, [3, 0, 3]), (1, [0, 6, 0])])
 async def test_several_instances_share_the_nodes(make_bench, index, expected):
@@ -97,6 +102,7 @@ async def test_several_instances_share_the_nodes(make_bench, index, expected):
     assert spread(bench.origin) == expected
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(148)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_node_that_is_down_is_passed_over(make_bench, where):
@@ -134,6 +140,7 @@ async def test_idle_backend_connections_are_kept_alive(make_bench, primary, vers
     assert not c.received
 
 
+@pytest.mark.dedicated
 @pytest.mark.checklist(245)
 async def test_idle_clients_send_no_heartbeats(make_bench):
     """Neither one that waits, nor one that has not begun: nodes see nothing of them."""
@@ -187,6 +194,7 @@ async def test_heartbeats_and_requests_share_the_stream_ids(make_bench, version)
     assert not c.received
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(62)
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 async def test_nodes_that_say_any_address(make_bench, address):
@@ -199,6 +207,7 @@ async def test_nodes_that_say_any_address(make_bench, address):
     assert spread(bench.origin) == [2, 2]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(64)
 @pytest.mark.parametrize("missing", ["rpc_address", "data_center", "rack", "host_id"])
 async def test_peers_without_what_is_needed_are_left_out(make_bench, missing):
@@ -209,6 +218,7 @@ async def test_peers_without_what_is_needed_are_left_out(make_bench, missing):
     assert spread(bench.origin) == [4, 0]
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(68, 77)
 async def test_a_node_comes(make_bench):
     bench = await make_bench(fresh=True, origin={"nodes": 2})
@@ -226,6 +236,7 @@ async def test_a_node_comes(make_bench):
     await bench.proxy.until(used, "connection to the new node")
 
 
+@pytest.mark.dedicated
 @pytest.mark.connections(68, 76)
 @pytest.mark.checklist(146)
 async def test_a_node_goes(make_bench):
@@ -252,6 +263,7 @@ async def test_a_node_goes(make_bench):
     await assert_alive(other, bench)
 
 
+@pytest.mark.dedicated
 async def test_a_node_that_goes_takes_its_own_clients_only(make_bench):
     """Of either cluster; the clients of the others go on under load, new ones go to those."""
     bench = await make_bench(fresh=True, origin={"nodes": 3}, target={"nodes": 2})
@@ -273,6 +285,7 @@ async def test_a_node_that_goes_takes_its_own_clients_only(make_bench):
     assert spread(bench.target) == [10, 0]
 
 
+@pytest.mark.dedicated
 async def test_a_node_that_moves_keeps_its_clients(make_bench):
     """Another address with the same host id: who is connected stays, whoever comes goes to the new one."""
     bench = await make_bench(fresh=True, origin={"nodes": 3})
@@ -427,6 +440,7 @@ async def test_wrong_configured_credentials(make_bench):
     assert "proxy-password" not in bench.proxy.log
 
 
+@pytest.mark.dedicated
 async def test_a_node_that_accepts_and_says_nothing(make_bench):
     bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "500ms", "request_timeout": "500ms"}})
     bench.target.on(Op.STARTUP, behaviour.mute())

@@ -41,6 +41,7 @@ async def test_a_negative_stream_id_in_the_first_frame(bench, opcode):
     await c.closed()
 
 
+@pytest.mark.dedicated
 async def test_the_cluster_that_is_silent_is_named(make_bench):
     """A cluster that wants a log-in and had answered STARTUP was blamed for the silence of the other one."""
     bench = await make_bench(origin=WITH_LOGIN, sections={"proxy": {"handshake_timeout": "500ms"}})
@@ -155,6 +156,7 @@ async def test_a_queue_that_lz4_empties_in_one_go(make_bench):
     await assert_alive(c, bench)
 
 
+@pytest.mark.dedicated
 async def test_gauges_when_a_draining_driver_loses_its_node(make_bench):
     """
     The last request of a driver that was being drained waited for a repair when the connection to its node was lost: the
@@ -216,6 +218,7 @@ async def test_bodies_in_flight_are_bounded(make_bench):
     assert len(bench.target.requests(Op.QUERY)) == 20
 
 
+@pytest.mark.dedicated
 async def test_an_undo_that_is_not_answered(make_bench):
     """
     A USE failed on one cluster; taking it back on the other one got no answer. The driver gets the error that it would have
