@@ -64,15 +64,23 @@ static double seconds(const struct timeval *t)
 	return (double)t->tv_sec + (double)t->tv_usec / 1e6;
 }
 
-/* The moment of the start: the wall clock when the system came up, and the ticks from then on. */
+/*
+ * The moment of the start: the wall clock when the system came up, and the
+ * ticks from then on. Once, since who watches takes another value for another
+ * start, and the two clocks are never read at the same moment.
+ */
 static double start_time(unsigned long long ticks)
 {
+	static double started;
 	struct timespec wall, up;
 
+	if (started > 0)
+		return started;
 	clock_gettime(CLOCK_REALTIME, &wall);
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	return (double)(wall.tv_sec - up.tv_sec) + (double)(wall.tv_nsec - up.tv_nsec) / 1e9 +
-	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	started = (double)(wall.tv_sec - up.tv_sec) + (double)(wall.tv_nsec - up.tv_nsec) / 1e9 +
+		  (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	return started;
 }
 
 void metrics_process_write(struct evbuffer *out)

@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <math.h>
 
+#include "control/metrics_process.h"
 #include "proxy/divergence.h"
 #include "vectors.h"
 
@@ -452,6 +453,28 @@ START_TEST(tables_are_bounded)
 }
 END_TEST
 
+/* Of the process; who watches takes another value for another start. */
+START_TEST(one_start)
+{
+	char first[64] = "";
+
+	for (unsigned i = 0; i < 2000; i++) {
+		struct evbuffer *out = evbuffer_new();
+		char *line;
+
+		metrics_process_write(out);
+		evbuffer_add(out, "", 1);
+		line = strstr((char *)evbuffer_pullup(out, -1), "\nprocess_start_time_seconds ");
+		ck_assert_ptr_nonnull(line);
+		*strchr(line + 1, '\n') = '\0';
+		if (i == 0)
+			snprintf(first, sizeof(first), "%s", line);
+		ck_assert_str_eq(line, first);
+		evbuffer_free(out);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("metrics_page");
@@ -469,5 +492,6 @@ int main(void)
 	tcase_add_test(tcase, node_roles);
 	tcase_add_test(tcase, tables);
 	tcase_add_test(tcase, tables_are_bounded);
+	tcase_add_test(tcase, one_start);
 	return run_tcase("metrics_page", tcase);
 }
