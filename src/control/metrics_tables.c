@@ -52,7 +52,15 @@ static void write_sample(struct evbuffer *out, const char *name, const struct di
 	evbuffer_add_printf(out, "\"%s} %s\n", more, metrics_format_number((double)value, number));
 }
 
-void metrics_tables_conditional(const struct metrics_page *p, struct evbuffer *out)
+/* A family with what differs between the clusters by table; left out when no table has it. */
+struct table_family {
+	const char *name;
+	const char *help;
+	bool (*has)(const struct divergence_table *t);
+	void (*write)(struct evbuffer *out, const char *name, const struct divergence_table *t);
+};
+
+static void write_family(const struct metrics_page *p, struct evbuffer *out, const struct table_family *family)
 {
 	struct divergence_table *tables;
 	unsigned count;
@@ -62,15 +70,36 @@ void metrics_tables_conditional(const struct metrics_page *p, struct evbuffer *o
 		return;
 	tables = take(p->divergences, &count);
 	for (unsigned i = 0; i < count; i++) {
-		if (!tables[i].counts.conditional)
+		if (!family->has(&tables[i]))
 			continue;
 		if (!name)
-			name = metrics_start_family(p, out, "cqlferry_conditional_divergences_total", "counter",
-						    "Conditional writes that only one cluster has applied");
-		write_sample(out, name, &tables[i], "", tables[i].counts.conditional);
+			name = metrics_start_family(p, out, family->name, "counter", family->help);
+		family->write(out, name, &tables[i]);
 	}
 	free(name);
 	free(tables);
+}
+
+static bool has_conditional(const struct divergence_table *t)
+{
+	return t->counts.conditional != 0;
+}
+
+static void write_conditional(struct evbuffer *out, const char *name, const struct divergence_table *t)
+{
+	write_sample(out, name, t, "", t->counts.conditional);
+}
+
+void metrics_tables_conditional(const struct metrics_page *p, struct evbuffer *out)
+{
+	static const struct table_family family = {
+		.name = "cqlferry_conditional_divergences_total",
+		.help = "Conditional writes that only one cluster has applied",
+		.has = has_conditional,
+		.write = write_conditional,
+	};
+
+	write_family(p, out, &family);
 }
 
 static void write_partial(struct evbuffer *out, const char *name, const struct divergence_table *t)
@@ -102,21 +131,12 @@ static bool has_partial(const struct divergence_table *t)
 
 void metrics_tables_partial(const struct metrics_page *p, struct evbuffer *out)
 {
-	struct divergence_table *tables;
-	unsigned count;
-	char *name = NULL;
+	static const struct table_family family = {
+		.name = "cqlferry_partial_writes_total",
+		.help = "Writes that only one cluster has acknowledged",
+		.has = has_partial,
+		.write = write_partial,
+	};
 
-	if (!p->divergences)
-		return;
-	tables = take(p->divergences, &count);
-	for (unsigned i = 0; i < count; i++) {
-		if (!has_partial(&tables[i]))
-			continue;
-		if (!name)
-			name = metrics_start_family(p, out, "cqlferry_partial_writes_total", "counter",
-						    "Writes that only one cluster has acknowledged");
-		write_partial(out, name, &tables[i]);
-	}
-	free(name);
-	free(tables);
+	write_family(p, out, &family);
 }
