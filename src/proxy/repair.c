@@ -296,6 +296,14 @@ static struct server *find_connection(const struct repair *r, const struct clien
 	return pool_find(c->pool[r->key.cluster], &r->key.host, r->entry->keyspace, any_keyspace);
 }
 
+/* The node of the repair, for a client on shared connections. */
+static bool is_up(const struct repair *r, const struct client *c)
+{
+	const struct backend *backend = backends_find(pool_backends(c->pool[r->key.cluster]), &r->key.host);
+
+	return backend && backend->state == BACKEND_UP;
+}
+
 /* False when it has to wait for its turn. */
 static bool take_turn(struct repair *r)
 {
@@ -346,6 +354,8 @@ static void begin(struct repair *r)
 	}
 	if (!s && !client_is_pooled(c)) {
 		give_up(r, "the connection was lost");
+	} else if (!s && !is_up(r, c)) {
+		give_up(r, "it is not up any more"); /* other nodes may be */
 	} else if (s && (client_is_pooled(c) || is_in_keyspace(r->entry, s))) {
 		r->version = s->version;
 		r->compression = s->compression;

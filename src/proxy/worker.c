@@ -368,7 +368,7 @@ static void run_shed(struct loop_message *message)
 
 void worker_shed(struct worker *w, enum cluster_id cluster, const struct net_address *address)
 {
-	for (unsigned i = 0; i < w->proxy->settings->workers; i++) {
+	for (unsigned i = 0; i < w->settings->workers; i++) {
 		struct worker_message *m = message_new(&w->proxy->workers[i], run_shed);
 
 		m->cluster = cluster;

@@ -155,3 +155,25 @@ async def test_many_pools_that_lose_a_node_wait_for_it_no_longer_than_one(make_b
         await client.close()
     await bench.proxy.stop()
     bench.may_be_down = True
+
+
+async def test_a_node_that_is_mute_while_it_is_to_prepare_a_statement(make_bench):
+    """What waits for the PREPARE has not been sent: it goes to the other node once the silence is noticed."""
+    bench = await make_bench(**settings({"heartbeat_timeout": "300ms", "request_timeout": "4s"}, origin={"nodes": 2}),
+                             fresh=True)
+    c = await bench.client()
+
+    async def all_nodes():
+        await c.query("SELECT * FROM ks.t")
+        return len({r.node for r in bench.origin.requests(Op.QUERY)}) == 2
+    await bench.proxy.until(all_nodes, "connections to both nodes")
+    prepared = await c.prepare("SELECT * FROM ks.t WHERE k = ?")
+    has_it = bench.origin.requests(Op.PREPARE)[0].node
+    other, = [node for node in bench.origin.nodes if node is not has_it]
+    mute = behaviour.Hold(behaviour.mute())
+    mute.release()
+    bench.origin.on(lambda got: True, mute, node=other)
+    streams = [c.send_execute(prepared, values=[b"k"]) for _ in range(20)]
+    for stream in streams:
+        assert (await c.answer(stream)).rows
+    assert any(got.opcode == Op.PREPARE for got in mute.waiting), "the other node was not asked"
