@@ -40,32 +40,50 @@ def pair(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def front(tmp_path_factory):
-    """The authority of the proxy's own certificate, unrelated to the clusters'. Java looks for the name of an address."""
+    """The authority of the proxy's own certificate, not the clusters'. Java looks for the name of an address."""
     authority = certs.Authority(tmp_path_factory.mktemp("front"), "front CA")
     authority.issue("proxy", ["127.0.0.1", socket.getfqdn("127.0.0.1"), "localhost"])
     return authority.directory
 
 
 class Proxies:
-    """The proxy of the mode that is tested: one at a time, kept while tests of its mode follow each other."""
+    """The proxies of the mode that is tested, kept while tests of its mode follow each other: one, or one on each of
+    ADDRESSES where the configuration names them as `topology_addresses`."""
+
+    ADDRESSES = ["127.0.0.1", "127.0.0.4"]
 
     def __init__(self, tmp_path_factory):
         self._new_directory = lambda: tmp_path_factory.mktemp("ferry")
-        self._mode = self._ferry = None
+        self._mode = None
+        self._ferries = []
 
     def of(self, mode, **configuration):
+        """The first proxy, which a test may have killed."""
         if mode != self._mode:
             self.stop()
-            self._ferry = ferry_module.Ferry(self._new_directory(), **configuration).start()
+            self._start(configuration)
             self._mode = mode
-        return self._ferry
+        if not self._ferries[0].process:
+            self._ferries[0].start()
+        return self._ferries[0]
+
+    def _start(self, configuration):
+        first = ferry_module.Ferry(self._new_directory(), **configuration)
+        self._ferries.append(first)
+        if "topology_addresses" in configuration.get("ini", {}).get("proxy", {}):
+            ini = dict(configuration["ini"])
+            ini["proxy"] = dict(ini["proxy"], topology_index=1)
+            second = ferry_module.Ferry(self._new_directory(), ini=ini, address=self.ADDRESSES[1], port=first.port)
+            self._ferries.append(second.start())
 
     def stop(self):
-        """It must end in order, and may have said nothing alarming."""
-        ferry, self._ferry, self._mode = self._ferry, None, None
-        if ferry:
+        """They must end in order, and may have said nothing alarming."""
+        ferries, self._ferries, self._mode = self._ferries, [], None
+        for ferry in ferries:
+            killed = ferry.process is None
             status = ferry.stop()
-            assert status == 0, "the proxy ended with status %r; its log:\n%s" % (status, ferry.log())
+            assert status == (-signal.SIGKILL if killed else 0), \
+                "the proxy ended with status %r; its log:\n%s" % (status, ferry.log())
             assert ferry.reports() == []
 
 

@@ -42,8 +42,8 @@ def run(command, timeout, **options):
 
 
 def fresh_copy(name, *files):
-    """A folder in the cache with these files: what a build leaves there is used again. A file that has not changed keeps
-    its time."""
+    """A folder in the cache with these files: what a build leaves there is used again. A file that has not changed
+    keeps its time."""
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:

@@ -1,7 +1,7 @@
 """An application's day with each driver, through the proxy: it connects as the driver does by itself, reads the schema,
-writes and reads by simple and prepared statements, all types, pages, batches, conditional writes, errors; it learns of a
-table that somebody else has made, and goes on after the proxy was killed and started again. One program for each driver
-says what it saw; what it wrote is read from both clusters.
+writes and reads by simple and prepared statements, all types, pages, batches, conditional writes, errors; it learns of
+a table that somebody else has made, and goes on after the proxy was killed and started again, or was one of two. One
+program for each driver says what it saw; what it wrote is read from both clusters.
 
 A language whose tool chain is not there is skipped by name.
 """
@@ -18,7 +18,7 @@ import programs
 # Users that may make keyspaces, and own what they have made.
 CLERKS = {"origin": ("olga", "olga_pw"), "target": ("tom", "tom_pw")}
 
-MODES = ["pooled-plain", "dedicated-plain", "pooled-tls-auth", "dedicated-tls-auth"]
+MODES = ["pooled-plain", "pooled-two", "dedicated-plain", "pooled-tls-auth", "dedicated-tls-auth"]
 DRIVERS = list(programs.BUILDERS)
 # A driver chooses version and compression by itself, but for these.
 CHOSEN = {("dedicated-plain", "Python"): {"VERSION": 4}, ("dedicated-plain", "gocql-1.7"): {"VERSION": 3},
@@ -37,8 +37,9 @@ ORDINARY = {
 EXTREME = {
     "v_ascii": "", "v_bigint": -2**63, "v_blob": "0x", "v_boolean": False, "v_date": "1901-01-01",
     "v_decimal": -1e10, "v_double": 5e-324, "v_duration": "-1mo2d3ns", "v_float": -3.4028235e38,
-    "v_inet": "2001:db8:0:0:0:0:0:1", "v_int": -2**31, "v_smallint": -2**15, "v_text": "", "v_time": "00:00:00.000000000",
-    "v_timestamp": "1969-12-31 23:59:59.999Z", "v_timeuuid": "13814000-1dd2-11b2-8000-000000000000", "v_tinyint": 127,
+    "v_inet": "2001:db8:0:0:0:0:0:1", "v_int": -2**31, "v_smallint": -2**15, "v_text": "",
+    "v_time": "00:00:00.000000000", "v_timestamp": "1969-12-31 23:59:59.999Z",
+    "v_timeuuid": "13814000-1dd2-11b2-8000-000000000000", "v_tinyint": 127,
     "v_uuid": "ffffffff-ffff-4fff-bfff-ffffffffffff", "v_varint": -2**70, "v_list": None, "v_set": None,
     "v_map": None, "v_tuple": [-1, ""], "v_udt": {"name": None, "age": -1}, "v_nested": None,
 }
@@ -61,17 +62,18 @@ def shape(pair, mode):
 
 
 def proxy_of(pair, proxies, front, mode):
-    """Pooled: the native profile, primary origin. Dedicated: ZDM's profile by its variables, primary target; with a
-    log-in the clients' credentials are for origin there, for target in the others."""
-    tls = mode.endswith("-auth")
-    if mode.startswith("pooled"):
-        listener = {"tls_cert": front / "proxy.pem", "tls_key": front / "proxy.key"} if tls else {}
-        return proxies.of(mode, ini=pair.ini(listener=listener, routing={"primary": "origin"}))
-    variables = {"PRIMARY_CLUSTER": "TARGET"}
-    if tls:
-        variables.update(FORWARD_CLIENT_CREDENTIALS_TO_ORIGIN="true", PROXY_TLS_CA_PATH=front / "ca.pem",
-                         PROXY_TLS_CERT_PATH=front / "proxy.pem", PROXY_TLS_KEY_PATH=front / "proxy.key")
-    return proxies.of(mode, environment=pair.environment(**variables))
+    """The native profile, but for dedicated-plain: that is ZDM's by its variables, primary target. With dedicated
+    connections and log-in the clients' credentials are for origin, else for target. pooled-two has two instances."""
+    if mode == "dedicated-plain":
+        return proxies.of(mode, environment=pair.environment(PRIMARY_CLUSTER="TARGET"))
+    sections = {"routing": {"primary": "origin"}, "proxy": {"backend_connections": mode.split("-")[0]}}
+    if mode.endswith("-auth"):
+        sections["listener"] = {"tls_cert": front / "proxy.pem", "tls_key": front / "proxy.key"}
+        if mode.startswith("dedicated"):
+            sections["routing"]["forward_client_credentials_to_origin"] = "true"
+    if mode == "pooled-two":
+        sections["proxy"]["topology_addresses"] = ", ".join(proxies.ADDRESSES)
+    return proxies.of(mode, ini=pair.ini(**sections))
 
 
 def options(mode, driver, secure, proxy, front, keyspace):
@@ -93,12 +95,12 @@ def check_users(pair, mode):
     assert {side.name: side.users() for side in pair.sides} == users
 
 
-def check_steps(trip, proxy, with_types):
+def check_steps(trip, proxy, addresses, with_types):
     # of both profiles the system tables are origin's by default, whichever is primary
     assert trip.step("connect") == {"cluster": "origin"}
     schema = trip.step("schema")
     assert schema["columns"] == ["c", "p", "v"] and schema["key"] == ["p"]
-    assert schema["hosts"] == ["%s:%d" % (proxy.address, proxy.port)]
+    assert sorted(schema["hosts"]) == ["%s:%d" % (address, proxy.port) for address in addresses]
     assert trip.step("statements") == {"literal": "literal"}
     if with_types:
         assert trip.step("types") == {"wrong": []}
@@ -119,8 +121,8 @@ def check_data(pair, keyspace, with_types):
             (4, 1, "simple"), (4, 2, "literal"), (5, 1, "prepared before"), (5, 2, "simple")]
         assert side.rows("SELECT id, n FROM %s.hits" % keyspace) == [(1, 5), (2, 4)]
         for key, wanted in ((1, ORDINARY), (2, dict.fromkeys(ORDINARY)), (3, EXTREME)) if with_types else ():
-            row = side.execute("SELECT JSON %s FROM %s.types WHERE id = %d" % (", ".join(ORDINARY), keyspace, key)).one()
-            seen = json.loads(row.json)
+            text = "SELECT JSON %s FROM %s.types WHERE id = %d" % (", ".join(ORDINARY), keyspace, key)
+            seen = json.loads(side.execute(text).one().json)
             if seen["v_tuple"] == [None, None]:  # gocql writes a tuple by its elements, null too
                 seen["v_tuple"] = None
             assert seen == wanted
@@ -137,7 +139,7 @@ def test_driver(request, tmp_path, pair, proxies, front, mode, driver):
     with_types = CHOSEN.get((mode, driver), {}).get("VERSION") != 3  # which has not all of them
     chosen = options(mode, driver, secure, proxy, front, keyspace)
     with programs.Trip(driver, tmp_path / "stderr", **chosen) as trip:
-        check_steps(trip, proxy, with_types)
+        check_steps(trip, proxy, proxies.ADDRESSES if mode == "pooled-two" else [proxy.address], with_types)
         trip.step("outside")
         if secure:
             check_users(pair, mode)
@@ -147,7 +149,8 @@ def test_driver(request, tmp_path, pair, proxies, front, mode, driver):
         trip.step("restart")
         proxy.signal(signal.SIGKILL)
         proxy.wait_end()
-        proxy.start()
+        if mode != "pooled-two":  # there the other one is enough
+            proxy.start()
         trip.go_on()
         assert trip.step("reconnect") == {"read": "prepared before"}
         trip.step("end")

@@ -7,8 +7,9 @@ const readline = require('readline');
 const cassandra = require('cassandra-driver');
 
 const { types } = cassandra;
-const TYPES = ('v_ascii v_bigint v_blob v_boolean v_date v_decimal v_double v_duration v_float v_inet v_int v_smallint ' +
-  'v_text v_time v_timestamp v_timeuuid v_tinyint v_uuid v_varint v_list v_set v_map v_tuple v_udt v_nested').split(' ');
+const TYPES = ('v_ascii v_bigint v_blob v_boolean v_date v_decimal v_double v_duration v_float v_inet v_int ' +
+  'v_smallint v_text v_time v_timestamp v_timeuuid v_tinyint v_uuid v_varint v_list v_set v_map v_tuple v_udt ' +
+  'v_nested').split(' ');
 const PATIENCE = 30000;
 
 const input = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();

@@ -8,7 +8,9 @@ use scylla::response::{PagingState, PagingStateResponse};
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::Statement;
-use scylla::value::{Counter, CqlDate, CqlDecimal, CqlDuration, CqlTime, CqlTimestamp, CqlTimeuuid, CqlValue, CqlVarint, Row};
+use scylla::value::{
+	Counter, CqlDate, CqlDecimal, CqlDuration, CqlTime, CqlTimestamp, CqlTimeuuid, CqlValue, CqlVarint, Row,
+};
 use serde_json::{json, Value};
 use std::error::Error;
 use std::io::BufRead;
@@ -90,7 +92,8 @@ async fn statements(session: &Session, insert: &PreparedStatement) -> Outcome<()
 	for result in futures::future::join_all(written).await {
 		result?;
 	}
-	tell("statements", json!({"literal": scalar(session, "SELECT v FROM rows WHERE p = 4 AND c = 2").await?.as_text()}));
+	let literal = scalar(session, "SELECT v FROM rows WHERE p = 4 AND c = 2").await?;
+	tell("statements", json!({"literal": literal.as_text()}));
 	Ok(())
 }
 
