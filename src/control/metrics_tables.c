@@ -52,15 +52,10 @@ static void write_sample(struct evbuffer *out, const char *name, const struct di
 	evbuffer_add_printf(out, "\"%s} %s\n", more, metrics_format_number((double)value, number));
 }
 
-/* A family with what differs between the clusters by table; left out when no table has it. */
-struct table_family {
-	const char *name;
-	const char *help;
-	bool (*has)(const struct divergence_table *t);
-	void (*write)(struct evbuffer *out, const char *name, const struct divergence_table *t);
-};
-
-static void write_family(const struct metrics_page *p, struct evbuffer *out, const struct table_family *family)
+/* A family with a sample or more for each table that has some; left out when none has. */
+static void write_by_table(const struct metrics_page *p, struct evbuffer *out, const char *family, const char *type,
+			   const char *help, bool (*has)(const struct divergence_table *t),
+			   void (*write)(struct evbuffer *out, const char *name, const struct divergence_table *t))
 {
 	struct divergence_table *tables;
 	unsigned count;
@@ -70,11 +65,11 @@ static void write_family(const struct metrics_page *p, struct evbuffer *out, con
 		return;
 	tables = take(p->divergences, &count);
 	for (unsigned i = 0; i < count; i++) {
-		if (!family->has(&tables[i]))
+		if (!has(&tables[i]))
 			continue;
 		if (!name)
-			name = metrics_start_family(p, out, family->name, "counter", family->help);
-		family->write(out, name, &tables[i]);
+			name = metrics_start_family(p, out, family, type, help);
+		write(out, name, &tables[i]);
 	}
 	free(name);
 	free(tables);
@@ -92,14 +87,8 @@ static void write_conditional(struct evbuffer *out, const char *name, const stru
 
 void metrics_tables_conditional(const struct metrics_page *p, struct evbuffer *out)
 {
-	static const struct table_family family = {
-		.name = "cqlferry_conditional_divergences_total",
-		.help = "Conditional writes that only one cluster has applied",
-		.has = has_conditional,
-		.write = write_conditional,
-	};
-
-	write_family(p, out, &family);
+	write_by_table(p, out, "cqlferry_conditional_divergences_total", "counter",
+		       "Conditional writes that only one cluster has applied", has_conditional, write_conditional);
 }
 
 static void write_partial(struct evbuffer *out, const char *name, const struct divergence_table *t)
@@ -131,12 +120,6 @@ static bool has_partial(const struct divergence_table *t)
 
 void metrics_tables_partial(const struct metrics_page *p, struct evbuffer *out)
 {
-	static const struct table_family family = {
-		.name = "cqlferry_partial_writes_total",
-		.help = "Writes that only one cluster has acknowledged",
-		.has = has_partial,
-		.write = write_partial,
-	};
-
-	write_family(p, out, &family);
+	write_by_table(p, out, "cqlferry_partial_writes_total", "counter",
+		       "Writes that only one cluster has acknowledged", has_partial, write_partial);
 }
