@@ -456,3 +456,23 @@ async def test_losses_in_every_framing(pooled, version, compression):
         for stream in streams:
             assert (await c.answer(stream)).rows
         await warm(bench, c)
+
+
+async def test_losses_over_tls(pooled, tmp_path):
+    authority = Authority(tmp_path / "ca", "an authority")
+
+    def encrypted(bench):
+        bench.origin.ssl = authority.server(["10.0.0.1"])
+    bench = await pooled(FAST, {"origin": {"tls": "ca", "tls_ca": authority.ca}}, origin={"nodes": 2},
+                         configure=encrypted)
+    clients = [await bench.client(5, "lz4") for _ in range(3)]
+    await warm(bench, clients[0])
+    lost = bench.origin.nodes[0]
+    hold = Hold()
+    bench.origin.on("ks.slow", hold, node=lost)
+    streams = [(n, c, c.send_query(f"SELECT * FROM ks.slow /* {n} */")) for n, c in enumerate(clients * 5)]
+    await hold.arrived()
+    lost.drop()
+    for n, c, stream in streams:
+        assert (await c.answer(stream)).rows[0][2] == f"SELECT * FROM ks.slow /* {n} */"
+    assert all(conn.ssl_object is not None for conn in bench.origin.connections())
