@@ -10,7 +10,7 @@
 
 /* So many connections in a row that end so soon after they were ready are a failure of their node. */
 #define SHORT_LIFE_NS (UINT64_C(1000) * 1000000)
-#define SHORT_LIVES_MAX 3
+#define SHORT_LIVES_MAX 10
 
 static const struct extra_handler lane_extra_handler;
 static const struct server_handler lane_server_handler;

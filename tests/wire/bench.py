@@ -217,12 +217,14 @@ class Bench:
         on, which the secondary sees begin behind the client's own. Not for several clients at a time.
         """
         before = set(self.secondary.connections())
+        own = 0 if self.is_pooled else 1
 
         def begun():
-            return sorted(set(self.secondary.connections()) - before, key=lambda conn: conn.number)
+            new = sorted(set(self.secondary.connections()) - before, key=lambda conn: conn.number)
+            return [c for c in new if c.startup_options is not None and not c.is_shared()] if self.is_pooled else new
         client = await self.client(**how)
-        await self.secondary.until(lambda: len(begun()) == 2, "connection for mirrored reads")
-        mirror = begun()[1]
+        await self.secondary.until(lambda: len(begun()) == own + 1, "connection for mirrored reads")
+        mirror = begun()[own]
         mirror.is_mirror = True
         return client, mirror
 

@@ -9,7 +9,7 @@ import pytest
 import behaviour
 from cqlwire import DSE1, DSE2, Column, Err, Kind, Op, Revision, Type, frame_bytes, requests
 from fakecluster import is_conditional
-from helpers import assert_alive, assert_error, assert_one_protocol_error
+from helpers import assert_alive, assert_error, assert_lost_connection, assert_one_protocol_error
 
 VERSIONS = (3, 4, DSE1, DSE2)
 DSE = {"origin": {"versions": VERSIONS}, "target": {"versions": VERSIONS}}
@@ -259,7 +259,7 @@ async def test_the_node_goes_away_in_the_middle(dse, version):
     stream = ask_for_pages(c)
     await take_pages(c, stream, 2)
     assert_error(await c.answer(stream), Err.READ_TIMEOUT, "lost", "origin")
-    assert await c.closed() == []
+    await assert_lost_connection(c, dse)
 
 
 async def quick(make_bench, **more):

@@ -5,7 +5,7 @@ import behaviour
 from behaviour import Hold
 from cqlwire import Err, FrameFlag, Op, requests
 from fakecluster import Auth, DSE_AUTHENTICATOR, PASSWORD_AUTHENTICATOR
-from helpers import assert_alive, assert_error
+from helpers import assert_alive, assert_error, client_of_both, until_served
 
 PROXY = ("proxy", "proxy-password")  # what the bench configures for both clusters
 CUSTOM = "com.example.auth.LdapAuthenticator"
@@ -46,7 +46,12 @@ async def test_no_authentication_anywhere(bench, version, compression):
     for cluster in bench.clusters:
         seen = cluster.requests()
         assert [r.opcode for r in seen] == [Op.STARTUP]
-        assert dict(seen[0].request.options) == options | ({"COMPRESSION": compression} if compression else {})
+        sent = dict(seen[0].request.options)
+        if bench.is_pooled:  # the proxy's own
+            assert sent["DRIVER_NAME"] == "cqlferry" and "APPLICATION_NAME" not in sent
+            assert sent.get("COMPRESSION") == compression
+        else:
+            assert sent == options | ({"COMPRESSION": compression} if compression else {})
 
 
 @pytest.mark.connections(88)
@@ -254,6 +259,8 @@ async def test_a_login_that_fails_for_other_reasons(make_bench, where, behave):
     await c.until(lambda: c.is_closed or c.received, "answer or end")
     answers = c.take_all()
     assert len(answers) <= 1 and all(a.is_error() for a in answers)
+    if bench.is_pooled:
+        await bench.until_nodes_up()
     c, answer = await log_in(bench, TARGET_USER)
     assert answer.opcode == Op.AUTH_SUCCESS
 
@@ -266,6 +273,10 @@ async def test_a_startup_that_fails_on_one_cluster(bench, where, version):
     getattr(bench, where).on(Op.STARTUP, behaviour.error(Err.SERVER_ERROR, "no room"), times=1)
     c = await bench.open(version)
     answer = await c.startup()
+    if bench.is_pooled and where != bench.primary.name:  # it is served without that cluster, until it is back
+        assert answer.opcode == Op.READY
+        await until_served(c)
+        return
     assert_error(answer, Err.SERVER_ERROR, where, "no room")
     assert answer.version == version
 
@@ -345,6 +356,7 @@ async def test_a_frame_before_its_turn_that_is_none(make_bench):
         assert await c.closed() == []
 
 
+@pytest.mark.dedicated
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_frame_before_its_turn_that_never_comes(make_bench, leaves):
     """A cluster is mute: what waits goes with the client, or with the time-out."""
@@ -382,13 +394,22 @@ async def test_a_cluster_that_cannot_be_reached(make_bench, where):
     cluster = getattr(bench, where)
     cluster.nodes[0].refuse()
     c = await bench.open()
-    c.send(Op.STARTUP, requests.startup())
-    answers = await c.closed()
+    stream = c.send(Op.STARTUP, requests.startup())
+    served = bench.is_pooled and where != bench.primary.name
+    answers = [await c.answer(stream)] if served else await c.closed()
     if bench.is_zdm:
         assert answers == []
+    elif served:
+        assert [a.opcode for a in answers] == [Op.READY]
+        assert_error(await c.query("INSERT INTO ks.t (k) VALUES (1)"), Err.UNAVAILABLE, where)
     else:
         assert len(answers) == 1
         assert_error(answers[0], Err.SERVER_ERROR, f"cannot connect to {where}")
+    if bench.is_pooled:  # it is tried again and again
+        await cluster.nodes[0].start()
+        await until_served(before)
+        await assert_alive(await client_of_both(bench), bench)
+        return
     await bench.proxy.until_metric(f'zdm_proxy_failed_connections_total{{cluster="{where}"}}', 1)
     await assert_alive(before, bench)
     await cluster.nodes[0].start()

@@ -312,6 +312,18 @@ async def test_a_cluster_that_refuses_startup(make_bench, origin, target, where,
     getattr(bench, where).on(Op.STARTUP, error(code, "not today"))
     c = await bench.open()
     c.send(Op.STARTUP, requests.startup(), stream=STREAM)
+    if bench.is_pooled:
+        answer = await c.answer(STREAM)
+        if answer.opcode == Op.AUTHENTICATE:
+            c.send(Op.AUTH_RESPONSE, requests.auth_response(requests.plain_token("app", "secret")), stream=STREAM)
+            answer = await c.answer(STREAM)
+        if answer.is_error():
+            assert answer.code in (Err.SERVER_ERROR, code)
+            assert_error(answer, answer.code, "not today", where)
+        else:  # the clusters that are up have accepted: it is served without the other one
+            assert answer.opcode in (Op.READY, Op.AUTH_SUCCESS)
+            assert_error(await c.query("INSERT INTO ks.t (k) VALUES (1)"), Err.UNAVAILABLE, where)
+        return
     answers = await c.closed()
     assert [a.stream for a in answers] == [STREAM]
     assert_error(answers[0], code, "not today", where)

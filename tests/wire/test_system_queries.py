@@ -295,7 +295,8 @@ async def test_the_node_is_of_no_help(make_bench, how):
                                "close": behaviour.close(), "without": behaviour.normally(tracing_id=None)}[how])
     answer = await traced(c, "SELECT rack FROM system.peers")
     assert answer.rows == [["rack0"]] * 2 and answer.tracing_id is None
-    assert len(bench.origin.requests(Op.QUERY)) == 1
+    # a read that was lost with a pooled connection is sent once more
+    assert len(bench.origin.requests(Op.QUERY)) == (2 if how == "close" and bench.is_pooled else 1)
 
 
 async def test_payloads_and_the_beta_flag_change_nothing(bench):
