@@ -220,12 +220,12 @@ async def test_events(make_bench, version):
     await c.register("SCHEMA_CHANGE", "STATUS_CHANGE")
     for cluster in bench.clusters:
         # in the native profile only the control connections hear of it, and it is told when both have
-        table = cluster.name if bench.is_zdm else "origin"
+        table = cluster.name if bench.is_zdm else f"t{version}"
         assert cluster.emit("SCHEMA_CHANGE", "CREATED", "TABLE", "ks", table, control=not bench.is_zdm) == 1
     await c.until(lambda: c.events, "event")
     await bench.settle(c)
-    kind = () if version == 2 and not bench.is_zdm else ("TABLE",)
-    assert [e.event for e in c.events] == [("SCHEMA_CHANGE", "CREATED", *kind, "ks", "origin")]
+    kind, table = (("TABLE",), "origin") if bench.is_zdm else (() if version == 2 else ("TABLE",), f"t{version}")
+    assert [e.event for e in c.events] == [("SCHEMA_CHANGE", "CREATED", *kind, "ks", table)]
     assert c.events[0].version == version and c.events[0].stream == -1
 
 
