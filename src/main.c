@@ -13,7 +13,6 @@
  * configuration and SIGUSR1 opens files anew: see control/reload.h.
  */
 #include <event2/event.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/tls.h"
+#include "control/arguments.h"
 #include "control/descriptors.h"
 #include "control/http.h"
 #include "control/reload.h"
@@ -30,6 +30,7 @@
 #include "proxy/handshake.h"
 #include "proxy/listener.h"
 #include "proxy/schema_events.h"
+#include "proxy/schema_watch.h"
 #include "proxy/worker.h"
 
 #ifndef PACKAGE_VERSION
@@ -40,26 +41,9 @@ enum {
 	EXIT_CONFIG = 1,       /* configuration, files, certificates, passwords */
 	EXIT_CONFIG_ZDM = 255, /* the same when started as ZDM is */
 	EXIT_USAGE = 2,        /* unknown option */
-	MAX_OVERRIDES = 64,
 	/* ZDM's: an occupied port is tried again after 100 ms, doubling up to 10 s. */
 	LISTEN_RETRY_MIN_MS = 100,
 	LISTEN_RETRY_MAX_MS = 10000,
-};
-
-enum run_mode {
-	RUN_PROXY,
-	RUN_CHECK_CONFIG,
-	RUN_PRINT_CONFIG,
-	RUN_PRINT_OPTIONS,
-	RUN_VERSION,
-	RUN_HELP,
-};
-
-struct arguments {
-	enum run_mode mode;
-	const char *path;
-	char *overrides[MAX_OVERRIDES];
-	unsigned override_count;
 };
 
 /* The running process. One object, since there is one process. */
@@ -77,7 +61,7 @@ static struct {
 	struct metrics **metrics;
 	struct control *controls[CLUSTER_COUNT];
 	struct schema_events *schema_events;
-	_Atomic bool schema_is_noticed; /* a message about it is under way to the main thread */
+	struct schema_watch schema_watch;
 	struct tls_context *tls[CLUSTER_COUNT];
 	bool reached[CLUSTER_COUNT];
 	struct http *http;
@@ -95,76 +79,6 @@ static struct {
 } run;
 
 static const int signal_numbers[] = { SIGTERM, SIGINT };
-
-static void print_usage(FILE *out)
-{
-	fputs("usage: cqlferry [-c FILE] [--set section.key=value]...\n"
-	      "\n"
-	      "A proxy between CQL drivers and two Cassandra clusters, origin and target.\n"
-	      "Without -c the ZDM_* environment variables are the configuration.\n"
-	      "\n"
-	      "  -c, --config FILE      read the configuration from FILE (.ini, or .yaml/.yml as ZDM writes it)\n"
-	      "      --set SECTION.KEY=VALUE   override one setting\n"
-	      "      --check-config     check the configuration and end: 0 when it is good\n"
-	      "      --print-config     print every setting in force and where it comes from, secrets hidden\n"
-	      "      --print-options    print the reference of all settings (docs/config.md)\n"
-	      "      --version          print the version\n"
-	      "  -h, --help             print this text\n"
-	      "\n"
-	      "Options may be written with one dash, too (-config FILE), as ZDM's are.\n",
-	      out);
-}
-
-/* ---- 1: arguments ---- */
-
-static bool parse_arguments(int argc, char **argv, struct arguments *out)
-{
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },  { "set", required_argument, NULL, 's' },
-		{ "check-config", no_argument, NULL, 'k' },  { "print-config", no_argument, NULL, 'p' },
-		{ "print-options", no_argument, NULL, 'o' }, { "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },          { NULL, 0, NULL, 0 },
-	};
-	int option;
-
-	*out = (struct arguments){ .mode = RUN_PROXY };
-	while ((option = getopt_long_only(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			out->path = optarg;
-			break;
-		case 's':
-			if (out->override_count == MAX_OVERRIDES) {
-				fprintf(stderr, "cqlferry: more than %d times --set\n", MAX_OVERRIDES);
-				return false;
-			}
-			out->overrides[out->override_count++] = optarg;
-			break;
-		case 'k':
-			out->mode = RUN_CHECK_CONFIG;
-			break;
-		case 'p':
-			out->mode = RUN_PRINT_CONFIG;
-			break;
-		case 'o':
-			out->mode = RUN_PRINT_OPTIONS;
-			break;
-		case 'v':
-			out->mode = RUN_VERSION;
-			break;
-		case 'h':
-			out->mode = RUN_HELP;
-			break;
-		default:
-			return false;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "cqlferry: unexpected argument '%s'\n", argv[optind]);
-		return false;
-	}
-	return true;
-}
 
 /* ---- 2: configuration ---- */
 
@@ -435,56 +349,10 @@ static void open_if_reached(void)
 
 /* ---- changes of the schema ---- */
 
-/* While somebody waits for a change to be seen, the tables of nodes are read so often. */
-#define SCHEMA_LOOK_MS 250
-/* A node's version is no older than this when it reports the change. */
-#define SCHEMA_REPORT_NS (UINT64_C(1000) * 1000000)
-
-static void run_schema_noticed(struct loop_message *message)
-{
-	free(message);
-	atomic_store(&run.schema_is_noticed, false);
-	for (unsigned i = 0; i < CLUSTER_COUNT && run.controls[i]; i++) {
-		struct topology *t = cluster_topology(&run.proxy.clusters[i]);
-		const bool is_fresh = t &&
-				      loop_now(&run.loop) < t->schema_asked_ns + SCHEMA_LOOK_MS * UINT64_C(1000000);
-
-		control_refresh_soon(run.controls[i], is_fresh ? SCHEMA_LOOK_MS : 0);
-		topology_unref(t);
-	}
-}
-
-/* On any thread. */
-static void on_schema_noticed(void *arg)
-{
-	struct loop_message *message;
-
-	(void)arg;
-	if (atomic_exchange(&run.schema_is_noticed, true))
-		return;
-	message = xcalloc(1, sizeof(*message));
-	message->run = run_schema_noticed;
-	loop_post(&run.loop, message);
-}
-
-static void look_again(struct control *control, enum cluster_id id, const struct topology *t)
-{
-	if (!schema_state_is_settled(&run.proxy.schema, id, t, loop_now(&run.loop)))
-		control_refresh_soon(control, SCHEMA_LOOK_MS);
-}
-
 static void on_schema_event(struct control *control, const uint8_t *body, uint32_t len, void *arg)
 {
-	struct cluster *cluster = arg;
-	struct topology *t = cluster_topology(cluster);
-	const uint64_t now = loop_now(&run.loop);
-
 	(void)control;
-	if (!t)
-		return;
-	schema_state_note(&run.proxy.schema, 1u << cluster->id, now - SCHEMA_REPORT_NS, now);
-	schema_events_report(run.schema_events, cluster->id, t->version, body, len);
-	topology_unref(t);
+	schema_watch_report(&run.schema_watch, ((const struct cluster *)arg)->id, run.schema_events, body, len);
 }
 
 static void on_topology(struct control *control, void *arg)
@@ -492,8 +360,9 @@ static void on_topology(struct control *control, void *arg)
 	struct cluster *cluster = arg;
 	struct topology *t = cluster_topology(cluster);
 
+	(void)control;
 	schema_events_snapshot(run.schema_events, cluster->id, t);
-	look_again(control, cluster->id, t);
+	schema_watch_look(&run.schema_watch, cluster->id, t);
 	topology_unref(t);
 	/* Of the first one, too: with ready_when = primary there may be clients who have waited for this cluster. */
 	for (unsigned i = 0; i < run.workers_started; i++)
@@ -546,7 +415,7 @@ static bool make_controls(void)
 {
 	char error[512];
 
-	run.proxy.schema.on_noticed = on_schema_noticed;
+	schema_watch_init(&run.schema_watch, &run.loop, &run.proxy, run.controls);
 	run.schema_events = schema_events_new(&(struct schema_events_options){
 		.loop = &run.loop,
 		.wait_ms = SCHEMA_EVENTS_WAIT_MS,
@@ -797,13 +666,13 @@ int main(int argc, char **argv)
 	struct arguments args;
 	int status = 0;
 
-	if (!parse_arguments(argc, argv, &args)) {
-		print_usage(stderr);
+	if (!arguments_parse(argc, argv, &args)) {
+		arguments_print_usage(stderr);
 		return EXIT_USAGE;
 	}
 	switch (args.mode) {
 	case RUN_HELP:
-		print_usage(stdout);
+		arguments_print_usage(stdout);
 		return 0;
 	case RUN_VERSION:
 		puts("cqlferry " PACKAGE_VERSION);
