@@ -213,9 +213,11 @@ async def test_time_outs(make_bench, version):
     assert ("contentions" in answer.fields) == (version == 5)
 
 
-@every_version
+@pytest.mark.own_profile
+@pytest.mark.parametrize("version", [v for v in VERSIONS if v >= 3])
 async def test_events(make_bench, version):
-    bench = await bench_for(make_bench, version)
+    """In the zdm profile, where each connection has its own. The native profile's are in test_schema_events.py."""
+    bench = await bench_for(make_bench, version, profile="zdm")
     c = await bench.client(version)
     await c.register("SCHEMA_CHANGE", "STATUS_CHANGE")
     for cluster in bench.clusters:

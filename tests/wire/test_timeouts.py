@@ -81,7 +81,10 @@ async def test_a_read_that_is_not_answered(make_bench, primary, version, compres
 @pytest.mark.parametrize("where", PRIMARIES)
 @pytest.mark.parametrize("kind", ["prepare", "use", "register", "execute read", "execute write"])
 async def test_other_requests_that_are_not_answered(make_bench, where, kind):
-    bench = await make_bench(primary=where, sections=SHORT)
+    sections = SHORT
+    if kind == "register":  # which only the zdm profile sends to nodes
+        sections = {**SHORT, "proxy": {**SHORT["proxy"], "profile": "zdm", "backend_connections": "dedicated"}}
+    bench = await make_bench(primary=where, sections=sections)
     cluster = getattr(bench, where)
     c = await bench.client(4, keyspace="ks")
     read = await c.prepare("SELECT * FROM ks.t")
