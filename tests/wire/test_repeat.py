@@ -15,7 +15,8 @@ LIST = (1).to_bytes(4, "big") + (1).to_bytes(4, "big") + b"x"
 
 
 async def two_nodes(make_bench, where="target", **sections):
-    return await make_bench(**{where: {"nodes": 2}}, sections={**POOLED, **sections})
+    """Of the test's own: a node that has ended the connections of the tests before, and answered nothing, would be down."""
+    return await make_bench(fresh=True, **{where: {"nodes": 2}}, sections={**POOLED, **sections})
 
 
 def lose(cluster, match):
