@@ -13,7 +13,8 @@ MIB = 1 << 20
 BLOB = [Column("v", Type.BLOB)]
 WAYS = [(4, None), (4, "lz4"), (5, None), (5, "lz4")]
 each_way = pytest.mark.parametrize("version,compression", WAYS, ids=[f"v{v}-{c or 'plain'}" for v, c in WAYS])
-ROOM = {"proxy": {"max_frame_size": "80MiB"}}
+#: the fake nodes answer no heartbeat while they look through a large text
+ROOM = {"proxy": {"max_frame_size": "80MiB", "heartbeat_timeout": "60s"}}
 LATE = 45
 
 
