@@ -686,7 +686,7 @@ async def test_no_stream_id_is_left(make_bench):
 @pytest.mark.checklist(230)
 async def test_2500_unanswered_reads(make_bench):
     """All ids taken; the client's reads go on as fast as ever."""
-    bench = await dual(make_bench)
+    bench = await dual(make_bench, sections={"proxy": {"max_stream_ids": 2048}})
     c, _ = await bench.mirrored_client()
     hold = Hold()
     bench.target.on(in_mirror(READ), hold)
