@@ -79,7 +79,7 @@ START_TEST(not_in_core_dumps)
 {
 	char *small = secret_strdup("secret");
 	char *large = secret_alloc(100000);
-	char flags[256];
+	char flags[512]; /* a whole line of smaps */
 
 	flags_of(small, flags, sizeof(flags));
 	ck_assert_msg(strstr(flags, " dd") != NULL, "%s", flags);
