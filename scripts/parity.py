@@ -27,7 +27,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 #: the name of the marker and of the file in tests, and the number of the last line
 LISTS = (("connections", 172), ("checklist", 269))
-STAGES = ("wire", "wire-zdm", "cluster", "pairs")
+STAGES = ("wire", "wire-asan", "wire-pooled", "wire-zdm", "cluster", "pairs")
 PROFILES = ("native", "zdm")
 #: lines of parity that may be different; the head of the list says why
 DIFFERENT_BY_CHOICE = (87, 208)

@@ -16,8 +16,8 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify wire wire-pooled wire-zdm docs guards mutants cluster failover pairs drivers parity demo build-asan unit-asan wire-asan build-clang dist"
-LONG_STAGES="cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
+STAGES="static build-gcc unit classify build-asan unit-asan wire-asan wire-pooled wire-zdm docs guards mutants cluster failover pairs drivers parity demo build-clang dist"
+LONG_STAGES="wire mutants-all cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -204,14 +204,23 @@ stage_guards() {
 	return "$status"
 }
 
-# The tests can fail: each fault of tests/mutants turns the test that it names red.
-stage_mutants() {
+# The tests can fail: each fault of tests/mutants turns the test that it names red. mutants STAGE SHARE
+mutants() {
 	local status=0
-	rm -f "$REPORTS/mutants.xml"
+	rm -f "$REPORTS/$1.xml"
 	/usr/bin/python3 "$ROOT/tests/mutants/mutants.py" --build "$CQLFERRY_BUILD/mutants" --python "$VENV/bin/python" \
-		--junit "$REPORTS/mutants.xml" || status=$?
-	"$ROOT/scripts/results.py" junit "$REPORTS/mutants.xml" >"$REPORTS/mutants.count"
+		--junit "$REPORTS/$1.xml" --share "$2" || status=$?
+	"$ROOT/scripts/results.py" junit "$REPORTS/$1.xml" >"$REPORTS/$1.count"
 	return "$status"
+}
+
+# A third of them, another one each day: all would take as long as everything else together.
+stage_mutants() {
+	mutants mutants "$((10#$(date +%j) % 3))/3"
+}
+
+stage_mutants_all() {
+	mutants mutants-all 0/1
 }
 
 stage_cluster() {
@@ -240,7 +249,7 @@ stage_parity() {
 
 parity_files() {
 	local stage
-	for stage in wire wire-pooled wire-zdm cluster pairs; do
+	for stage in wire wire-asan wire-pooled wire-zdm cluster pairs; do
 		[ -z "${STATUS[$stage]-}" ] || echo "$REPORTS/$stage.xml"
 	done
 }
@@ -292,7 +301,7 @@ stage_distcheck() {
 # The build that a stage stands on.
 needs() {
 	case $1 in
-	static | guards | parity | build-*) ;;
+	static | guards | mutants* | parity | build-*) ;;
 	*-asan) echo build-asan ;;
 	*-tsan) echo build-tsan ;;
 	fuzz) echo build-fuzz ;;
@@ -304,6 +313,8 @@ needs() {
 # No stage may hang: seconds after which it is ended. Several times what it takes on 2 cores.
 limit() {
 	case $1 in
+	mutants) echo 1200 ;;
+	mutants-all) echo 3600 ;;
 	cluster* | failover | drivers | pairs* | wire* | distcheck) echo 1200 ;;
 	*) echo 600 ;;
 	esac

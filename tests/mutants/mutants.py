@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves that the tests can fail: puts one-line faults into the program and shows that the named test turns red.
 
-    mutants.py --build DIR [--junit FILE] [--python PYTHON] [NAME ...]
+    mutants.py --build DIR [--junit FILE] [--python PYTHON] [--share K/N] [NAME ...]
     mutants.py --list
 
 The faults are in the *.toml files beside this script:
@@ -181,6 +181,13 @@ def run_share(args, job, mutants):
     return results
 
 
+def share_of(text):
+    first, step = (int(part) for part in text.split("/"))
+    if not 0 <= first < step:
+        raise ValueError(text)
+    return first, step
+
+
 def main():
     parser = argparse.ArgumentParser(description="puts faults into the program and runs the tests that must see them")
     parser.add_argument("--build", type=pathlib.Path, help="folder for the copy, its build and the log")
@@ -188,6 +195,8 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has pytest")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many faults at a time")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--share", type=share_of, default=(0, 1), metavar="K/N",
+                        help="every Nth fault, from the Kth on (from 0); all are looked for in the files still")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
     args = parser.parse_args()
     results = []
@@ -204,7 +213,8 @@ def main():
         unknown = set(args.names) - {m["name"] for m in mutants}
         if unknown:
             parser.error("unknown: %s" % ", ".join(sorted(unknown)))
-        chosen = [m for m in mutants if not args.names or m["name"] in args.names]
+        first, step = args.share
+        chosen = [m for m in mutants if not args.names or m["name"] in args.names][first::step]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             shares = [pool.submit(run_share, args, job, chosen[job::args.jobs]) for job in range(args.jobs)]
             for share in concurrent.futures.as_completed(shares):

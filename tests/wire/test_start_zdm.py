@@ -112,8 +112,9 @@ async def test_pauses_between_attempts_grow(make_bench):
 
     async def pauses():
         said = [float(s) for s in re.findall(r"origin .*next try in ([0-9.]+) s", bench.proxy.messages)]
-        return said if len(said) >= 6 else None
-    said = await bench.proxy.until(pauses, "six attempts")
+        # A pause is random below its bound: that twenty stay in the lower half does not happen.
+        return said if len(said) >= 6 and (max(said) > 0.2 or len(said) >= 20) else None
+    said = await bench.proxy.until(pauses, "attempts enough")
     assert all(0.1 <= pause <= 0.4 for pause in said), said
     assert said[0] <= 0.2 and max(said) > 0.2
     for cluster in bench.clusters:
