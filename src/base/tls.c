@@ -368,7 +368,10 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 
 void tls_set_sni(struct tls *tls, const char *sni)
 {
-	if (tls->end != TLS_OK || SSL_set_tlsext_host_name(tls->ssl, sni) == 1)
+	/* OpenSSL copies the name, but its macro casts away that it is const. */
+	char *name = (char *)(uintptr_t)sni;
+
+	if (tls->end != TLS_OK || SSL_set_tlsext_host_name(tls->ssl, name) == 1)
 		return;
 	tls->end = TLS_FAILED;
 	tls->has_failed = true;
