@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+from cassandra.cluster import ExecutionProfile
+from cassandra.policies import WhiteListRoundRobinPolicy
 
 _TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(_TESTS), str(_TESTS / "cluster")]
@@ -52,18 +54,34 @@ class Cluster:
     def start(self):
         self.first.start()
         self.second.start()
+        # A table that is made before the nodes know each other reaches the second one a minute later.
+        for node in (self.first, self.second):
+            self._until(node, "SELECT peer FROM system.peers")
         with self.direct() as session:
             session.execute(KEYSPACE)
             session.execute(TABLE)
+        self._until(self.second, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'failover'")
+
+    def _until(self, node, query):
+        """Returns when the node answers with a row."""
+        with self._direct(node) as session:
+            ferry_module.eventually("a row of %s at %s" % (query, node.address),
+                                    lambda: bool(list(session.execute(query))), timeout=60)
 
     def stop(self):
         for node in (self.second, self.first):
             node.stop(kill=True)
 
+    @staticmethod
+    def _direct(node):
+        # Not to the other one, too.
+        profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([node.address]), request_timeout=15)
+        return clients.connected(node.address, node.port, protocol_version=4, profile=profile,
+                                 schema_metadata_enabled=False, token_metadata_enabled=False)
+
     def direct(self):
         """A driver session straight to the first node."""
-        return clients.connected(self.first.address, self.first.port, protocol_version=4,
-                                 schema_metadata_enabled=False, token_metadata_enabled=False)
+        return self._direct(self.first)
 
     def rows(self):
         with self.direct() as session:
