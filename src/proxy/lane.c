@@ -15,11 +15,6 @@
 static const struct extra_handler lane_extra_handler;
 static const struct server_handler lane_server_handler;
 
-static struct backends *backends_of(const struct lane *lane)
-{
-	return &lane->pool->worker->backends[lane->pool->cluster];
-}
-
 /* Takes it off its member and frees it; its connection has ended or is not there. */
 static void forget(struct lane *lane)
 {
@@ -33,7 +28,7 @@ static void forget(struct lane *lane)
 	node_release(backend->stats->node);
 	free(lane->keyspace);
 	free(lane);
-	backend_lane_gone(&pool->worker->backends[pool->cluster], backend);
+	backend_lane_gone(pool_backends(pool), backend);
 }
 
 struct lane *lane_open(struct pool *pool, struct backend *backend, const struct lane_need *need, const char **why)
@@ -69,7 +64,7 @@ struct lane *lane_open(struct pool *pool, struct backend *backend, const struct 
 	pool->lanes++;
 	backend->lanes++;
 	if (!extra_open(&lane->opening, &options, why)) {
-		backend_failed(backends_of(lane), backend);
+		backend_failed(pool_backends(lane->pool), backend);
 		forget(lane);
 		return NULL;
 	}
@@ -152,7 +147,7 @@ static void note_life(struct lane *lane)
 	backend->answered_ns = answered_ns;
 	backend->ended_ns = now;
 	if (++backend->short_lives >= SHORT_LIVES_MAX)
-		backend_failed(backends_of(lane), backend);
+		backend_failed(pool_backends(lane->pool), backend);
 }
 
 static void on_closed(struct server *server, const char *why)
@@ -276,7 +271,7 @@ void lane_on_watch(struct timeout_item *item)
 		log_limited(LOG_WARN, "%s at %s: %s: the connection is given up", cluster_id_name(lane->pool->cluster),
 			    lane->backend->name, why);
 		/* First, so that its requests go elsewhere. */
-		backend_failed(backends_of(lane), lane->backend);
+		backend_failed(pool_backends(lane->pool), lane->backend);
 		lane_close(lane, why);
 		return;
 	}
