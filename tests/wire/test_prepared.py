@@ -304,7 +304,6 @@ async def test_one_prepare_in_flight_per_statement(bench, clients):
     hold = Hold()
     bench.target.on(Op.PREPARE, hold)
     streams = [(c, c.send_execute(prepared, values=[b"1", b"2"])) for c in everyone for _ in range(20 // clients)]
-    await bench.target.until(lambda: len(bench.target.requests(Op.EXECUTE)) == len(streams), "all EXECUTEs")
     await hold.arrived()
     for c in everyone:
         await bench.settle(c)  # every UNPREPARED has been handled
@@ -313,7 +312,8 @@ async def test_one_prepare_in_flight_per_statement(bench, clients):
         assert (await c.answer(stream)).kind == Kind.VOID
     assert len(hold.waiting) == 1
     assert len(bench.origin.requests(Op.EXECUTE)) == len(streams)
-    assert len(bench.target.requests(Op.EXECUTE)) == 2 * len(streams)
+    # Those that came once the loss was known waited for the PREPARE instead of asking the node in vain.
+    assert len(streams) < len(bench.target.requests(Op.EXECUTE)) <= 2 * len(streams)
 
 
 @pytest.mark.parametrize("primary", PRIMARIES)
