@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 warnings="-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror"
 # The packages' own headers may be warned about by nobody.
-packages=$(pkg-config --cflags libevent_core libevent_extra openssl liblz4 snappy libisal libxxhash inih yaml-0.1 libcurl libzip jansson)
+packages=$(pkg-config --cflags libevent_core libevent_extra openssl liblz4 snappy libisal libxxhash inih yaml-0.1 libcurl libzip jansson luajit)
 [ $# -gt 0 ] || set -- gcc clang
 
 failed=0

@@ -12,6 +12,7 @@
 #include "proxy/memory.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
+#include "proxy/policy.h"
 #include "proxy/prepare.h"
 #include "proxy/replace.h"
 #include "proxy/reply.h"
@@ -142,6 +143,9 @@ static void dispatch_query(struct arrival *a)
 		begin_use(rq, &facts.keyspace);
 	else
 		need_keyspace(rq, facts.is_qualified || m.params.keyspace.len > 0);
+	if (unlikely(c->worker->policy != NULL) &&
+	    !policy_on_query(rq, &m.params, m.text, &facts, query_keyspace(c, &m)))
+		return;
 	start_statement(a, rq, m.text, &m.params);
 }
 
@@ -214,6 +218,8 @@ static void dispatch_execute(struct arrival *a)
 		execute_use(rq);
 	if (!version_has(c->version, VERSION_METADATA_ID) && (m.params.flags & QUERY_SKIP_METADATA))
 		rq->flags_offset = m.params.flags_offset + m.params.flags_size - 1u;
+	if (unlikely(ref->policy != NULL) && !policy_on_execute(rq, &m.params))
+		return;
 	start_statement(a, rq, SV(""), &m.params);
 }
 
@@ -222,19 +228,40 @@ struct children {
 	bool has_prepared;
 	bool are_qualified; /* no text among them depends on the connection's keyspace; only known where that matters */
 	uint8_t allows;     /* the ALLOWS_* bits that all of them have */
+	bool are_known; /* none of a kind that the scanner does not know; only filled in for those who ask by table */
+	struct statement_tables *tables; /* where they are added; NULL: nobody asks */
 };
 
-static void note_text(const struct arrival *a, struct strview text, struct children *out)
+static void note_tables(struct strview text, const struct statement_facts *facts, struct strview keyspace,
+			struct children *out)
+{
+	out->are_known &= policy_kind_of(facts->kind) == POLICY_WRITE;
+	statement_tables_scan(text, facts, keyspace, out->tables);
+}
+
+/* `keyspace` is what unqualified names mean. */
+static void note_text(const struct arrival *a, struct strview text, struct strview keyspace, struct children *out)
 {
 	struct statement_facts facts;
 
-	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !client_is_pooled(a->c)) {
+	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !client_is_pooled(a->c) && !out->tables) {
 		out->allows = 0;
 		return;
 	}
 	statement_scan(text, &facts);
+	if (unlikely(out->tables != NULL))
+		note_tables(text, &facts, keyspace, out);
 	out->are_qualified &= facts.is_qualified;
 	out->allows &= a->amends & AMEND_TIMESTAMPS ? amend_allows(text, &facts, SV(""), BOUND_UNKNOWN, a->amends) : 0;
+}
+
+static void note_prepared(const struct prepared *entry, struct children *out)
+{
+	const struct strview text = { entry->text, entry->text_len };
+	struct statement_facts facts;
+
+	statement_scan(text, &facts);
+	note_tables(text, &facts, sv_from(entry->keyspace ? entry->keyspace : ""), out);
 }
 
 /* All prepared children must be known; the first unknown one is answered. */
@@ -243,7 +270,8 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 	struct worker *worker = a->c->worker;
 	uint32_t offset = m->children_offset;
 
-	*out = (struct children){ .are_qualified = true, .allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0 };
+	out->are_qualified = out->are_known = true;
+	out->allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
 	for (unsigned i = 0; i < m->child_count; i++) {
 		struct batch_child child;
 		struct prepared_ref *ref;
@@ -254,7 +282,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 			return false;
 		}
 		if (!child.is_prepared) {
-			note_text(a, child.text, out);
+			note_text(a, child.text, m->keyspace.len > 0 ? m->keyspace : client_keyspace(a->c), out);
 			continue;
 		}
 		out->has_prepared = true;
@@ -265,6 +293,8 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 		}
 		is_virtual = ref->entry->verdict.to == 0;
 		out->allows &= ref->allows;
+		if (unlikely(out->tables != NULL))
+			note_prepared(ref->entry, out);
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
 			client_send_error(
@@ -286,13 +316,19 @@ static void dispatch_batch(struct arrival *a)
 	};
 	struct client *c = a->c;
 	struct batch_message m;
-	struct children children;
+	struct children children = { 0 };
+	struct statement_tables tables;
 	struct request *rq;
 	const char *why;
 
 	if (!message_parse_batch(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
 		arrival_refuse(a, why);
 		return;
+	}
+	if (unlikely(c->worker->policy != NULL)) {
+		tables.count = 0;
+		tables.is_incomplete = false;
+		children.tables = &tables;
 	}
 	if (!check_children(a, &m, &children))
 		return;
@@ -310,7 +346,9 @@ static void dispatch_batch(struct arrival *a)
 	need_keyspace(rq, children.are_qualified || m.keyspace.len > 0);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
-	rq->type = REQUEST_WRITES;
+	if (unlikely(children.tables != NULL) && !policy_on_batch(rq, &tables, children.are_known))
+		return;
+	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	request_start(rq);

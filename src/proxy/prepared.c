@@ -11,6 +11,7 @@
 #include "cql/routing_key.h"
 #include "proxy/amend.h"
 #include "proxy/generated.h"
+#include "proxy/policy.h"
 #include "proxy/virtual.h"
 
 static inline uint64_t hash_id(struct bytesview id)
@@ -306,9 +307,11 @@ void prepared_front_init(struct prepared_front *f, struct prepared_table *t)
 	f->table = t;
 }
 
-void prepared_front_set(struct prepared_front *f, const struct settings *settings, uint32_t generation)
+void prepared_front_set(struct prepared_front *f, const struct settings *settings, struct policy_cache *policy,
+			uint32_t generation)
 {
 	f->settings = settings;
+	f->policy = policy;
 	f->generation = generation;
 	f->amends = amends_of(settings);
 }
@@ -319,6 +322,7 @@ void prepared_release(struct prepared_ref *ref)
 	if (--ref->refs > 0)
 		return;
 	prepared_unref(ref->entry);
+	policy_statement_free(ref->policy);
 	free(ref);
 }
 
@@ -369,7 +373,12 @@ static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref
 		prepared_release(*slot);
 	ref = xmalloc(sizeof(*ref));
 	*ref = (struct prepared_ref){
-		.entry = p, .refs = 1, .generation = p->generation, .verdict = p->verdict, .allows = p->allows
+		.entry = p,
+		.refs = 1,
+		/* What scripts say is not in the entry: each worker asks its own. */
+		.generation = f->policy ? 0 : p->generation,
+		.verdict = p->verdict,
+		.allows = p->allows,
 	};
 	*slot = NULL;
 	if (memory_of(p) <= PREPARED_FRONT_MEMORY_MAX) {
@@ -388,11 +397,15 @@ static void look_again(const struct prepared_front *f, struct prepared_ref *ref)
 	struct statement_facts facts;
 
 	ref->generation = f->generation;
+	policy_statement_free(ref->policy);
+	ref->policy = NULL;
 	if (p->verdict.to == 0)
 		return;
 	statement_scan(text, &facts);
 	ref->verdict = route_statement(f->settings, &facts, keyspace);
 	ref->allows = amend_allows(text, &facts, keyspace, (enum bound_counter)p->bound, f->amends);
+	if (f->policy)
+		ref->policy = policy_statement_new(f->policy, text, &facts, keyspace, &ref->verdict);
 }
 
 struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id)

@@ -40,6 +40,8 @@ struct prepared_id {
 
 struct virtual_query;
 struct generated;
+struct policy_cache;
+struct policy_statement;
 struct routing_key;
 
 /*
@@ -110,6 +112,7 @@ struct prepared_ref {
 	uint32_t generation;    /* of the settings by which the next two were found out */
 	struct verdict verdict; /* what a request that executes it starts with */
 	uint8_t allows;
+	struct policy_statement *policy; /* what hooks have to be asked, owned; NULL: none (policy.h) */
 };
 
 #define PREPARED_FRONT_SLOTS 4096
@@ -120,8 +123,9 @@ struct prepared_ref {
 struct prepared_front {
 	struct prepared_table *table;
 	const struct settings *settings;
-	uint32_t generation; /* of these settings, 1 and up */
-	uint8_t amends;      /* AMEND_* bits, of these settings */
+	uint32_t generation;         /* of these settings, 1 and up */
+	uint8_t amends;              /* AMEND_* bits, of these settings */
+	struct policy_cache *policy; /* the worker's; NULL without scripts */
 	struct prepared_ref *slots[PREPARED_FRONT_SLOTS];
 };
 
@@ -148,8 +152,9 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 			struct bytesview id);
 
 void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
-/* What counts from now on; `generation` is another number each time. */
-void prepared_front_set(struct prepared_front *f, const struct settings *settings, uint32_t generation);
+/* What counts from now on; `generation` is another number each time. `policy` may be NULL. */
+void prepared_front_set(struct prepared_front *f, const struct settings *settings, struct policy_cache *policy,
+			uint32_t generation);
 void prepared_front_fini(struct prepared_front *f);
 
 /*

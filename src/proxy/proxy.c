@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proxy/counters.h"
+
 void proxy_init(struct proxy *proxy, const struct settings *settings)
 {
 	memset(proxy, 0, sizeof(*proxy));
@@ -17,6 +19,7 @@ void proxy_init(struct proxy *proxy, const struct settings *settings)
 	traces_init(&proxy->traces);
 	limits_init(&proxy->limits);
 	gate_init(&proxy->gate, proxy);
+	proxy->counters = counters_new(settings->workers);
 	request_ids_init(&proxy->request_ids, settings->tracing_rate_limit);
 	/* Writes are measured with origin's buckets, as ZDM has it. */
 	histogram_bounds_from(&proxy->bounds[REQUEST_READS_ORIGIN], &settings->buckets[CLUSTER_ORIGIN]);
@@ -54,4 +57,5 @@ void proxy_fini(struct proxy *proxy)
 	traces_fini(&proxy->traces);
 	gate_fini(&proxy->gate);
 	limits_fini(&proxy->limits);
+	counters_free(proxy->counters);
 }

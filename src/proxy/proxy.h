@@ -22,6 +22,8 @@
 #include "proxy/timestamps.h"
 #include "proxy/traces.h"
 
+struct counters;
+struct policy_engine;
 struct worker;
 
 struct proxy {
@@ -39,6 +41,11 @@ struct proxy {
 	struct traces traces;
 	_Atomic uint32_t client_count; /* accepted and not yet closed, without those that are being refused */
 	_Atomic uint64_t next_client;  /* numbers for log lines */
+	/* Makes an engine of scripts for one worker; *out is NULL where the settings name none. False with the reason in
+	 * `error`. On the main thread; NULL: there are no engines. */
+	bool (*engine_new)(struct proxy *proxy, const struct settings *settings, unsigned worker,
+			   struct policy_engine **out, char *error, size_t error_size);
+	struct counters *counters;
 	struct limits limits;
 	struct gate gate;
 	uint8_t apart[64]; /* written per request with timestamps = add: not in a line with the above */

@@ -28,6 +28,14 @@ static struct verdict read_from(enum cluster_id cluster)
 	return (struct verdict){ .to = (uint8_t)(1u << cluster), .answer_from = (uint8_t)cluster, .class = CLASS_READ };
 }
 
+static struct verdict system_read(const struct settings *settings)
+{
+	struct verdict v = read_from(settings->system_queries);
+
+	v.decided_by = DECIDED_BY_PROTOCOL;
+	return v;
+}
+
 static uint8_t mirror_of(const struct settings *settings, enum mirror_mode mode)
 {
 	return settings->read_mode == READ_DUAL_ASYNC_ON_SECONDARY ? (uint8_t)mode : MIRROR_NONE;
@@ -74,8 +82,8 @@ static struct verdict route_select(const struct settings *settings, const struct
 		return v;
 	}
 	if (virtual_is_table(keyspace, statement_name_view(&facts->table)))
-		return (struct verdict){ .to = 0, .class = CLASS_READ };
-	verdict = read_from(settings->system_queries);
+		return (struct verdict){ .to = 0, .class = CLASS_READ, .decided_by = DECIDED_BY_PROTOCOL };
+	verdict = system_read(settings);
 	verdict.is_of_traces = sv_equal(keyspace, SV("system_traces"));
 	return verdict;
 }
@@ -88,7 +96,7 @@ struct verdict route_statement(const struct settings *settings, const struct sta
 		return route_select(settings, facts, keyspace);
 	case STATEMENT_LIST:
 	case STATEMENT_DESCRIBE:
-		return read_from(settings->system_queries);
+		return system_read(settings);
 	case STATEMENT_USE:
 		return route_use(settings);
 	case STATEMENT_CALL:

@@ -7,6 +7,8 @@
  *   reads of other system keyspaces, LIST, DESCRIBE   the system-queries cluster
  *   other SELECTs                                     the primary
  *   everything else, and what is not understood       both, as a write
+ *
+ * Scripts have a say before this (policy.h).
  */
 #ifndef PROXY_ROUTE_H
 #define PROXY_ROUTE_H
@@ -43,6 +45,16 @@ enum mirror_mode {
 	MIRROR_USE,         /* it changes the keyspace */
 };
 
+/* Whose opinion a verdict is. */
+enum decided_by {
+	DECIDED_BY_DEFAULT,
+	DECIDED_BY_PROTOCOL, /* a system table, a page, a trace: nobody else is asked */
+	DECIDED_BY_RULE,     /* [routing] rule */
+	DECIDED_BY_HOOK,     /* a script (policy.h) */
+};
+
+struct policy_route;
+
 struct verdict {
 	uint8_t to; /* TO_* bits; 0: answered by us: CLASS_READ a system table, CLASS_CONTROL an Insights call */
 	uint8_t answer_from; /* enum cluster_id: whose answer wins when both agree */
@@ -50,6 +62,10 @@ struct verdict {
 	uint8_t write_type;  /* enum write_type */
 	uint8_t mirror;      /* enum mirror_mode */
 	bool is_of_traces;   /* a read of system_traces: its cluster depends on the trace (traces.h) */
+	uint8_t decided_by;  /* enum decided_by */
+	/* What a hook wants beside the clusters; NULL: nothing. Only good until the request is started: it belongs to
+	 * the engine. */
+	const struct policy_route *route;
 };
 
 /* `keyspace` is the one that unqualified names mean: the request's (v5) or the connection's; len 0 for none. */

@@ -166,6 +166,24 @@ struct listener_settings {
 
 #define SETTINGS_MAX_LISTENERS 16
 
+/* [lua]: the scripts that decide routes (policy.h), and what they may use. */
+struct lua_option {
+	char *name;
+	char *value; /* as the file has it */
+	char *place; /* "FILE:12", for messages */
+};
+
+struct lua_settings {
+	struct string_list scripts; /* files; of a folder those that end in .lua, sorted. count 0: none */
+	struct string_list path;    /* folders for `require` */
+	struct lua_option *options; /* keys that are no settings: what proxy.option() finds */
+	unsigned option_count;
+	uint32_t time_limit_us; /* of one call */
+	uint64_t memory_limit;  /* of one worker's state */
+	uint32_t fail_limit;    /* errors of a hook in a minute, then it is switched off */
+	bool jit;
+};
+
 struct settings {
 	/* [proxy] */
 	enum profile profile;
@@ -220,6 +238,8 @@ struct settings {
 	enum timestamps_mode timestamps;
 	bool replace_cql_functions;
 	uint32_t async_handshake_timeout_ms;
+
+	struct lua_settings lua;
 
 	/* control connections */
 	uint32_t topology_refresh_interval_ms; /* 0: only after events */

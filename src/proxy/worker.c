@@ -20,6 +20,7 @@
 #include "proxy/local_wait.h"
 #include "proxy/mirror.h"
 #include "proxy/notice.h"
+#include "proxy/policy.h"
 #include "proxy/pool.h"
 #include "proxy/repair.h"
 #include "proxy/request.h"
@@ -73,7 +74,37 @@ static void use_settings(struct worker *w, const struct settings *s, uint32_t ge
 {
 	w->settings = s;
 	w->amends = amends_of(s);
-	prepared_front_set(&w->prepared, s, generation);
+	prepared_front_set(&w->prepared, s, w->policy, generation);
+}
+
+/* The scripts that these settings name, NULL without any. */
+static bool make_policy(struct proxy *proxy, const struct settings *s, unsigned worker, struct policy_cache **out,
+			char *error, size_t error_size)
+{
+	struct policy_engine *engine = NULL;
+
+	*out = NULL;
+	if (proxy->engine_new && !proxy->engine_new(proxy, s, worker, &engine, error, error_size))
+		return false;
+	if (engine)
+		*out = policy_cache_new(engine);
+	return true;
+}
+
+static void policy_start(struct worker *w)
+{
+	struct policy_engine *engine = policy_cache_engine(w->policy);
+
+	if (engine)
+		engine->ops->start(engine, &w->loop);
+}
+
+static void policy_stop(struct worker *w)
+{
+	struct policy_engine *engine = policy_cache_engine(w->policy);
+
+	if (engine)
+		engine->ops->stop(engine);
 }
 
 /* Those that the settings give; with new ones the queues get new durations here. */
@@ -141,6 +172,8 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 		backends_init(&w->backends[i], w, (enum cluster_id)i);
 	}
 	prepared_front_init(&w->prepared, &proxy->prepared);
+	if (!make_policy(proxy, s, index, &w->policy, error, error_size))
+		return false;
 	use_settings(w, s, 1);
 	idle_init(w);
 	functions_init(&w->functions, index);
@@ -154,6 +187,7 @@ static void *worker_main(void *arg)
 
 	snprintf(name, sizeof(name), "worker-%u", w->index);
 	pthread_setname_np(pthread_self(), name);
+	policy_start(w);
 	loop_run(&w->loop);
 	return NULL;
 }
@@ -190,6 +224,7 @@ static void run_stop(struct loop_message *message)
 		client_close(list_entry(w->clients.next, struct client, node), CLOSE_SHUTDOWN, "the proxy ends now");
 	repairs_drop(w);
 	pools_drop(w);
+	policy_stop(w);
 	loop_stop(&w->loop);
 }
 
@@ -213,6 +248,7 @@ void worker_free(struct worker *w)
 		free(w->keyspaces.items[i]);
 	free(w->keyspaces.items);
 	prepared_front_fini(&w->prepared);
+	policy_cache_free(w->policy);
 	idle_fini(w);
 	slab_fini(&w->requests);
 	slab_fini(&w->mirrored);
@@ -427,12 +463,25 @@ bool worker_change_init(struct worker_change *change, struct worker *w, const st
 			uint32_t generation, char *error, size_t error_size)
 {
 	*change = (struct worker_change){ .worker = w, .settings = settings, .generation = generation };
-	return make_tls(settings, change->cluster_tls, change->listener_tls, error, error_size);
+	return make_policy(w->proxy, settings, w->index, &change->policy, error, error_size) &&
+	       make_tls(settings, change->cluster_tls, change->listener_tls, error, error_size);
 }
 
 void worker_change_fini(struct worker_change *change)
 {
 	free_tls(change->cluster_tls, change->listener_tls);
+	policy_cache_free(change->policy);
+	change->policy = NULL;
+}
+
+static void swap_policy(struct worker *w, struct worker_change *change)
+{
+	struct policy_cache *old = w->policy;
+
+	policy_stop(w);
+	w->policy = change->policy;
+	change->policy = old;
+	policy_start(w);
 }
 
 static void swap_tls(struct tls_context **a, struct tls_context **b, unsigned count)
@@ -467,6 +516,7 @@ static void run_change(struct loop_message *message)
 
 	swap_tls(w->cluster_tls, change->cluster_tls, CLUSTER_COUNT);
 	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
+	swap_policy(w, change);
 	use_settings(w, change->settings, change->generation);
 	set_durations(w);
 	idle_change(w, before);

@@ -43,6 +43,7 @@ struct worker {
 	struct list credentials;      /* of clients in pooled mode (credential.h) */
 	struct string_list keyspaces; /* those that clients have changed to: worker_keyspace() */
 	struct prepared_front prepared;
+	struct policy_cache *policy; /* what scripts say; NULL without them (policy.h) */
 	struct function_source functions;
 	struct event idle_timer; /* idle.h */
 	struct list repairs;     /* PREPAREs under way for statements that a node has lost */
@@ -66,6 +67,7 @@ struct worker_change {
 	/* The worker's new contexts; once it has taken them, its old ones. */
 	struct tls_context *cluster_tls[CLUSTER_COUNT];
 	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS];
+	struct policy_cache *policy; /* the same; NULL without scripts */
 	/* On the worker's thread: it uses the new settings, and nothing of the old ones. */
 	void (*on_done)(struct worker_change *change);
 };

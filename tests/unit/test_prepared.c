@@ -352,7 +352,7 @@ START_TEST(other_settings)
 	p->allows = ALLOWS_WRITE_LEVEL;
 	prepared_insert(&table, p);
 	for (unsigned turn = 0; turn < 4; turn++) {
-		prepared_front_set(front, &settings[turn % 2], turn + 1);
+		prepared_front_set(front, &settings[turn % 2], NULL, turn + 1);
 		ref = prepared_find(front, id_of("origin-1"));
 		ck_assert_uint_eq(ref->verdict.to, turn % 2 ? TO_TARGET : TO_ORIGIN);
 		ck_assert_uint_eq(ref->verdict.answer_from, turn % 2);

@@ -1,0 +1,381 @@
+/* policy.c - see policy.h */
+#include "proxy/policy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "proxy/failure.h"
+#include "proxy/placement.h"
+#include "proxy/reply.h"
+
+/* Plans by kind and table; beyond that all are forgotten and made again. */
+#define CACHE_SLOTS 1024
+#define CACHE_MAX (CACHE_SLOTS * 4)
+
+const char *policy_kind_name(enum policy_kind kind)
+{
+	static const char *const names[] = {
+#define X(name, word) word,
+		POLICY_KINDS(X)
+#undef X
+	};
+
+	return names[kind];
+}
+
+enum policy_kind policy_kind_of(enum statement_kind verb)
+{
+	switch (verb) {
+	case STATEMENT_SELECT:
+	case STATEMENT_LIST:
+	case STATEMENT_DESCRIBE:
+		return POLICY_READ;
+	case STATEMENT_INSERT:
+	case STATEMENT_UPDATE:
+	case STATEMENT_DELETE:
+	case STATEMENT_BATCH:
+	case STATEMENT_TRUNCATE:
+		return POLICY_WRITE;
+	case STATEMENT_SCHEMA:
+	case STATEMENT_ROLE:
+		return POLICY_SCHEMA;
+	case STATEMENT_USE:
+		return POLICY_USE;
+	default:
+		return POLICY_UNKNOWN;
+	}
+}
+
+/* ---- plans by table ---- */
+
+struct cached_plan {
+	struct cached_plan *next;
+	struct policy_plan plan;
+	uint8_t kind;
+	uint8_t verb;
+	struct statement_table table;
+};
+
+struct policy_cache {
+	struct policy_engine *engine;
+	struct cached_plan *slots[CACHE_SLOTS];
+	unsigned count;
+	/* What is said of a batch whose tables have different plans; until the next one. */
+	struct policy_denial conflict;
+	char conflict_text[512];
+};
+
+struct policy_cache *policy_cache_new(struct policy_engine *engine)
+{
+	struct policy_cache *cache = xcalloc(1, sizeof(*cache));
+
+	cache->engine = engine;
+	return cache;
+}
+
+static void forget_all(struct policy_cache *cache)
+{
+	for (unsigned i = 0; i < CACHE_SLOTS; i++) {
+		while (cache->slots[i]) {
+			struct cached_plan *p = cache->slots[i];
+
+			cache->slots[i] = p->next;
+			free(p);
+		}
+	}
+	cache->count = 0;
+}
+
+void policy_cache_free(struct policy_cache *cache)
+{
+	if (!cache)
+		return;
+	forget_all(cache);
+	cache->engine->ops->free(cache->engine);
+	free(cache);
+}
+
+struct policy_engine *policy_cache_engine(const struct policy_cache *cache)
+{
+	return cache ? cache->engine : NULL;
+}
+
+static bool names_equal(const struct statement_name *a, const struct statement_name *b)
+{
+	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+static struct cached_plan **slot_of(struct policy_cache *cache, const struct policy_question *q,
+				    const struct statement_table *t)
+{
+	uint64_t h = XXH3_64bits(t->table.text, t->table.len);
+
+	h = XXH3_64bits_withSeed(t->keyspace.text, t->keyspace.len, h + q->verb);
+	return &cache->slots[h % CACHE_SLOTS];
+}
+
+/* The set of all hooks. */
+static uint64_t all_hooks(const struct policy_engine *e)
+{
+	return e->hook_count == POLICY_HOOKS_MAX ? UINT64_MAX : (UINT64_C(1) << e->hook_count) - 1;
+}
+
+static struct policy_plan ask_of_table(struct policy_engine *e, const struct policy_question *q)
+{
+	struct policy_plan plan = { 0 };
+
+	plan.ask = e->ops->plan(e, q, all_hooks(e), SCOPE_TABLE, &plan.opinion);
+	return plan;
+}
+
+static struct policy_plan plan_of_table(struct policy_cache *cache, const struct policy_question *q,
+					const struct statement_table *table)
+{
+	struct cached_plan **slot = slot_of(cache, q, table);
+	struct statement_tables one;
+	struct policy_question about = *q;
+	struct cached_plan *p;
+
+	for (p = *slot; p; p = p->next) {
+		if (p->verb == q->verb && p->kind == q->kind && names_equal(&p->table.table, &table->table) &&
+		    names_equal(&p->table.keyspace, &table->keyspace))
+			return p->plan;
+	}
+	one.count = 1;
+	one.is_incomplete = false;
+	one.items[0] = *table;
+	about.tables = &one;
+	if (cache->count >= CACHE_MAX) {
+		forget_all(cache);
+		slot = slot_of(cache, q, table);
+	}
+	p = xcalloc(1, sizeof(*p));
+	p->plan = ask_of_table(cache->engine, &about);
+	p->kind = q->kind;
+	p->verb = q->verb;
+	p->table = *table;
+	p->next = *slot;
+	*slot = p;
+	cache->count++;
+	return p->plan;
+}
+
+static const char *opinion_name(const struct policy_opinion *o)
+{
+	return o->denial ? "denied" : o->route ? o->route->name : "no opinion";
+}
+
+/* Not to be sent to one cluster for the sake of one table, nor to both: one of them may not have the other table. */
+static void deny_conflict(struct policy_cache *cache, const struct statement_tables *tables, unsigned first,
+			  const struct policy_opinion *one, unsigned second, const struct policy_opinion *other,
+			  struct policy_opinion *out)
+{
+	const struct statement_table *a = &tables->items[first], *b = &tables->items[second];
+
+	snprintf(cache->conflict_text, sizeof(cache->conflict_text),
+		 "a batch cannot be routed whose tables are routed differently: %.*s.%.*s (%s), %.*s.%.*s (%s)",
+		 SV_ARG(statement_name_view(&a->keyspace)), SV_ARG(statement_name_view(&a->table)), opinion_name(one),
+		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)),
+		 opinion_name(other));
+	cache->conflict = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = cache->conflict_text };
+	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = one->hook };
+}
+
+/* Each table of a batch for itself: they must agree. A denial of one counts for all. */
+static struct policy_plan plan_of_tables(struct policy_cache *cache, const struct policy_question *q)
+{
+	struct policy_plan plan = plan_of_table(cache, q, &q->tables->items[0]);
+
+	for (unsigned i = 1; i < q->tables->count && !plan.opinion.denial; i++) {
+		const struct policy_plan p = plan_of_table(cache, q, &q->tables->items[i]);
+
+		plan.ask |= p.ask;
+		if (p.opinion.denial)
+			plan.opinion = p.opinion;
+		else if (p.opinion.route != plan.opinion.route)
+			deny_conflict(cache, q->tables, 0, &(struct policy_opinion){ .route = plan.opinion.route }, i,
+				      &p.opinion, &plan.opinion);
+	}
+	return plan;
+}
+
+struct policy_plan policy_plan_make(struct policy_cache *cache, const struct policy_question *q, bool is_kept)
+{
+	struct policy_engine *e = cache->engine;
+	static const struct statement_table no_table;
+	struct policy_opinion opinion = { 0 };
+	struct policy_plan plan;
+
+	if (q->tables->is_incomplete)
+		plan = ask_of_table(e, q);
+	else if (q->tables->count > 0)
+		plan = plan_of_tables(cache, q);
+	else
+		plan = plan_of_table(cache, q, &no_table);
+	if (!is_kept || plan.ask == 0)
+		return plan;
+	plan.ask = e->ops->plan(e, q, plan.ask, SCOPE_STATEMENT, &opinion);
+	if (opinion.route || opinion.denial)
+		plan.opinion = opinion;
+	return plan;
+}
+
+void policy_route_apply(const struct policy_route *route, struct verdict *verdict)
+{
+	if (!route)
+		return;
+	verdict->to = route->to;
+	verdict->answer_from = route->answer_from;
+	verdict->mirror = route->mirror ? MIRROR_IN_KEYSPACE : MIRROR_NONE;
+	verdict->route = route;
+	verdict->decided_by = DECIDED_BY_HOOK;
+}
+
+/* ---- statements ---- */
+
+static void question_about(struct policy_question *q, const struct statement_facts *facts,
+			   const struct statement_tables *tables)
+{
+	*q = (struct policy_question){
+		.kind = (uint8_t)policy_kind_of(facts->kind),
+		.verb = (uint8_t)facts->kind,
+		.tables = tables,
+		.opcode = OP_QUERY,
+	};
+	for (unsigned i = 0; i < tables->count; i++)
+		q->is_system |= statement_keyspace_is_system(statement_name_view(&tables->items[i].keyspace));
+	if (tables->is_incomplete && q->kind == POLICY_WRITE)
+		q->kind = POLICY_UNKNOWN;
+}
+
+struct policy_statement *policy_statement_new(struct policy_cache *cache, struct strview text,
+					      const struct statement_facts *facts, struct strview keyspace,
+					      struct verdict *verdict)
+{
+	struct statement_tables tables;
+	struct policy_question q;
+	struct policy_plan plan;
+	struct policy_statement *s;
+	size_t size;
+
+	if (verdict->decided_by == DECIDED_BY_PROTOCOL)
+		return NULL;
+	tables.count = 0;
+	tables.is_incomplete = false;
+	statement_tables_scan(text, facts, keyspace, &tables);
+	question_about(&q, facts, &tables);
+	q.is_prepared = true;
+	q.opcode = OP_EXECUTE;
+	plan = policy_plan_make(cache, &q, true);
+	policy_route_apply(plan.opinion.route, verdict);
+	if (plan.ask == 0 && !plan.opinion.denial)
+		return NULL;
+	s = xcalloc(1, sizeof(*s));
+	s->plan = plan;
+	size = offsetof(struct statement_tables, items) + tables.count * sizeof(tables.items[0]);
+	s->tables = xmalloc(size);
+	memcpy(s->tables, &tables, size);
+	s->question = q;
+	s->question.tables = s->tables;
+	return s;
+}
+
+void policy_statement_free(struct policy_statement *s)
+{
+	if (!s)
+		return;
+	free(s->tables);
+	free(s);
+}
+
+/* ---- requests ---- */
+
+static bool token_of(void *arg, int64_t *token)
+{
+	struct request *rq = arg;
+
+	return rq->prepared && placement_token(rq, CLUSTER_ORIGIN, token);
+}
+
+static void client_facts(const struct client *c, struct policy_client *out)
+{
+	*out = (struct policy_client){ .address = sv_from(c->name) };
+}
+
+/* Asks what is left to be asked, and puts what comes of it into the verdict. */
+static bool decide(struct request *rq, struct policy_question *q, const struct policy_plan *plan)
+{
+	struct policy_engine *e = rq->client->worker->policy->engine;
+	struct policy_opinion opinion = { 0 };
+	struct policy_client client;
+
+	if (plan->ask) {
+		client_facts(rq->client, &client);
+		q->client = &client;
+		q->consistency = rq->consistency;
+		q->size = rq->len;
+		q->token = token_of;
+		q->arg = rq;
+		e->ops->decide(e, q, plan->ask, &opinion);
+	}
+	if (!opinion.route && !opinion.denial)
+		opinion = plan->opinion;
+	if (unlikely(opinion.denial != NULL)) {
+		failure_unsent(rq, opinion.denial->code, "%s", opinion.denial->text);
+		return false;
+	}
+	policy_route_apply(opinion.route, &rq->verdict);
+	return true;
+}
+
+/* A later page comes from the cluster that gave the first one: nobody is asked. */
+static bool is_later_page(const struct request *rq, const struct query_params *params)
+{
+	enum cluster_id cluster;
+
+	return rq->verdict.class == CLASS_READ && paging_mark_read(params->paging_state, &cluster);
+}
+
+bool policy_on_query(struct request *rq, const struct query_params *params, struct strview text,
+		     const struct statement_facts *facts, struct strview keyspace)
+{
+	struct statement_tables tables;
+	struct policy_question q;
+	struct policy_plan plan;
+
+	if (rq->verdict.decided_by == DECIDED_BY_PROTOCOL || is_later_page(rq, params))
+		return true;
+	tables.count = 0;
+	tables.is_incomplete = false;
+	statement_tables_scan(text, facts, keyspace, &tables);
+	question_about(&q, facts, &tables);
+	plan = policy_plan_make(rq->client->worker->policy, &q, false);
+	return decide(rq, &q, &plan);
+}
+
+bool policy_on_execute(struct request *rq, const struct query_params *params)
+{
+	const struct policy_statement *s = rq->prepared->policy;
+	struct policy_question q = s->question;
+
+	return is_later_page(rq, params) || decide(rq, &q, &s->plan);
+}
+
+bool policy_on_batch(struct request *rq, const struct statement_tables *tables, bool is_known)
+{
+	struct statement_facts facts = { .kind = STATEMENT_BATCH };
+	struct policy_question q;
+	struct policy_plan plan;
+
+	question_about(&q, &facts, tables);
+	if (!is_known)
+		q.kind = POLICY_UNKNOWN;
+	q.opcode = OP_BATCH;
+	q.is_prepared = rq->has_prepared_children;
+	plan = policy_plan_make(rq->client->worker->policy, &q, false);
+	return decide(rq, &q, &plan);
+}
