@@ -104,9 +104,10 @@ struct policy_engine *policy_cache_engine(const struct policy_cache *cache)
 	return cache ? cache->engine : NULL;
 }
 
-static bool names_equal(const struct statement_name *a, const struct statement_name *b)
+static bool tables_equal(const struct statement_table *a, const struct statement_table *b)
 {
-	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+	return sv_equal(statement_name_view(&a->table), statement_name_view(&b->table)) &&
+	       sv_equal(statement_name_view(&a->keyspace), statement_name_view(&b->keyspace));
 }
 
 static struct cached_plan **slot_of(struct policy_cache *cache, const struct policy_question *q,
@@ -141,8 +142,7 @@ static struct policy_plan plan_of_table(struct policy_cache *cache, const struct
 	struct cached_plan *p;
 
 	for (p = *slot; p; p = p->next) {
-		if (p->verb == q->verb && p->kind == q->kind && names_equal(&p->table.table, &table->table) &&
-		    names_equal(&p->table.keyspace, &table->keyspace))
+		if (p->verb == q->verb && p->kind == q->kind && tables_equal(&p->table, table))
 			return p->plan;
 	}
 	one.count = 1;
