@@ -465,6 +465,7 @@ static bool start_http(void)
 		.nodes = &run.proxy.nodes,
 		.divergences = &run.proxy.divergences,
 		.gate = &run.proxy.gate,
+		.counters = run.proxy.counters,
 		.prepared_entries = prepared_entries,
 		.reload = reload_status(run.reload),
 		.is_started = &run.is_started,

@@ -128,6 +128,7 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.divergences = c->divergences,
 		.reload = c->reload,
 		.gate = c->gate,
+		.counters = c->counters,
 	};
 	struct evbuffer *body;
 

@@ -10,6 +10,7 @@
 
 struct divergences;
 struct reload_status;
+struct counters;
 struct gate;
 struct http;
 
@@ -26,6 +27,7 @@ struct http_context {
 	const struct node_table *nodes;  /* NULL: no series by node */
 	struct divergences *divergences; /* NULL: no series by table */
 	const struct gate *gate;         /* NULL: no series about refused clients */
+	struct counters *counters;       /* NULL: no series of scripts */
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
 	const struct reload_status *reload; /* NULL: nothing is said of reloads and the primary */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/metrics_counters.h"
 #include "control/metrics_limits.h"
 #include "control/metrics_nodes.h"
 #include "control/metrics_tables.h"
@@ -237,6 +238,7 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 		    sum(p, offsetof(struct metrics, memory_refused)));
 	metrics_tables_partial(p, out);
 	write_placed(p, out);
+	metrics_counters_write(p, out);
 	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
 			 "Statements prepared again because a node had lost them",
 			 offsetof(struct metrics, prepared_repaired));

@@ -13,6 +13,7 @@ struct evbuffer;
 struct divergences;
 struct reload_status;
 struct gate;
+struct counters;
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,6 +26,7 @@ struct metrics_page {
 	struct divergences *divergences;       /* NULL: no series by table */
 	const struct reload_status *reload;    /* NULL: no series of reloads and the primary */
 	const struct gate *gate;               /* NULL: no series about refused and waiting clients */
+	struct counters *counters;             /* NULL: no series of scripts */
 	uint64_t prepared_entries;
 	uint64_t large_bytes; /* chunk_large_bytes() */
 };

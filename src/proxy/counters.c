@@ -1,4 +1,10 @@
-/* counters.c - see counters.h */
+/*
+ * counters.c - see counters.h
+ *
+ * Scripts register hundreds of counters, and every worker's VM the same ones
+ * again with each reload, so a counter is found by a hash table. The counters
+ * of a family are chained, so that a page is written in one pass.
+ */
 #include "proxy/counters.h"
 
 #include <pthread.h>
@@ -7,19 +13,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct counter {
-	char *family;
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* Twice as many as there can be counters, a power of two. */
+#define SLOTS 8192
+
+struct family {
+	char *name;
 	char *help;
-	char *labels;
 	bool is_gauge;
+	unsigned first; /* numbers of counters, chained by `next` */
+	unsigned last;
+};
+
+struct counter {
+	char *labels;
+	unsigned family;
+	unsigned next; /* 0: the last of its family */
 };
 
 struct counters {
-	pthread_mutex_t lock;
-	_Atomic unsigned count;
+	pthread_mutex_t lock; /* of all but the cells */
+	unsigned count;
+	unsigned family_count;
 	unsigned arrays;
-	struct counter items[COUNTERS_MAX];
-	_Atomic int64_t *cells[]; /* by worker, then by number */
+	struct family *families[COUNTERS_MAX];
+	struct counter items[COUNTERS_MAX + 1]; /* by number */
+	uint16_t slots[SLOTS];                  /* numbers by hash, linear probing; 0: free */
+	_Atomic int64_t *cells[];               /* by worker, then by number */
 };
 
 struct counters *counters_new(unsigned workers)
@@ -37,10 +59,12 @@ void counters_free(struct counters *c)
 {
 	if (!c)
 		return;
-	for (unsigned i = 0; i < c->count; i++) {
-		free(c->items[i].family);
-		free(c->items[i].help);
+	for (unsigned i = 1; i <= c->count; i++)
 		free(c->items[i].labels);
+	for (unsigned i = 0; i < c->family_count; i++) {
+		free(c->families[i]->name);
+		free(c->families[i]->help);
+		free(c->families[i]);
 	}
 	for (unsigned i = 0; i < c->arrays; i++)
 		free(c->cells[i]);
@@ -48,50 +72,131 @@ void counters_free(struct counters *c)
 	free(c);
 }
 
-static unsigned find(const struct counters *c, const char *family, const char *labels)
+/* ---- registering ---- */
+
+/* Where it is, or where it would have to be. */
+static uint16_t *slot_of(struct counters *c, const char *family, const char *labels)
 {
-	for (unsigned i = 0; i < c->count; i++) {
-		if (strcmp(c->items[i].family, family) == 0 && strcmp(c->items[i].labels, labels) == 0)
-			return i + 1;
+	const uint64_t seed = XXH3_64bits(family, strlen(family));
+	uint64_t i = XXH3_64bits_withSeed(labels, strlen(labels), seed);
+
+	for (;; i++) {
+		uint16_t *slot = &c->slots[i % SLOTS];
+
+		if (*slot == 0 || (strcmp(c->items[*slot].labels, labels) == 0 &&
+				   strcmp(c->families[c->items[*slot].family]->name, family) == 0))
+			return slot;
 	}
-	return 0;
+}
+
+/* The text format has two escapes in a line of HELP. */
+static char *escape_help(const char *help)
+{
+	char *text = xmalloc(2 * strlen(help) + 1), *to = text;
+
+	for (; *help; help++) {
+		if (*help == '\\' || *help == '\n')
+			*to++ = '\\';
+		*to++ = *help == '\n' ? 'n' : *help;
+	}
+	*to = '\0';
+	return text;
+}
+
+static unsigned family_of(struct counters *c, const char *name, const char *help, bool is_gauge)
+{
+	struct family *f;
+
+	for (unsigned i = 0; i < c->family_count; i++) {
+		if (strcmp(c->families[i]->name, name) == 0)
+			return i;
+	}
+	f = xcalloc(1, sizeof(*f));
+	f->name = xstrdup(name);
+	f->help = escape_help(help);
+	f->is_gauge = is_gauge;
+	c->families[c->family_count] = f;
+	return c->family_count++;
+}
+
+static void chain(struct counters *c, unsigned family, unsigned number)
+{
+	struct family *f = c->families[family];
+
+	if (f->first == 0)
+		f->first = number;
+	else
+		c->items[f->last].next = number;
+	f->last = number;
 }
 
 unsigned counters_register(struct counters *c, const char *family, const char *help, const char *labels, bool is_gauge)
 {
+	uint16_t *slot;
 	unsigned number;
 
 	pthread_mutex_lock(&c->lock);
-	number = find(c, family, labels);
-	if (number == 0 && c->count < COUNTERS_MAX) {
-		number = c->count + 1;
-		c->items[number - 1] = (struct counter){
-			.family = xstrdup(family),
-			.help = xstrdup(help),
-			.labels = xstrdup(labels),
-			.is_gauge = is_gauge,
-		};
-		c->count++;
+	slot = slot_of(c, family, labels);
+	if (*slot == 0 && c->count < COUNTERS_MAX) {
+		number = ++c->count;
+		c->items[number].labels = xstrdup(labels);
+		c->items[number].family = family_of(c, family, help, is_gauge);
+		chain(c, c->items[number].family, number);
+		*slot = (uint16_t)number;
 	}
+	number = *slot;
 	pthread_mutex_unlock(&c->lock);
 	return number;
+}
+
+/* ---- labels ---- */
+
+/* The bytes of the character at `p`, 0 for what is not UTF-8 (RFC 3629, section 4). */
+static unsigned character_len(const char *p)
+{
+	const unsigned char first = (unsigned char)p[0], second = (unsigned char)p[1];
+	unsigned len;
+
+	if (first < 0x80)
+		return 1;
+	if (first < 0xc2 || first > 0xf4)
+		return 0;
+	if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+	    (first == 0xf4 && second > 0x8f))
+		return 0;
+	len = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+	for (unsigned i = 1; i < len; i++) {
+		if (((unsigned char)p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return len;
 }
 
 void counters_label(char *out, size_t size, const char *name, const char *value)
 {
 	size_t n = strlen(out);
 
+	/* A comma, an equals sign, two quotes and the end. */
+	if (n + strlen(name) + 5 > size)
+		return;
 	n += (size_t)snprintf(out + n, size - n, "%s%s=\"", n > 0 ? "," : "", name);
-	for (; *value && n + 4 < size; value++) {
+	while (*value) {
+		const unsigned len = character_len(value);
+		char text[5] = "?";
+
 		if (*value == '"' || *value == '\\' || *value == '\n')
-			out[n++] = '\\';
-		out[n++] = *value == '\n' ? 'n' : *value;
+			snprintf(text, sizeof(text), "\\%c", *value == '\n' ? 'n' : *value);
+		else if (len > 0)
+			memcpy(text, value, len);
+		if (n + strlen(text) + 2 > size)
+			break;
+		n += (size_t)snprintf(out + n, size - n, "%s", text);
+		value += MAX(len, 1);
 	}
-	if (n + 1 < size)
-		out[n++] = '"';
-	if (n < size)
-		out[n] = 0;
+	snprintf(out + n, size - n, "\"");
 }
+
+/* ---- values ---- */
 
 void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t n)
 {
@@ -120,21 +225,11 @@ void counters_visit(struct counters *c,
 		    void *arg)
 {
 	pthread_mutex_lock(&c->lock);
-	for (unsigned i = 0; i < c->count; i++) {
-		const struct counter *first = &c->items[i];
-		unsigned j = 0;
+	for (unsigned i = 0; i < c->family_count; i++) {
+		const struct family *f = c->families[i];
 
-		while (strcmp(c->items[j].family, first->family) != 0)
-			j++;
-		if (j < i)
-			continue; /* told with the first of its family */
-		for (; j < c->count; j++) {
-			const struct counter *k = &c->items[j];
-
-			if (strcmp(k->family, first->family) == 0)
-				visit(first->family, first->help, k->labels, first->is_gauge, counters_value(c, j + 1),
-				      arg);
-		}
+		for (unsigned k = f->first; k; k = c->items[k].next)
+			visit(f->name, f->help, c->items[k].labels, f->is_gauge, counters_value(c, k), arg);
 	}
 	pthread_mutex_unlock(&c->lock);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "control/metrics_process.h"
+#include "proxy/counters.h"
 #include "proxy/divergence.h"
 #include "vectors.h"
 
@@ -475,12 +476,46 @@ START_TEST(one_start)
 }
 END_TEST
 
+/* Families of scripts stand sorted among ours, with their series together. */
+START_TEST(counters_of_scripts)
+{
+	struct counters *c = counters_new(1);
+	unsigned n;
+
+	counters_register(c, "policy_tagged_requests_total", "Requests by tag", "tag=\"b\"", false);
+	n = counters_register(c, "policy_hook_off", "1 while it is off", "hook=\"a\\\"\"", true);
+	counters_set(c, 0, n, 1);
+	n = counters_register(c, "policy_tagged_requests_total", "", "tag=\"a\"", false);
+	counters_add(c, 0, n, 2);
+	counters_add(c, 1, n, 1);
+	counters_register(c, "policy_plain_total", "Without labels", "", false);
+	page.counters = c;
+	write_page();
+	ck_assert_ptr_nonnull(strstr(text, "# HELP zdm_cqlferry_policy_hook_off 1 while it is off\n"
+					   "# TYPE zdm_cqlferry_policy_hook_off gauge\n"
+					   "zdm_cqlferry_policy_hook_off{hook=\"a\\\"\"} 1\n"
+					   "# HELP zdm_cqlferry_policy_plain_total Without labels\n"
+					   "# TYPE zdm_cqlferry_policy_plain_total counter\n"
+					   "zdm_cqlferry_policy_plain_total 0\n"
+					   "# HELP zdm_cqlferry_policy_tagged_requests_total Requests by tag\n"
+					   "# TYPE zdm_cqlferry_policy_tagged_requests_total counter\n"
+					   "zdm_cqlferry_policy_tagged_requests_total{tag=\"a\"} 3\n"
+					   "zdm_cqlferry_policy_tagged_requests_total{tag=\"b\"} 0\n"
+					   "# HELP zdm_cqlferry_prepared_repaired_total"));
+	page.prefix = "";
+	write_page();
+	expect_line("cqlferry_policy_plain_total 0");
+	counters_free(c);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("metrics_page");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, number, 0, ARRAY_LEN(numbers));
+	tcase_add_test(tcase, counters_of_scripts);
 	tcase_add_test(tcase, series_from_the_start);
 	tcase_add_test(tcase, shape);
 	tcase_add_test(tcase, sums);
