@@ -200,7 +200,7 @@ static bool use_header(struct client *c, struct admission_header *h)
 	if (h->parser.has_addresses) {
 		char through[NET_TEXT_MAX];
 
-		net_format(address, c->name);
+		client_set_name(c, address);
 		if (!net_is_any(&h->parser.destination) && net_port(&h->parser.destination) != 0)
 			set_reached_at(c, &h->parser.destination);
 		log_debug("client %s #%llu: comes through %s", c->name, (unsigned long long)c->number,

@@ -12,6 +12,7 @@
 #include "proxy/admission.h"
 #include "proxy/bulk.h"
 #include "proxy/dispatch.h"
+#include "proxy/driver.h"
 #include "proxy/handshake.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
@@ -60,6 +61,14 @@ void client_set_state(struct client *c, enum client_state next)
 
 /* ---- birth ---- */
 
+void client_set_name(struct client *c, const struct net_address *address)
+{
+	char ip[NET_TEXT_MAX];
+
+	net_format(address, c->name);
+	c->ip_len = (uint8_t)strlen(net_format_ip(address, ip));
+}
+
 void client_accept(struct worker *worker, const struct newcomer *n)
 {
 	struct client *c = xcalloc(1, sizeof(*c));
@@ -72,7 +81,7 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 	timeout_item_init(&c->handshake_timeout);
 	loop_task_init(&c->close_task, run_close);
 	timeout_item_init(&c->last_call);
-	net_format(&n->peer, c->name);
+	client_set_name(c, &n->peer);
 	wire_init(&c->wire, &worker->loop, &client_wire_handler, HANDSHAKE_MAX_FRAME);
 	list_append(&worker->clients, &c->node);
 	if (admission_begin(c, n))
@@ -141,7 +150,7 @@ static void release(struct loop_deferred *d)
 		early_free(c->early);
 	free(c->streams);
 	free(c->keyspace);
-	free(c->driver);
+	driver_put(&c->worker->drivers, c->driver);
 	free(c->bulks);
 	free(c->upload);
 	free(c->login);
@@ -344,13 +353,16 @@ void client_switch_framing(struct client *c)
 
 void client_ready(struct client *c)
 {
+	const struct strview name = driver_name(c->driver), version = driver_version(c->driver);
+
 	timeout_stop(&c->handshake_timeout);
 	admission_handshake_over(c);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
-	log_debug("client %s #%llu: ready, %s, %s, compression %s, origin %s, target %s", c->name,
-		  (unsigned long long)c->number, c->driver ? c->driver : "driver unknown", version_name(c->version),
-		  cql_compression_name(c->compression), cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
+	log_debug("client %s #%llu: ready, %s%s%s, %s, compression %s, origin %s, target %s", c->name,
+		  (unsigned long long)c->number, name.len > 0 ? name.p : "driver unknown", version.len > 0 ? " " : "",
+		  version.p, version_name(c->version), cql_compression_name(c->compression),
+		  cql_compression_name(client_leg_compression(c, CLUSTER_ORIGIN)),
 		  cql_compression_name(client_leg_compression(c, CLUSTER_TARGET)));
 	if (c->worker->is_draining)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");

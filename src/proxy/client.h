@@ -49,6 +49,7 @@ enum client_close_reason {
 
 struct admission_header;
 struct bulk;
+struct driver;
 struct handshake;
 struct mirror;
 struct pool;
@@ -104,7 +105,7 @@ struct client {
 	bool waits_for_use : 1; /* pooled: a USE is in flight, and what is behind it has to wait */
 	bool holds_bulk : 1;    /* bulk_continue() has to do nothing: requests are being gone through */
 	char *keyspace;         /* as set by USE, NULL before */
-	char *driver;           /* name and version as its STARTUP has them, or NULL */
+	struct driver *driver;  /* of its STARTUP, a hold; NULL: it named none */
 	struct timeout_item handshake_timeout;
 	/* Pooled: since when more than client_output_limit waits and it takes nothing of that; 0: it is not so. */
 	uint64_t stalled_ns;
@@ -119,12 +120,16 @@ struct client {
 	struct admission_header *header; /* until its PROXY header has come, or NULL */
 	struct limit_entry *address_place;
 	struct limit_entry *user_place;
-	char name[NET_TEXT_MAX];        /* the driver's address */
+	char name[NET_TEXT_MAX];        /* the driver's address; by client_set_name() only */
+	uint8_t ip_len;                 /* of its part without brackets and port */
 	struct net_address *reached_at; /* what its PROXY header calls our address; NULL: that of its socket */
 };
 
 /* Takes over an accepted socket and its places. */
 void client_accept(struct worker *worker, const struct newcomer *newcomer);
+
+/* That is its address from now on. */
+void client_set_name(struct client *c, const struct net_address *address);
 
 void client_set_state(struct client *c, enum client_state next);
 
@@ -189,6 +194,18 @@ extern const struct server_handler client_server_handler;
 static inline bool client_is_pooled(const struct client *c)
 {
 	return c->pool[CLUSTER_ORIGIN] != NULL;
+}
+
+/* Its address without port. */
+static inline struct strview client_ip(const struct client *c)
+{
+	return (struct strview){ c->name + (c->name[0] == '['), c->ip_len };
+}
+
+/* Who has logged in, as far as we could read that; empty without a log-in. */
+static inline struct strview client_user(const struct client *c)
+{
+	return c->user_place ? limit_key(c->user_place) : SV("");
 }
 
 static inline struct strview client_keyspace(const struct client *c)

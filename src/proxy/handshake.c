@@ -116,8 +116,6 @@ static void on_startup(struct client *c, struct frame *f)
 	if (!startup_read(&startup, c, f))
 		return;
 	c->compression = startup.compression;
-	c->driver = startup.driver;
-	startup.driver = NULL;
 	client_set_state(c, CLIENT_STARTING);
 	if (c->worker->settings->backend_connections == BACKEND_POOLED && !startup.is_peculiar)
 		handshake_pooled_start(c, &startup, f->stream);

@@ -148,6 +148,11 @@ void limit_give(struct limit_table *table, struct limit_entry *entry)
 	pthread_mutex_unlock(&shard->lock);
 }
 
+struct strview limit_key(const struct limit_entry *entry)
+{
+	return (struct strview){ (const char *)entry->key, entry->len };
+}
+
 uint32_t limit_count(struct limit_table *table, const void *key, size_t len)
 {
 	const uint64_t hash = XXH3_64bits_withSeed(key, len, table->seed);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/common.h"
+#include "base/strview.h"
 
 /* Why a client was refused: X(name, label), sorted by label. */
 #define LIMIT_REFUSALS(X)                                                                                              \
@@ -66,6 +67,8 @@ void limits_fini(struct limits *limits);
 struct limit_entry *limit_take(struct limit_table *table, const void *key, size_t len, uint32_t max);
 /* Harmless for NULL. */
 void limit_give(struct limit_table *table, struct limit_entry *entry);
+/* Its key; lives as long as the place. */
+struct strview limit_key(const struct limit_entry *entry);
 /* How many places of a key are taken. */
 uint32_t limit_count(struct limit_table *table, const void *key, size_t len);
 

@@ -29,6 +29,16 @@ bool placement_token(struct request *rq, unsigned cluster, int64_t *token)
 	return rq->token_state == TOKEN_KNOWN;
 }
 
+/* Of two, one may have none: the statement was prepared on the other alone, or that one speaks an old version. */
+static const struct routing_key *common_key(const struct prepared *entry)
+{
+	struct routing_key *const *key = entry->key;
+
+	if (key[CLUSTER_ORIGIN] && key[CLUSTER_TARGET] && key[CLUSTER_ORIGIN] != key[CLUSTER_TARGET])
+		return NULL;
+	return key[CLUSTER_ORIGIN] ? key[CLUSTER_ORIGIN] : key[CLUSTER_TARGET];
+}
+
 static uint16_t table_of(struct prepared_ref *ref, unsigned cluster, const struct ring *ring)
 {
 	if (unlikely(ref->place[cluster].generation != ring_generation(ring))) {
@@ -63,6 +73,47 @@ static bool first_prepared(const struct request *rq, struct batch_child *child)
 	return false;
 }
 
+static bool child_token(const struct request *rq, const struct batch_child *child, const struct routing_key *key,
+			int64_t *token)
+{
+	return key && routing_key_token(key,
+					&(struct bound_values){
+						.body = rq->data,
+						.len = rq->len,
+						.offset = child->values_offset,
+						.count = child->value_count,
+					},
+					token);
+}
+
+static bool batch_token(const struct request *rq, int64_t *token)
+{
+	struct prepared_ref *ref;
+	struct batch_child child;
+	bool is_known;
+
+	if (!first_prepared(rq, &child))
+		return false;
+	ref = prepared_find(&rq->client->worker->prepared, child.id);
+	if (!ref)
+		return false;
+	is_known = child_token(rq, &child, common_key(ref->entry), token);
+	prepared_release(ref);
+	return is_known;
+}
+
+bool placement_common_token(struct request *rq, int64_t *token)
+{
+	const struct routing_key *key;
+
+	if (!rq->prepared)
+		return rq->has_prepared_children && batch_token(rq, token);
+	key = common_key(rq->prepared->entry);
+	return key &&
+	       placement_token(rq, key == rq->prepared->entry->key[CLUSTER_ORIGIN] ? CLUSTER_ORIGIN : CLUSTER_TARGET,
+			       token);
+}
+
 static unsigned batch_replicas(const struct request *rq, unsigned cluster, const struct ring *ring,
 			       const uint16_t **hosts)
 {
@@ -76,14 +127,7 @@ static unsigned batch_replicas(const struct request *rq, unsigned cluster, const
 	ref = prepared_find(&rq->client->worker->prepared, child.id);
 	if (!ref)
 		return 0;
-	if (ref->entry->key[cluster] && routing_key_token(ref->entry->key[cluster],
-							  &(struct bound_values){
-								  .body = rq->data,
-								  .len = rq->len,
-								  .offset = child.values_offset,
-								  .count = child.value_count,
-							  },
-							  &token))
+	if (child_token(rq, &child, ref->entry->key[cluster], &token))
 		n = ring_replicas(ring, table_of(ref, cluster, ring), token, hosts);
 	prepared_release(ref);
 	return n;

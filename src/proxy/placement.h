@@ -31,6 +31,13 @@ enum token_state {
 MUSTCHECK bool placement_token(struct request *rq, unsigned cluster, int64_t *token);
 
 /*
+ * The same for those who ask for no cluster in particular; of a BATCH that of
+ * its first prepared statement. False where the clusters disagree about what
+ * the key is made of.
+ */
+MUSTCHECK bool placement_common_token(struct request *rq, int64_t *token);
+
+/*
  * The replicas on `cluster`, whose current ring this is (NULL: it has none), as
  * ring_replicas() orders them; 0 when they are not known. *hosts lives as long
  * as the ring.

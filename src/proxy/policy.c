@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "proxy/driver.h"
 #include "proxy/failure.h"
 #include "proxy/placement.h"
 #include "proxy/reply.h"
@@ -298,12 +299,17 @@ static bool token_of(void *arg, int64_t *token)
 {
 	struct request *rq = arg;
 
-	return rq->prepared && placement_token(rq, CLUSTER_ORIGIN, token);
+	return placement_common_token(rq, token);
 }
 
 static void client_facts(const struct client *c, struct policy_client *out)
 {
-	*out = (struct policy_client){ .address = sv_from(c->name) };
+	*out = (struct policy_client){
+		.user = client_user(c),
+		.address = client_ip(c),
+		.driver = driver_name(c->driver),
+		.driver_version = driver_version(c->driver),
+	};
 }
 
 /* Asks what is left to be asked, and puts what comes of it into the verdict. */

@@ -1,11 +1,9 @@
 /* startup.c - see startup.h */
 #include "proxy/startup.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "cql/message.h"
 #include "proxy/client.h"
+#include "proxy/driver.h"
 
 struct reading {
 	struct startup *startup;
@@ -52,22 +50,6 @@ static bool accept_compression(struct client *c, const struct frame *f, struct s
 	return true;
 }
 
-/* A driver may say what it likes; a log line takes no control characters from it. */
-static char *driver_text(struct strview name, struct strview version)
-{
-	char text[STARTUP_DRIVER_MAX];
-
-	if (name.len == 0)
-		return NULL;
-	snprintf(text, sizeof(text), "%.*s%s%.*s", (int)MIN(name.len, sizeof(text)), name.p, version.len ? " " : "",
-		 (int)MIN(version.len, sizeof(text)), version.p);
-	for (char *p = text; *p; p++) {
-		if (*p < ' ' || *p > '~')
-			*p = '?';
-	}
-	return xstrdup(text);
-}
-
 bool startup_read(struct startup *s, struct client *c, const struct frame *f)
 {
 	struct reading r = { .startup = s, .compression = SV(""), .driver_name = SV(""), .driver_version = SV("") };
@@ -83,7 +65,8 @@ bool startup_read(struct startup *s, struct client *c, const struct frame *f)
 	if (!accept_compression(c, f, r.compression, &compression))
 		return false;
 	s->compression = (uint8_t)compression;
-	s->driver = driver_text(r.driver_name, r.driver_version);
+	driver_put(&c->worker->drivers, c->driver);
+	c->driver = driver_get(&c->worker->drivers, r.driver_name, r.driver_version);
 	writer_init(&s->options);
 	write_raw(&s->options, f->body, f->length);
 	return true;
@@ -92,7 +75,6 @@ bool startup_read(struct startup *s, struct client *c, const struct frame *f)
 void startup_free(struct startup *s)
 {
 	writer_free(&s->options);
-	free(s->driver);
 	*s = (struct startup){ 0 };
 }
 

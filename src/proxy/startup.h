@@ -11,18 +11,14 @@
 
 struct client;
 
-/* The name and version of a driver in log lines; longer ones are cut. */
-#define STARTUP_DRIVER_MAX 80
-
 struct startup {
 	struct writer options; /* a whole [string map] body, COMPRESSION included where the client wants one */
 	uint16_t option_count; /* without COMPRESSION */
 	uint8_t compression;   /* enum cql_compression */
 	bool is_peculiar;      /* it changes what statements mean on the connection: not for one that is shared */
-	char *driver;          /* DRIVER_NAME and DRIVER_VERSION, printable; NULL: it named none */
 };
 
-/* Reads and checks them; false after the client was refused, nothing has to be freed then. */
+/* Reads and checks them, and notes the client's driver; false after the client was refused, nothing has to be freed then. */
 bool startup_read(struct startup *s, struct client *c, const struct frame *f);
 void startup_free(struct startup *s);
 /* Moves all of it; `from` is empty then. */

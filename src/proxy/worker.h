@@ -8,6 +8,7 @@
 
 #include "base/loop.h"
 #include "proxy/backend.h"
+#include "proxy/driver.h"
 #include "proxy/functions.h"
 #include "proxy/proxy.h"
 
@@ -42,6 +43,7 @@ struct worker {
 	struct list pools[CLUSTER_COUNT];
 	struct list credentials;      /* of clients in pooled mode (credential.h) */
 	struct string_list keyspaces; /* those that clients have changed to: worker_keyspace() */
+	struct drivers drivers;       /* what its clients call themselves */
 	struct prepared_front prepared;
 	struct policy_cache *policy; /* what scripts say; NULL without them (policy.h) */
 	struct function_source functions;
