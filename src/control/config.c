@@ -54,15 +54,16 @@ static void warn_of_workers(struct config *config, const struct setting *s, cons
 }
 
 /* Empty is "not set" where a setting may be unset, and a mistake elsewhere. ZDM's empty texts are left to their types. */
-static bool check_empty(struct config *config, const struct setting *s, unsigned instance, const struct config_value *v)
+static bool check_empty(struct config *config, const struct config_value *v)
 {
+	const struct setting *s = v->setting;
 	char allowed[256];
 
 	if (*v->text || v->dialect != DIALECT_INI || (s->flags & SETTING_EMPTY_OK) || !s->native_default)
 		return true;
 	setting_allowed(s, v->dialect, allowed, sizeof(allowed));
-	return config_fail_setting(config, s, instance, "no value; allowed: %s, or no such line (default %s)", allowed,
-				   setting_default(s, config->settings.profile));
+	return config_fail_value(config, v, "no value; allowed: %s, or no such line (default %s)", allowed,
+				 setting_default(s, config->settings.profile));
 }
 
 static void warn_clamped(struct config *config, const struct setting *s, unsigned instance, const void *member)
@@ -75,29 +76,44 @@ static void warn_clamped(struct config *config, const struct setting *s, unsigne
 	free(used);
 }
 
-static bool parse_setting(struct config *config, const struct setting *s, unsigned instance)
+/* `v` is one of its values, or NULL, then the default counts. */
+static bool parse_value(struct config *config, const struct setting *s, unsigned instance, const struct config_value *v,
+			void *member)
 {
-	const struct config_value *v = config_value_find(config, s, instance);
-	union setting_scratch scratch = { .buckets = { .count = 0 } };
-	void *member = setting_member(s, &config->settings, instance);
 	struct setting_input in = { .text = setting_default(s, config->settings.profile),
 				    .environment = config->request->environment };
-	char what[256], allowed[256];
+	char what[512], allowed[256];
 
 	if (v) {
-		if (!check_empty(config, s, instance, v))
+		if (!check_empty(config, v))
 			return false;
 		in.text = v->text;
+		in.place = v->place;
 		in.dialect = v->dialect;
 		in.quoted = v->quoted;
 		in.bare_ms = v->bare_ms;
 	} else if (!in.text) {
 		return true;
 	}
-	if (!setting_parse(s, &in, member ? member : &scratch, what, sizeof(what))) {
-		setting_allowed(s, in.bare_ms ? DIALECT_ENV : in.dialect, allowed, sizeof(allowed));
+	if (setting_parse(s, &in, member, what, sizeof(what)))
+		return true;
+	setting_allowed(s, in.bare_ms ? DIALECT_ENV : in.dialect, allowed, sizeof(allowed));
+	if (!v)
 		return config_fail_setting(config, s, instance, "%s; allowed: %s", what, allowed);
-	}
+	return config_fail_value(config, v, "%s; allowed: %s", what, allowed);
+}
+
+static bool parse_setting(struct config *config, const struct setting *s, unsigned instance)
+{
+	const struct config_value *v = config_value_find(config, s, instance);
+	union setting_scratch scratch = { .buckets = { .count = 0 } };
+	void *member = setting_member(s, &config->settings, instance);
+
+	do {
+		if (!parse_value(config, s, instance, v, member ? member : &scratch))
+			return false;
+		v = v ? config_value_next(config, v) : NULL;
+	} while (v);
 	if (s->flags & SETTING_ZDM_CLAMP)
 		warn_clamped(config, s, instance, member);
 	if (!member) {
@@ -125,6 +141,17 @@ static bool run_step(struct config *config, const struct step *step)
 
 /* ---- reading ---- */
 
+/* The last one counts; of a key that may be repeated all, in place of what the file has. */
+static struct config_value *set_override(struct config *config, const struct setting *s, unsigned instance,
+					 const char *text)
+{
+	const struct config_value *v = config_value_find(config, s, instance);
+
+	if ((s->flags & SETTING_REPEATED) && v && strcmp(v->place, "--set") == 0)
+		return config_value_add(config, s, instance, text, "--set", DIALECT_INI);
+	return config_value_set(config, s, instance, text, "--set", DIALECT_INI);
+}
+
 /* "section.key=value"; the section may have dots and blanks (listener NAME), the value anything. */
 static bool read_override(struct config *config, const char *text)
 {
@@ -148,7 +175,7 @@ static bool read_override(struct config *config, const char *text)
 		ok = config_fail(config, "--set %s.%s: unknown key; allowed: %s", section, key,
 				 config_section_keys(id, keys, sizeof(keys)));
 	} else {
-		config_value_set(config, s, instance, equals + 1, "--set", DIALECT_INI)->bare_ms = bare_ms;
+		set_override(config, s, instance, equals + 1)->bare_ms = bare_ms;
 	}
 	free(section);
 	free(key);

@@ -124,6 +124,7 @@ static bool section_line(struct ini_file *f)
 	return section_open(f, copy);
 }
 
+/* Of those that go on in indented lines; one that is repeated has a key in each line. */
 static bool is_list(const struct setting *s)
 {
 	return s->type == SETTING_HOSTS || s->type == SETTING_ADDRESSES || s->type == SETTING_BUCKETS ||
@@ -288,10 +289,10 @@ static bool value_add(struct ini_file *f, const char *name, const char *text)
 		return line_fail(f, "[%s] %s: unknown key; allowed: %s", f->heading, name,
 				 config_section_keys(f->section, keys, sizeof(keys)));
 	v = config_value_find(f->config, s, f->instance);
-	if (v)
+	if (v && !(s->flags & SETTING_REPEATED))
 		return line_fail(f, "[%s] %s: given already at %s; allowed: once", f->heading, name, v->place);
 	place = xasprintf("%s:%u", f->path, f->line_number);
-	v = config_value_set(f->config, s, f->instance, text, place, DIALECT_INI);
+	v = config_value_add(f->config, s, f->instance, text, place, DIALECT_INI);
 	v->bare_ms = bare_ms;
 	free(place);
 	f->key = s;

@@ -33,9 +33,10 @@ void config_warn(struct config *config, const char *fmt, ...)
 	fputc('\n', config->warnings);
 }
 
-char *config_place(const struct config *config, const struct setting *s, unsigned instance)
+/* Of one of the setting's values; NULL: it has none. */
+static char *place_of(const struct config *config, const struct setting *s, unsigned instance,
+		      const struct config_value *v)
 {
-	const struct config_value *v = config_value_find(config, s, instance);
 	enum setting_dialect dialect = v                                    ? v->dialect
 				       : config->source == CONFIG_FROM_ENV  ? DIALECT_ENV
 				       : config->source == CONFIG_FROM_YAML ? DIALECT_YAML
@@ -57,13 +58,17 @@ char *config_place(const struct config *config, const struct setting *s, unsigne
 	return xasprintf("%s: [%s] %s", place ? place : "configuration", section, s->key ? s->key : s->zdm);
 }
 
-static bool fail_setting_v(struct config *config, const struct setting *s, unsigned instance, const char *fmt,
-			   va_list args) __attribute__((format(printf, 4, 0)));
-
-static bool fail_setting_v(struct config *config, const struct setting *s, unsigned instance, const char *fmt,
-			   va_list args)
+char *config_place(const struct config *config, const struct setting *s, unsigned instance)
 {
-	char *place = config_place(config, s, instance);
+	return place_of(config, s, instance, config_value_find(config, s, instance));
+}
+
+/* Takes over the place. */
+static bool fail_at(struct config *config, char *place, const char *fmt, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+static bool fail_at(struct config *config, char *place, const char *fmt, va_list args)
+{
 	char *text = NULL;
 
 	if (vasprintf(&text, fmt, args) < 0)
@@ -79,7 +84,17 @@ bool config_fail_setting(struct config *config, const struct setting *s, unsigne
 	va_list args;
 
 	va_start(args, fmt);
-	fail_setting_v(config, s, instance, fmt, args);
+	fail_at(config, config_place(config, s, instance), fmt, args);
+	va_end(args);
+	return false;
+}
+
+bool config_fail_value(struct config *config, const struct config_value *v, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fail_at(config, place_of(config, v->setting, v->instance, v), fmt, args);
 	va_end(args);
 	return false;
 }
@@ -92,18 +107,29 @@ bool config_fail_key(struct config *config, enum setting_section section, const 
 
 	Assert(s);
 	va_start(args, fmt);
-	fail_setting_v(config, s, instance, fmt, args);
+	fail_at(config, config_place(config, s, instance), fmt, args);
 	va_end(args);
 	return false;
 }
 
-struct config_value *config_value_find(const struct config *config, const struct setting *s, unsigned instance)
+static struct config_value *find_from(const struct config *config, unsigned first, const struct setting *s,
+				      unsigned instance)
 {
-	for (unsigned i = 0; i < config->value_count; i++) {
+	for (unsigned i = first; i < config->value_count; i++) {
 		if (config->values[i].setting == s && config->values[i].instance == instance)
 			return &config->values[i];
 	}
 	return NULL;
+}
+
+struct config_value *config_value_find(const struct config *config, const struct setting *s, unsigned instance)
+{
+	return find_from(config, 0, s, instance);
+}
+
+struct config_value *config_value_next(const struct config *config, const struct config_value *v)
+{
+	return find_from(config, (unsigned)(v - config->values) + 1, v->setting, v->instance);
 }
 
 static void value_clear(struct config_value *v)
@@ -117,14 +143,23 @@ static void value_clear(struct config_value *v)
 struct config_value *config_value_set(struct config *config, const struct setting *s, unsigned instance,
 				      const char *text, const char *place, enum setting_dialect dialect)
 {
-	struct config_value *v = config_value_find(config, s, instance);
+	struct config_value *v;
 
-	if (v) {
+	while ((v = config_value_find(config, s, instance)) != NULL) {
 		value_clear(v);
-	} else {
-		config->values = xrealloc(config->values, (config->value_count + 1) * sizeof(*config->values));
-		v = &config->values[config->value_count++];
+		config->value_count--;
+		memmove(v, v + 1, (size_t)(config->values + config->value_count - v) * sizeof(*v));
 	}
+	return config_value_add(config, s, instance, text, place, dialect);
+}
+
+struct config_value *config_value_add(struct config *config, const struct setting *s, unsigned instance,
+				      const char *text, const char *place, enum setting_dialect dialect)
+{
+	struct config_value *v;
+
+	config->values = xrealloc(config->values, (config->value_count + 1) * sizeof(*config->values));
+	v = &config->values[config->value_count++];
 	*v = (struct config_value){ s, instance, xstrdup(text), xstrdup(place), dialect, false, false };
 	return v;
 }

@@ -42,6 +42,8 @@ void config_warn(struct config *config, const char *fmt, ...) PRINTF_LIKE(2, 3);
  */
 bool config_fail_setting(struct config *config, const struct setting *s, unsigned instance, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
+/* The same for one of the setting's values. */
+bool config_fail_value(struct config *config, const struct config_value *v, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The same for a key that the table is known to have. */
 bool config_fail_key(struct config *config, enum setting_section section, const char *key, unsigned instance,
 		     const char *fmt, ...) PRINTF_LIKE(5, 6);
@@ -52,9 +54,18 @@ bool config_fail_key(struct config *config, enum setting_section section, const 
  * the name it would have in this source.
  */
 char *config_place(const struct config *config, const struct setting *s, unsigned instance);
-/* The value of a setting, NULL where the default counts. Valid until the next value is added. */
+/*
+ * The value of a setting, NULL where the default counts; of one with
+ * SETTING_REPEATED the first, in the order in which they were given. Valid until
+ * the next value is added.
+ */
 struct config_value *config_value_find(const struct config *config, const struct setting *s, unsigned instance);
-/* Adds a value; text and place are copied. A value there was is replaced. */
+/* The next value of the same setting, NULL: `v` was the last. */
+struct config_value *config_value_next(const struct config *config, const struct config_value *v);
+/* Adds a value, also where there is one; text and place are copied. */
+struct config_value *config_value_add(struct config *config, const struct setting *s, unsigned instance,
+				      const char *text, const char *place, enum setting_dialect dialect);
+/* The same, in place of all that there are. */
 struct config_value *config_value_set(struct config *config, const struct setting *s, unsigned instance,
 				      const char *text, const char *place, enum setting_dialect dialect);
 

@@ -32,13 +32,28 @@ static void print_value(const char *text, FILE *out)
 		fputc('"', out);
 }
 
+/* A line for each value, as it was given: some say where items come from, not what they are. */
+static void print_repeated(const struct config *config, const struct config_value *v, FILE *out)
+{
+	for (; v; v = config_value_next(config, v)) {
+		fprintf(out, "%s =%s", v->setting->key, *v->text ? " " : "");
+		print_value(v->text, out);
+		fprintf(out, "  ; from %s\n", v->place);
+	}
+}
+
 static void print_setting(const struct config *config, const struct setting *s, unsigned instance, FILE *out)
 {
 	struct config_value *v = config_value_find(config, s, instance);
 	/* The member is only read; setting_member() serves writers too. */
 	struct settings *settings = &((struct config *)(uintptr_t)config)->settings;
-	char *text = setting_format(s, setting_member(s, settings, instance));
+	char *text;
 
+	if (v && (s->flags & SETTING_REPEATED)) {
+		print_repeated(config, v, out);
+		return;
+	}
+	text = setting_format(s, setting_member(s, settings, instance));
 	/* A line of its own for "not set", commented out: an empty value could mean something else. */
 	fprintf(out, "%s%s =", v || text ? "" : ";", s->key);
 	if (text && *text) {
@@ -139,7 +154,8 @@ static void print_reference_section(enum setting_section section, const char *ti
 		if (s->section != section || !s->key)
 			continue;
 		setting_allowed(s, DIALECT_INI, allowed, sizeof(allowed));
-		fprintf(out, "| `%s` | %s | ", s->key, allowed);
+		fprintf(out, "| `%s` | %s%s | ", s->key, allowed,
+			s->flags & SETTING_REPEATED ? "; may be repeated" : "");
 		print_default(s, out);
 		fputs(" | ", out);
 		print_zdm_names(s, out);

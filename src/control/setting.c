@@ -375,6 +375,8 @@ const struct setting setting_table[] = {
 	  "false",
 	  .help = "in writes, put values of the proxy's in place of now(), uuid(), currentTimestamp() and the like, so "
 		  "that both clusters store the same" },
+	{ SECTION_ROUTING, "rule", NULL, SETTING_RULES, PROXY(rules), NULL, .flags = SETTING_RELOAD | SETTING_REPEATED,
+	  .help = "where the statements about some tables go; the most specific rule counts" },
 
 	/* [http] */
 	{ SECTION_HTTP, "enabled", NULL, SETTING_BOOL, PROXY(http_enabled), "true",

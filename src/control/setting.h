@@ -36,6 +36,7 @@ enum setting_type {
 	SETTING_HOSTS,       /* struct string_list of the same */
 	SETTING_ADDRESSES,   /* struct string_list of IP literals */
 	SETTING_NAMES,       /* struct string_list of any texts */
+	SETTING_PATHS,       /* struct string_list of file names, each in a line of its own (SETTING_REPEATED) */
 	SETTING_ADDRESS_MAP, /* struct address_map */
 	SETTING_RANGES,      /* struct net_range_list: IP literals and networks */
 	SETTING_BUCKETS,     /* struct bucket_list */
@@ -43,6 +44,7 @@ enum setting_type {
 	SETTING_VERSIONS,    /* bit set of protocol versions */
 	SETTING_PREFIX,      /* char *: the start of a Prometheus metric name */
 	SETTING_LEVELS,      /* struct level_map: consistency levels and what they become */
+	SETTING_RULES,       /* struct rule_list, each in a line of its own (SETTING_REPEATED) */
 };
 
 /*
@@ -73,6 +75,7 @@ enum setting_step {
 #define SETTING_WORKERS 0x80      /* a worker count of ZDM: 0 and numbers below -1 give a warning */
 #define SETTING_RELOAD 0x100      /* can change in a running process (reload.h) */
 #define SETTING_WRITES 0x200      /* the levels are those of writes, not of reads */
+#define SETTING_REPEATED 0x400    /* a list whose key may stand in several lines, each of which is one item */
 
 struct setting_word {
 	const char *word; /* compared without regard to letter case; NULL ends the list */

@@ -21,6 +21,7 @@
 
 #include "control/setting_levels.h"
 #include "control/setting_map.h"
+#include "control/setting_rules.h"
 #include "control/setting_text.h"
 #include "cql/version.h"
 
@@ -344,6 +345,16 @@ static bool strings_parse(const struct setting *s, const struct setting_input *i
 	return ok;
 }
 
+/* One name, whatever is in it. An empty text is none. */
+static bool path_parse(const char *text, struct string_list *list)
+{
+	if (!*text)
+		return true;
+	list->items = xrealloc(list->items, (list->count + 1) * sizeof(*list->items));
+	list->items[list->count++] = xstrdup(text);
+	return true;
+}
+
 static bool ranges_parse(const struct setting_input *in, struct net_range_list *list, char *what, size_t what_size)
 {
 	struct text_items items;
@@ -494,6 +505,8 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 	case SETTING_ADDRESSES:
 	case SETTING_NAMES:
 		return strings_parse(s, in, member, what, what_size);
+	case SETTING_PATHS:
+		return path_parse(in->text, member);
 	case SETTING_RANGES:
 		return ranges_parse(in, member, what, what_size);
 	case SETTING_BUCKETS:
@@ -508,6 +521,8 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 		return levels_parse(s, in->text, member, what, what_size);
 	case SETTING_ADDRESS_MAP:
 		return address_map_parse(in->text, member, what, what_size);
+	case SETTING_RULES:
+		return rules_parse(in, member, what, what_size);
 	}
 	return false;
 }
@@ -574,6 +589,9 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	case SETTING_PATH:
 		snprintf(out, out_size, "a file name");
 		break;
+	case SETTING_PATHS:
+		snprintf(out, out_size, "a file name");
+		break;
 	case SETTING_SECRET:
 		snprintf(out, out_size, dialect == DIALECT_INI ? "text, env:NAME, file:PATH" : "text");
 		break;
@@ -610,6 +628,9 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 		break;
 	case SETTING_LEVELS:
 		levels_allowed(s, out, out_size);
+		break;
+	case SETTING_RULES:
+		rules_allowed(out, out_size);
 		break;
 	}
 }
@@ -687,6 +708,7 @@ char *setting_format(const struct setting *s, const void *member)
 	case SETTING_HOSTS:
 	case SETTING_ADDRESSES:
 	case SETTING_NAMES:
+	case SETTING_PATHS:
 	case SETTING_BUCKETS:
 		return list_format(s, member);
 	case SETTING_RANGES:
@@ -697,6 +719,8 @@ char *setting_format(const struct setting *s, const void *member)
 		return levels_format(member);
 	case SETTING_ADDRESS_MAP:
 		return address_map_format(member);
+	case SETTING_RULES:
+		return rules_format(member);
 	}
 	return NULL;
 }
@@ -720,6 +744,7 @@ void setting_clear(const struct setting *s, void *member)
 	case SETTING_HOSTS:
 	case SETTING_ADDRESSES:
 	case SETTING_NAMES:
+	case SETTING_PATHS:
 		for (unsigned i = 0; i < list->count; i++)
 			free(list->items[i]);
 		free(list->items);
@@ -730,6 +755,9 @@ void setting_clear(const struct setting *s, void *member)
 		break;
 	case SETTING_RANGES:
 		net_range_list_free(member);
+		break;
+	case SETTING_RULES:
+		rules_clear(member);
 		break;
 	case SETTING_LEVELS:
 		*(struct level_map *)member = (struct level_map){ .is_set = false };

@@ -6,6 +6,7 @@
 
 struct setting_input {
 	const char *text;
+	const char *place; /* as messages begin, "FILE:12"; NULL: none */
 	enum setting_dialect dialect;
 	bool quoted;              /* YAML: a quoted scalar is never a number or a boolean */
 	bool bare_ms;             /* INI: the key ends in _ms, so the number has no unit */
@@ -14,8 +15,9 @@ struct setting_input {
 
 /*
  * Parses and stores at `member`, which must be zeroed and of the row's width
- * (for rows without a member: union setting_scratch). False leaves the reason
- * in `what`; a secret's text never gets there.
+ * (for rows without a member: union setting_scratch); rows with SETTING_REPEATED
+ * add to what it has. False leaves the reason in `what`; a secret's text never
+ * gets there.
  */
 MUSTCHECK bool setting_parse(const struct setting *s, const struct setting_input *in, void *member, char *what,
 			     size_t what_size);
@@ -46,6 +48,7 @@ union setting_scratch {
 	struct net_range_list ranges;
 	struct bucket_list buckets;
 	struct level_map levels;
+	struct rule_list rules;
 };
 /* The width to parse with when the row has no member. */
 size_t setting_width(const struct setting *s);

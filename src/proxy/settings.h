@@ -120,6 +120,39 @@ struct bucket_list {
 	unsigned count;
 };
 
+/* The statements that a rule is about. */
+enum rule_words {
+	RULE_READ,  /* SELECT */
+	RULE_WRITE, /* INSERT, UPDATE, DELETE, BATCH, TRUNCATE */
+	RULE_ALL,   /* both of them, DDL and USE */
+};
+
+/* Where it sends them. */
+enum rule_route {
+	RULE_ORIGIN,
+	RULE_TARGET,
+	RULE_BOTH,
+	RULE_MIRROR, /* reads only: to the primary, and a copy to the other cluster */
+};
+
+/* No keyspace or table of Cassandra's has a longer name. */
+#define RULE_NAME_MAX 48
+
+/* [routing] rule, see proxy/rules.h. */
+struct route_rule {
+	uint8_t words;                    /* enum rule_words */
+	uint8_t route;                    /* enum rule_route */
+	char keyspace[RULE_NAME_MAX + 1]; /* as Cassandra keeps names, with * for any number of characters */
+	char table[RULE_NAME_MAX + 1];
+	char *text;  /* "read billing.* target", for people */
+	char *place; /* "FILE:12", for messages */
+};
+
+struct rule_list {
+	struct route_rule *items; /* the most specific one first */
+	unsigned count;
+};
+
 struct cluster_settings {
 	struct string_list contact_points; /* names or addresses, no ports; none with a bundle */
 	char *secure_connect_bundle;       /* a file; then tls is TLS_FULL, by what the bundle holds */
@@ -238,6 +271,7 @@ struct settings {
 	enum timestamps_mode timestamps;
 	bool replace_cql_functions;
 	uint32_t async_handshake_timeout_ms;
+	struct rule_list rules;
 
 	struct lua_settings lua;
 

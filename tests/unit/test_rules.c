@@ -1,0 +1,319 @@
+/* test_rules.c - [routing] rule: how it is read, and which rule counts for a statement. */
+#include "config_helper.h"
+#include "control/config_compare.h"
+#include "proxy/rules.h"
+
+#define BASE                                                                                                           \
+	"[origin]\n"                                                                                                   \
+	"contact_points = a\n"                                                                                         \
+	"[target]\n"                                                                                                   \
+	"contact_points = b\n"                                                                                         \
+	"[routing]\n"
+
+/* ---- reading ---- */
+
+static const struct {
+	const char *line;
+	struct route_rule rule;
+} readable[] = {
+	{ "read billing.* target", { RULE_READ, RULE_TARGET, "billing", "*", "read billing.* target", NULL } },
+	{ "write Billing.Orders origin", { RULE_WRITE, RULE_ORIGIN, "billing", "orders", NULL, NULL } },
+	{ "ALL\t*.*  Both", { RULE_ALL, RULE_BOTH, "*", "*", "all *.* both", NULL } },
+	{ "read \"Billing\".\"Or*S\" mirror ; why",
+	  { RULE_READ, RULE_MIRROR, "Billing", "Or*S", "read \"Billing\".\"Or*S\" mirror", NULL } },
+	{ "read log_*.***x** target", { RULE_READ, RULE_TARGET, "log_*", "*x*", "read log_*.*x* target", NULL } },
+	{ "read \"lower\".t target", { RULE_READ, RULE_TARGET, "lower", "t", "read lower.t target", NULL } },
+	{ "read systems.t target", { RULE_READ, RULE_TARGET, "systems", "t", NULL, NULL } },
+	{ "read system*.t target", { RULE_READ, RULE_TARGET, "system*", "t", NULL, NULL } },
+	{ "read \"System\".t target", { RULE_READ, RULE_TARGET, "System", "t", NULL, NULL } },
+	{ "read a23456789012345678901234567890123456789012345678.t target",
+	  { RULE_READ, RULE_TARGET, "a23456789012345678901234567890123456789012345678", "t", NULL, NULL } },
+};
+
+START_TEST(what_can_be_read)
+{
+	const struct route_rule *expected = &readable[_i].rule, *r;
+	char text[512];
+
+	snprintf(text, sizeof(text), "%srule = %s\n", BASE, readable[_i].line);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 1);
+	r = settings->rules.items;
+	ck_assert_int_eq(r->words, expected->words);
+	ck_assert_int_eq(r->route, expected->route);
+	ck_assert_str_eq(r->keyspace, expected->keyspace);
+	ck_assert_str_eq(r->table, expected->table);
+	ck_assert_str_eq(r->place, "t.ini:6");
+	if (expected->text)
+		ck_assert_str_eq(r->text, expected->text);
+}
+END_TEST
+
+#define ALLOWED                                                                                                        \
+	"; allowed: read, write or all, then KEYSPACE.TABLE with * for any characters, then origin, target, both or "  \
+	"(reads only) mirror"
+
+static const struct {
+	const char *line, *message;
+} mistakes[] = {
+	{ "raed billing.* target", "\"raed\" does not say which statements" },
+	{ "read", "no KEYSPACE.TABLE after \"read\"" },
+	{ "read billing target", "\"billing\" is no KEYSPACE.TABLE" },
+	{ "read billing.*", "no route after \"billing.*\"" },
+	{ "read billing.* traget", "\"traget\" is no route" },
+	{ "read billing.* target now", "\"now\" follows the route" },
+	{ "read billing.t.* target", "something follows the table in \"billing.t.*\"" },
+	{ "read billing.t- target",
+	  "no keyspace or table can be named like \"billing.t-\" (letters, digits, _ and *)" },
+	{ "read \"a\"\"b\".t target", "\"\"a\"\"b\".t\" is no KEYSPACE.TABLE" },
+	{ "read \"a b\".t target", "\"\"a\" has a double quote that is not closed" },
+	{ "read a.\"b\"c target", "something follows the table in \"a.\"b\"c\"" },
+	{ "read .t target", "\".t\" has an empty name" },
+	{ "read k. target", "\"k.\" has an empty name" },
+	{ "read \"\".t target", "\"\"\".t\" has an empty name" },
+	{ "write billing.* mirror", "mirror is for reads, not for \"write\"" },
+	{ "all billing.* mirror", "mirror is for reads, not for \"all\"" },
+	{ "all system.local target", "system is a system keyspace, which no rule is asked about" },
+	{ "write System_Auth.* target", "system_auth is a system keyspace, which no rule is asked about" },
+	{ "read a234567890123456789012345678901234567890123456789.t target",
+	  "\"a234567890123456789012345678901234567890123456789.t\" has a name longer than 48 characters, which "
+	  "Cassandra allows none" },
+	{ "read k.a234567890123456789012345678901234567890123456789 target",
+	  "\"k.a234567890123456789012345678901234567890123456789\" has a name longer than 48 characters, which "
+	  "Cassandra allows none" },
+	{ "READ \"k\".T both", "the rule at t.ini:6, \"read k.t target\", is about the same statements" },
+	{ "read k.\xc3\xa9 both", "no keyspace or table can be named like \"k.??\" (letters, digits, _ and *)" },
+};
+
+START_TEST(what_cannot)
+{
+	char text[512], expected[512];
+
+	snprintf(text, sizeof(text), "%srule = read k.t target\n;\nrule = %s\n", BASE, mistakes[_i].line);
+	snprintf(expected, sizeof(expected), "t.ini:8: [routing] rule: %s%s", mistakes[_i].message, ALLOWED);
+	ck_assert_msg(!load_text("t.ini", text), "accepted: %s", mistakes[_i].line);
+	ck_assert_str_eq(error, expected);
+}
+END_TEST
+
+/* The members of each have something in common, but no two are about the same statements. */
+START_TEST(no_twins)
+{
+	ck_assert_msg(load_text("t.ini",
+				BASE "rule = read k.t target\nrule = write k.t target\nrule = all k.t target\n"
+				     "rule = read k.u target\nrule = read l.t target\nrule = read \"K\".t target\n"
+				     "rule = read k.\"T\" target\nrule = read k*.t target\n"),
+		      "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 8);
+}
+END_TEST
+
+START_TEST(too_many)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fputs(BASE, f);
+	for (unsigned i = 0; i < 1000; i++)
+		fprintf(f, "rule = read k.t%u target\n", i);
+	fflush(f);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 1000);
+	fputs("rule = read k.t target\n", f);
+	fclose(f);
+	ck_assert(!load_text("t.ini", text));
+	ck_assert_str_eq(error, "t.ini:1006: [routing] rule: one rule too many, there may be 1000" ALLOWED);
+	free(text);
+}
+END_TEST
+
+/* ---- a key in several lines ---- */
+
+START_TEST(printed_line_by_line)
+{
+	char *again;
+
+	ck_assert_msg(load_text("t.ini", BASE "rule = all *.* both\nprimary = target\nrule = read \"K\".t origin ; x\n"
+					      "rule =\n"),
+		      "%s", error);
+	ck_assert_ptr_nonnull(strstr(printed, "\nrule = all *.* both  ; from t.ini:6\n"
+					      "rule = read \"K\".t origin  ; from t.ini:8\n"
+					      "rule =  ; from t.ini:9\n"));
+	again = xstrdup(printed);
+	ck_assert_msg(load_text("t.ini", again), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 2);
+	ck_assert_str_eq(settings->rules.items[0].keyspace, "K");
+	free(again);
+	ck_assert_msg(load_text("t.ini", BASE), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 0);
+	ck_assert_ptr_nonnull(strstr(printed, "\n;rule =  ; not set\n"));
+}
+END_TEST
+
+START_TEST(set_replaces_the_lines_of_the_file)
+{
+	static const char *const sets[] = { "routing.rule=read k.t origin", "routing.primary=target",
+					    "routing.rule=write k.t origin", NULL };
+	static const char *const none[] = { "routing.rule=", NULL };
+	static const char *const twin[] = { "routing.rule=read a.b both", "routing.rule=read a.b target", NULL };
+
+	file_write("t.ini", BASE "rule = all a.b both\nrule = all c.d both\n",
+		   strlen(BASE "rule = all a.b both\nrule = all c.d both\n"));
+	ck_assert_msg(load("t.ini", NULL, sets), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 2);
+	ck_assert_str_eq(settings->rules.items[0].text, "read k.t origin");
+	ck_assert_str_eq(settings->rules.items[1].text, "write k.t origin");
+	ck_assert_str_eq(settings->rules.items[1].place, "--set");
+	ck_assert_ptr_nonnull(strstr(printed, "\nrule = read k.t origin  ; from --set\n"
+					      "rule = write k.t origin  ; from --set\n"));
+	ck_assert_msg(load("t.ini", NULL, none), "%s", error);
+	ck_assert_uint_eq(settings->rules.count, 0);
+	ck_assert(!load("t.ini", NULL, twin));
+	ck_assert_str_eq(error, "--set routing.rule: the rule at --set, \"read a.b both\", is about the same "
+				"statements" ALLOWED);
+}
+END_TEST
+
+START_TEST(only_in_lines_of_its_own)
+{
+	ck_assert(!load_text("t.ini", BASE "rule = read a.b both\n  read c.d both\n"));
+	ck_assert_str_eq(error, "t.ini:7: [routing] rule: an indented line continues the value above it; allowed: only "
+				"in lists, keys stand in the first column");
+	ck_assert(!load_text("t.ini", BASE "primary = origin\nrule = read a.b both\nprimary = target\n"));
+	ck_assert_str_eq(error, "t.ini:8: [routing] primary: given already at t.ini:6; allowed: once");
+	ck_assert(!load_text("t.ini", BASE "rule = read a.b both, read c.d both\n"));
+	ck_assert_str_eq(error, "t.ini:6: [routing] rule: \"both,\" is no route" ALLOWED);
+}
+END_TEST
+
+/* What a reload says, and that lines which only moved are no change. */
+START_TEST(changes_are_told)
+{
+	struct config *before;
+	struct config_changes changes;
+
+	ck_assert_msg(load_text("t.ini", BASE "rule = read a.b both\nrule = read a.* both\n"), "%s", error);
+	before = config;
+	config = NULL;
+	ck_assert_msg(load_text("t.ini", BASE ";\nrule = read a.* both\nrule = read a.b both\n"), "%s", error);
+	config_compare(before, config, &changes);
+	ck_assert_uint_eq(changes.count, 0);
+	ck_assert_msg(load_text("t.ini", BASE "rule = read a.b target\n"), "%s", error);
+	config_compare(before, config, &changes);
+	ck_assert_uint_eq(changes.count, 1);
+	ck_assert_str_eq(changes.items[0].name, "[routing] rule");
+	ck_assert_str_eq(changes.items[0].before, "read a.b both, read a.* both");
+	ck_assert_str_eq(changes.items[0].after, "read a.b target");
+	ck_assert_str_eq(changes.items[0].place, "t.ini:6: [routing] rule");
+	config_changes_free(&changes);
+	config_free(before);
+}
+END_TEST
+
+/* ---- which one counts ---- */
+
+static const struct {
+	const char *rules; /* one a line, the least fitting first */
+	enum rule_words words;
+	const char *keyspace, *table;
+	const char *expected; /* text of the rule; NULL: none */
+} matches[] = {
+	{ "read k.t target", RULE_READ, "k", "t", "read k.t target" },
+	{ "read k.t target", RULE_WRITE, "k", "t", NULL },
+	{ "read k.t target", RULE_ALL, "k", "t", NULL },
+	{ "write k.t target", RULE_READ, "k", "t", NULL },
+	{ "write k.t target", RULE_WRITE, "k", "t", "write k.t target" },
+	{ "write k.t target", RULE_ALL, "k", "t", NULL },
+	{ "all k.t target", RULE_READ, "k", "t", "all k.t target" },
+	{ "all k.t target", RULE_WRITE, "k", "t", "all k.t target" },
+	{ "all k.t target", RULE_ALL, "k", "t", "all k.t target" },
+	/* Names are compared as Cassandra keeps them, whole. */
+	{ "read k.t target", RULE_READ, "K", "t", NULL },
+	{ "read K.T target", RULE_READ, "k", "t", "read k.t target" },
+	{ "read \"K\".t target", RULE_READ, "k", "t", NULL },
+	{ "read \"K\".t target", RULE_READ, "K", "t", "read \"K\".t target" },
+	{ "read k.t target", RULE_READ, "k", "tt", NULL },
+	{ "read k.tt target", RULE_READ, "k", "t", NULL },
+	{ "read k.t target", RULE_READ, "kk", "t", NULL },
+	/* Patterns. */
+	{ "read k*.t target", RULE_READ, "k", "t", "read k*.t target" },
+	{ "read k*.t target", RULE_READ, "kkk", "t", "read k*.t target" },
+	{ "read *k.t target", RULE_READ, "xxk", "t", "read *k.t target" },
+	{ "read *k.t target", RULE_READ, "kx", "t", NULL },
+	{ "read *k.t target", RULE_READ, "kxk", "t", "read *k.t target" },
+	{ "read a*b*c.t target", RULE_READ, "abc", "t", "read a*b*c.t target" },
+	{ "read a*b*c.t target", RULE_READ, "aXbXbXcXc", "t", "read a*b*c.t target" },
+	{ "read a*b*c.t target", RULE_READ, "acb", "t", NULL },
+	{ "read a*b*c.t target", RULE_READ, "abcX", "t", NULL },
+	{ "read *ab*.t target", RULE_READ, "aab", "t", "read *ab*.t target" },
+	{ "read *aab.t target", RULE_READ, "aaab", "t", "read *aab.t target" },
+	{ "read k.* target", RULE_READ, "k", "", "read k.* target" },
+	{ "read k.t* target", RULE_READ, "k", "", NULL },
+	{ "read k.t target", RULE_READ, "k", "", NULL },
+	{ "read *.t target", RULE_READ, "", "t", "read *.t target" },
+	{ "read k*.t target", RULE_READ, "", "t", NULL },
+	/* The keyspace is looked at first: exact, with *, * alone. */
+	{ "read *.t origin\nread k*.t both\nread k.* target", RULE_READ, "k", "t", "read k.* target" },
+	{ "read *.t origin\nread k*.* both", RULE_READ, "k", "t", "read k*.* both" },
+	{ "all k.* origin\nread *.t both", RULE_READ, "k", "t", "all k.* origin" },
+	/* Then the table. */
+	{ "read k.* origin\nread k.t* both\nread k.t target", RULE_READ, "k", "t", "read k.t target" },
+	{ "read k.* origin\nread k.t* both", RULE_READ, "k", "tt", "read k.t* both" },
+	{ "read kkkk*.* origin\nread k*.t target", RULE_READ, "kkkkk", "t", "read k*.t target" },
+	/* Then the number of characters: of the keyspace, then of the table. */
+	{ "read l*.* origin\nread lo*.* both\nread l*g.* target", RULE_READ, "log", "t", "read lo*.* both" },
+	{ "read l*.* origin\nread l*og.* target\nread lo*.* both", RULE_READ, "log", "t", "read l*og.* target" },
+	{ "read k.a* origin\nread k.*a* both\nread k.ab* target", RULE_READ, "k", "abc", "read k.ab* target" },
+	{ "read l*.aaaa* origin\nread lo*.a* target", RULE_READ, "log", "aaaaa", "read lo*.a* target" },
+	/* Then read and write before all. */
+	{ "all k.t origin\nread k.t target\nwrite k.t both", RULE_READ, "k", "t", "read k.t target" },
+	{ "all k.t origin\nread k.t target\nwrite k.t both", RULE_WRITE, "k", "t", "write k.t both" },
+	{ "all k.t origin\nread k.t target\nwrite k.t both", RULE_ALL, "k", "t", "all k.t origin" },
+	{ "all k.t origin\nread k.* target", RULE_READ, "k", "t", "all k.t origin" },
+	/* Then the order in which they were given. */
+	{ "read a*.t origin\nread *b.t target", RULE_READ, "ab", "t", "read a*.t origin" },
+	{ "read *b.t target\nread a*.t origin", RULE_READ, "ab", "t", "read *b.t target" },
+};
+
+START_TEST(the_most_specific_one_counts)
+{
+	char text[1024] = BASE, lines[512];
+	const struct route_rule *r;
+
+	snprintf(lines, sizeof(lines), "%s", matches[_i].rules);
+	for (const char *line = strtok(lines, "\n"); line; line = strtok(NULL, "\n"))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "rule = %s\n", line);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	r = rules_match(&settings->rules, matches[_i].words, sv_from(matches[_i].keyspace), sv_from(matches[_i].table));
+	ck_assert_msg((r != NULL) == (matches[_i].expected != NULL), "%s: %s", matches[_i].rules, r ? r->text : "none");
+	if (r)
+		ck_assert_msg(strcmp(r->text, matches[_i].expected) == 0, "%s: %s", matches[_i].rules, r->text);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("rules");
+	TCase *tc = tcase_create("rules");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tc, scratch_begin, scratch_end);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, what_can_be_read, 0, (int)ARRAY_LEN(readable));
+	tcase_add_loop_test(tc, what_cannot, 0, (int)ARRAY_LEN(mistakes));
+	tcase_add_test(tc, no_twins);
+	tcase_add_test(tc, too_many);
+	tcase_add_test(tc, printed_line_by_line);
+	tcase_add_test(tc, set_replaces_the_lines_of_the_file);
+	tcase_add_test(tc, only_in_lines_of_its_own);
+	tcase_add_test(tc, changes_are_told);
+	tcase_add_loop_test(tc, the_most_specific_one_counts, 0, (int)ARRAY_LEN(matches));
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
