@@ -217,5 +217,7 @@ uint16_t amend_level(const struct request *rq, unsigned cluster)
 							      : &settings->write_consistency;
 	const uint16_t level = get_u16(rq->data + rq->consistency_offset);
 
+	if (rq->has_routes_level)
+		return rq->consistency;
 	return map->is_set && level < SETTINGS_LEVELS ? map->to[level] : level;
 }

@@ -61,7 +61,7 @@ MUSTCHECK bool amend_batch(struct arrival *a, struct batch_message *m, uint8_t a
 /* What the request has to know of it; its other fields are filled in, it has not been started. */
 void amend_request(const struct arrival *a, struct request *rq);
 
-/* The level at which `cluster` is asked; the request's own where nothing is to change. */
+/* The level at which `cluster` is asked: its route's, else what the settings make of its own. */
 uint16_t amend_level(const struct request *rq, unsigned cluster);
 
 #endif

@@ -135,7 +135,7 @@ void bulk_timed_out(struct request *rq)
 		       *late             ? late
 		       : to == TO_TARGET ? "target"
 					 : "origin",
-		       c->worker->settings->request_timeout_ms);
+		       request_timeout_ms(rq));
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (c->bulks->bulk[i] && is_stuck(c->bulks->bulk[i]))
 			bulk_close(c->bulks->bulk[i], "it answers nothing");

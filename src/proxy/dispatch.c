@@ -74,7 +74,10 @@ static ALWAYS_INLINE void start_statement(struct arrival *a, struct request *rq,
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
-	request_start(rq);
+	if (unlikely(rq->verdict.route != NULL))
+		route_extras_start(rq, params->consistency_offset);
+	else
+		request_start(rq);
 }
 
 /* On a shared connection: what this text means, if its names do not say so, depends on the connection's keyspace. */
@@ -351,7 +354,10 @@ static void dispatch_batch(struct arrival *a)
 	rq->type = (uint8_t)type_of(&rq->verdict);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
-	request_start(rq);
+	if (unlikely(rq->verdict.route != NULL))
+		route_extras_start(rq, m.consistency_offset);
+	else
+		request_start(rq);
 }
 
 /*

@@ -28,7 +28,7 @@ static void restart_timer(struct request *rq)
 	struct worker *worker = rq->client->worker;
 
 	timeout_stop(&rq->timeout);
-	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
+	timeout_start(&worker->loop, route_extras_queue(rq), &rq->timeout);
 }
 
 /* ---- the request with pages ---- */

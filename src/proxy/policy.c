@@ -338,7 +338,7 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 	return true;
 }
 
-/* A later page comes from the cluster that gave the first one: nobody is asked. */
+/* A later page comes from the cluster that gave the first one: nobody is asked where it goes. */
 static bool is_later_page(const struct request *rq, const struct query_params *params)
 {
 	enum cluster_id cluster;
@@ -353,13 +353,18 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 	struct policy_question q;
 	struct policy_plan plan;
 
-	if (rq->verdict.decided_by == DECIDED_BY_PROTOCOL || is_later_page(rq, params))
+	if (rq->verdict.decided_by == DECIDED_BY_PROTOCOL)
 		return true;
 	tables.count = 0;
 	tables.is_incomplete = false;
 	statement_tables_scan(text, facts, keyspace, &tables);
 	question_about(&q, facts, &tables);
 	plan = policy_plan_make(rq->client->worker->policy, &q, false);
+	if (is_later_page(rq, params)) {
+		/* What is known without asking holds for each page: its level and time-out. */
+		rq->verdict.route = plan.opinion.route;
+		return true;
+	}
 	return decide(rq, &q, &plan);
 }
 

@@ -256,7 +256,7 @@ void request_on_timeout(struct timeout_item *item)
 	}
 	if (unlikely(!request_was_sent(rq))) {
 		failure_unsent(rq, CQL_ERR_OVERLOADED, "no connection was free within %u ms; nothing was sent",
-			       c->worker->settings->request_timeout_ms);
+			       request_timeout_ms(rq));
 		return;
 	}
 	describe_silence(rq, silent, sizeof(silent));
@@ -275,7 +275,7 @@ void request_on_timeout(struct timeout_item *item)
 			crowded = s;
 	}
 	is_use = use_is(rq);
-	failure_sent(rq, "no answer from %s within %u ms", silent, c->worker->settings->request_timeout_ms);
+	failure_sent(rq, "no answer from %s within %u ms", silent, request_timeout_ms(rq));
 	if (is_use && !client_is_pooled(c))
 		client_drain(c, CLOSE_KEYSPACE, "USE was not answered by %s", silent);
 	if (crowded)
@@ -363,16 +363,26 @@ void request_send(struct request *rq)
 	send_legs(rq);
 }
 
-void request_start(struct request *rq)
+static ALWAYS_INLINE void start(struct request *rq, struct timeout_queue *queue)
 {
 	struct worker *worker = rq->client->worker;
 
 	if (rq->type != REQUEST_UNTRACKED)
 		metric_add(&worker->metrics.inflight[rq->type], 1);
-	timeout_start(&worker->loop, &worker->request_timeouts, &rq->timeout);
+	timeout_start(&worker->loop, queue, &rq->timeout);
 	if (unlikely(rq->len > worker->settings->large_frame_size) && !client_is_pooled(rq->client) && bulk_start(rq))
 		return;
 	send_legs(rq);
+}
+
+void request_start(struct request *rq)
+{
+	start(rq, &rq->client->worker->request_timeouts);
+}
+
+void request_start_within(struct request *rq, struct timeout_queue *queue)
+{
+	start(rq, queue);
 }
 
 /* ---- answers ---- */

@@ -92,6 +92,9 @@ struct request {
 	uint32_t paging_len;
 	uint32_t consistency_offset; /* of the level, when a cluster may get another one: amend_level() */
 	bool consistency_of_read;
+	bool has_routes_level; /* `consistency` is that of its route, for every cluster */
+	uint16_t tag;          /* of its route, see counters.h; 0: none */
+	uint32_t timeout_ms;   /* of its route; 0: request_timeout */
 	struct request_id_place request_id;
 	struct prepared_ref *prepared; /* EXECUTE */
 	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
@@ -129,6 +132,8 @@ void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, 
  * cannot be sent now: then none is. May end the request.
  */
 void request_start(struct request *rq);
+/* The same with the time that this queue gives it: a worker's queue whose function is request_on_timeout(). */
+void request_start_within(struct request *rq, struct timeout_queue *queue);
 
 /* The second half of request_start(), for bulk.c and deliver.c. */
 void request_send(struct request *rq);
@@ -154,6 +159,12 @@ static inline bool request_was_sent(const struct request *rq)
 	return rq->open > 0;
 }
 
+/* How long it may take, for messages. */
+static inline uint32_t request_timeout_ms(const struct request *rq)
+{
+	return rq->timeout_ms ? rq->timeout_ms : rq->client->worker->settings->request_timeout_ms;
+}
+
 /* Its node, for messages. */
 const char *request_node_name(const struct request *rq, unsigned cluster);
 
@@ -165,7 +176,7 @@ const char *request_node_name(const struct request *rq, unsigned cluster);
 MUSTCHECK struct chunk *request_keep_bytes(struct loop *loop, struct chunk *chunk, uint8_t *data, uint32_t len,
 					   bool owned, uint8_t **kept);
 
-/* For worker->request_timeouts. */
+/* For worker->request_timeouts and route_timeouts. */
 void request_on_timeout(struct timeout_item *item);
 /* The client ends: its requests end without an answer. */
 void requests_drop(struct client *c);

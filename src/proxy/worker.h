@@ -11,6 +11,7 @@
 #include "proxy/driver.h"
 #include "proxy/functions.h"
 #include "proxy/proxy.h"
+#include "proxy/route_extras.h"
 
 struct worker {
 	struct loop loop;
@@ -26,6 +27,7 @@ struct worker {
 	struct slab requests;
 	struct slab mirrored; /* copies of reads, see mirror.h */
 	struct timeout_queue request_timeouts;
+	struct route_timeouts route_timeouts; /* of requests whose route says how long they may wait */
 	struct timeout_queue repair_timeouts;
 	struct timeout_queue extra_timeouts;
 	struct timeout_queue bulk_idle_timeouts;
