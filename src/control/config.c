@@ -14,6 +14,7 @@
 #include "control/config_check.h"
 #include "control/config_env.h"
 #include "control/config_file.h"
+#include "control/config_lua.h"
 #include "control/config_model.h"
 #include "control/config_yaml.h"
 
@@ -171,7 +172,10 @@ static bool read_override(struct config *config, const char *text)
 	if (!config_section_find(config, section, false, &id, &instance)) {
 		ok = config_fail(config, "--set %s.%s: unknown section; allowed: %s that exist", section, key,
 				 CONFIG_SECTIONS);
-	} else if (!(s = setting_find(id, key, &bare_ms))) {
+	} else if ((s = setting_find(id, key, &bare_ms)) == NULL && id == SECTION_LUA &&
+		   config_lua_is_option_name(key)) {
+		config_lua_set_option(config, key, equals + 1, "--set");
+	} else if (!s) {
 		ok = config_fail(config, "--set %s.%s: unknown key; allowed: %s", section, key,
 				 config_section_keys(id, keys, sizeof(keys)));
 	} else {
@@ -260,7 +264,7 @@ static bool load(struct config *config)
 		if (!run_step(config, &steps[i]))
 			return false;
 	}
-	return true;
+	return config_lua_check(config);
 }
 
 /* ---- public ---- */
@@ -305,6 +309,7 @@ void config_free(struct config *config)
 		for (unsigned i = 0; s->width && i < setting_instances(s->section, settings); i++)
 			setting_clear(s, setting_member(s, settings, i));
 	}
+	config_lua_free(&settings->lua);
 	for (unsigned i = 0; i < settings->listener_count; i++)
 		free(settings->listeners[i].name);
 	for (unsigned i = 0; i < config->value_count; i++) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/config_lua.h"
 #include "control/config_model.h"
 
 /* The member is only read; setting_member() serves writers too. */
@@ -59,6 +60,20 @@ static void compare(const struct config *before, const struct config *after, con
 	free(text_b);
 }
 
+static void option_differs(const char *name, const char *place, const char *before, const char *after, void *arg)
+{
+	struct config_changes *out = arg;
+
+	out->items = xrealloc(out->items, (out->count + 1) * sizeof(*out->items));
+	out->items[out->count++] = (struct config_change){
+		.setting = &config_lua_any_option,
+		.place = xasprintf("%s: [lua] %s", place, name),
+		.name = xasprintf("[lua] %s", name),
+		.before = xstrdup(before ? before : "not set"),
+		.after = xstrdup(after ? after : "not set"),
+	};
+}
+
 void config_compare(const struct config *before, const struct config *after, struct config_changes *out)
 {
 	*out = (struct config_changes){ NULL, 0 };
@@ -66,6 +81,7 @@ void config_compare(const struct config *before, const struct config *after, str
 		for (unsigned i = 0; s->width && i < setting_instances(s->section, &after->settings); i++)
 			compare(before, after, s, i, out);
 	}
+	config_lua_compare(before, after, option_differs, out);
 }
 
 void config_changes_free(struct config_changes *changes)

@@ -31,6 +31,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "control/config_lua.h"
+
 #define FILE_SIZE_MAX (1 << 20)
 /* inih keeps 50 bytes of section and key names, the last one NUL. */
 #define NAME_MAX_LEN 48
@@ -242,9 +244,8 @@ static bool value_fail(struct ini_file *f, const char *name, const char *what)
 }
 
 /* Cuts the value out of what follows the '=' (or of a continuation line) into `to`, which is as large. */
-static bool value_copy(struct ini_file *f, const struct setting *s, const char *p, char *to)
+static bool value_copy(struct ini_file *f, const struct setting *s, const char *name, const char *p, char *to)
 {
-	const char *name = s->key;
 	size_t len;
 
 	p = skip_blanks(p);
@@ -309,6 +310,21 @@ static void value_append(struct ini_file *f, const char *text)
 	v->text = joined;
 }
 
+/* A key of [lua] that is no setting. */
+static bool option_add(struct ini_file *f, const char *name, const char *text)
+{
+	const struct lua_option *given = config_lua_option(f->config, name);
+	char *place;
+
+	if (given)
+		return line_fail(f, "[%s] %s: given already at %s; allowed: once", f->heading, name, given->place);
+	place = xasprintf("%s:%u", f->path, f->line_number);
+	config_lua_set_option(f->config, name, text, place);
+	free(place);
+	f->key = &config_lua_any_option;
+	return true;
+}
+
 static int on_pair(void *user, const char *section, const char *name, const char *value)
 {
 	struct ini_file *f = user;
@@ -323,12 +339,16 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	if (f->failed || !name || !value)
 		return 1;
 	s = continues ? f->key : setting_find(f->section, name, &ignored);
+	if (!s && f->section == SECTION_LUA)
+		s = &config_lua_any_option;
 	if (!s)
 		return value_add(f, name, "");
 	text = xmalloc(strlen(f->line) + 1);
-	ok = value_copy(f, s, continues ? f->line : strchr(f->line, '=') + 1, text);
+	ok = value_copy(f, s, name, continues ? f->line : strchr(f->line, '=') + 1, text);
 	if (ok && continues)
 		value_append(f, text);
+	else if (ok && s == &config_lua_any_option)
+		ok = option_add(f, name, text);
 	else if (ok)
 		ok = value_add(f, name, text);
 	explicit_bzero(text, strlen(f->line) + 1);

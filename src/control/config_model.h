@@ -69,11 +69,15 @@ struct config_value *config_value_add(struct config *config, const struct settin
 struct config_value *config_value_set(struct config *config, const struct setting *s, unsigned instance,
 				      const char *text, const char *place, enum setting_dialect dialect);
 
+/* A value as config_file.c would read it, for config_print(). */
+void config_print_value(const char *text, FILE *out);
+
 /* Section heading to section and instance; adds the listener when `may_add`. False: no such section, no message. */
 MUSTCHECK bool config_section_find(struct config *config, const char *name, bool may_add, enum setting_section *section,
 				   unsigned *instance);
 /* What config_section_find knows, for messages. */
-#define CONFIG_SECTIONS "[proxy], [listener], [listener NAME], [origin], [target], [routing], [http], [log], [zdm]"
+#define CONFIG_SECTIONS                                                                                                \
+	"[proxy], [listener], [listener NAME], [origin], [target], [routing], [lua], [http], [log], [zdm]"
 /* The keys of a section, for messages: "a, b, c". Returns out. */
 const char *config_section_keys(enum setting_section section, char *out, size_t out_size);
 

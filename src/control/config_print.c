@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/config_lua.h"
 #include "control/config_model.h"
 
 /* ---- effective values ---- */
@@ -17,7 +18,7 @@ static bool needs_quotes(const char *text)
 }
 
 /* Control characters become '?': the lines go to terminals and logs. */
-static void print_value(const char *text, FILE *out)
+void config_print_value(const char *text, FILE *out)
 {
 	bool quotes = needs_quotes(text);
 
@@ -37,7 +38,7 @@ static void print_repeated(const struct config *config, const struct config_valu
 {
 	for (; v; v = config_value_next(config, v)) {
 		fprintf(out, "%s =%s", v->setting->key, *v->text ? " " : "");
-		print_value(v->text, out);
+		config_print_value(v->text, out);
 		fprintf(out, "  ; from %s\n", v->place);
 	}
 }
@@ -58,7 +59,7 @@ static void print_setting(const struct config *config, const struct setting *s, 
 	fprintf(out, "%s%s =", v || text ? "" : ";", s->key);
 	if (text && *text) {
 		fputc(' ', out);
-		print_value(text, out);
+		config_print_value(text, out);
 	}
 	if (v)
 		fprintf(out, "  ; from %s\n", v->place);
@@ -74,6 +75,8 @@ static void print_section(const struct config *config, enum setting_section sect
 		if (s->section == section && s->key)
 			print_setting(config, s, instance, out);
 	}
+	if (section == SECTION_LUA)
+		config_lua_print(config, out);
 }
 
 void config_print(const struct config *config, FILE *out)
@@ -91,7 +94,7 @@ void config_print(const struct config *config, FILE *out)
 		if (v->setting->section != SECTION_ZDM_ONLY)
 			continue;
 		fprintf(out, "; ZDM_%s = ", v->setting->zdm);
-		print_value(v->text, out);
+		config_print_value(v->text, out);
 		fprintf(out, "  ; from %s, without effect\n", v->place);
 	}
 }
@@ -188,6 +191,7 @@ void config_print_reference(FILE *out)
 	print_reference_section(SECTION_LISTENER, "`[listener]`, `[listener NAME]`", out);
 	print_reference_section(SECTION_CLUSTER, "`[origin]`, `[target]`", out);
 	print_reference_section(SECTION_ROUTING, "`[routing]`", out);
+	print_reference_section(SECTION_LUA, "`[lua]`", out);
 	print_reference_section(SECTION_HTTP, "`[http]`", out);
 	print_reference_section(SECTION_LOG, "`[log]`", out);
 	print_reference_section(SECTION_ZDM_ONLY, "`[zdm]`", out);

@@ -378,6 +378,24 @@ const struct setting setting_table[] = {
 	{ SECTION_ROUTING, "rule", NULL, SETTING_RULES, PROXY(rules), NULL, .flags = SETTING_RELOAD | SETTING_REPEATED,
 	  .help = "where the statements about some tables go; the most specific rule counts" },
 
+	/* [lua] */
+	{ SECTION_LUA, "script", NULL, SETTING_PATHS, PROXY(lua.scripts), NULL,
+	  .flags = SETTING_RELOAD | SETTING_REPEATED,
+	  .help = "a file with hooks that decide routes, or a folder: its files that end in .lua, by name; a relative name counts from the folder of the file that it stands in" },
+	{ SECTION_LUA, "lua_path", NULL, SETTING_PATHS, PROXY(lua.path), NULL,
+	  .flags = SETTING_RELOAD | SETTING_REPEATED, .help = "a folder in which require looks for NAME.lua" },
+	{ SECTION_LUA, "time_limit", NULL, SETTING_SHORT_TIME, PROXY(lua.time_limit_us), "2ms", .min = 10,
+	  .max = 1000000, .flags = SETTING_RELOAD,
+	  .help = "of one call of a hook; one that takes longer is ended, and its on_error decides" },
+	{ SECTION_LUA, "memory_limit", NULL, SETTING_SIZE, PROXY(lua.memory_limit), "32MiB", .min = MIB(1),
+	  .max = GIB(1), .flags = SETTING_RELOAD, .help = "for all that the scripts of one worker hold" },
+	{ SECTION_LUA, "fail_limit", NULL, SETTING_COUNT, PROXY(lua.fail_limit), "100", .min = 1, .max = 1000000000,
+	  .flags = SETTING_RELOAD,
+	  .help = "errors of a hook in a minute at which it is switched off until the next reload (with on_error = "
+		  "deny: what it is for is denied)" },
+	{ SECTION_LUA, "jit", NULL, SETTING_BOOL, PROXY(lua.jit), "false", .flags = SETTING_RELOAD,
+	  .help = "compile scripts to machine code: faster, but an endless loop in them is then not ended" },
+
 	/* [http] */
 	{ SECTION_HTTP, "enabled", NULL, SETTING_BOOL, PROXY(http_enabled), "true",
 	  .help = "serve health and metrics over HTTP" },
@@ -440,8 +458,8 @@ const struct setting *setting_find(enum setting_section section, const char *key
 			continue;
 		if (strcmp(s->key, key) == 0)
 			return s;
-		if (has_ms && s->type == SETTING_DURATION && strlen(s->key) == len - 3 &&
-		    memcmp(s->key, key, len - 3) == 0) {
+		if (has_ms && (s->type == SETTING_DURATION || s->type == SETTING_SHORT_TIME) &&
+		    strlen(s->key) == len - 3 && memcmp(s->key, key, len - 3) == 0) {
 			*bare_ms = true;
 			return s;
 		}
@@ -500,8 +518,8 @@ const char *setting_section_name(enum setting_section section, const struct sett
 {
 	static const char *const names[SECTION_COUNT] = {
 		[SECTION_PROXY] = "proxy",     [SECTION_LISTENER] = "listener", [SECTION_CLUSTER] = "cluster",
-		[SECTION_ROUTING] = "routing", [SECTION_HTTP] = "http",         [SECTION_LOG] = "log",
-		[SECTION_ZDM_ONLY] = "zdm",
+		[SECTION_ROUTING] = "routing", [SECTION_LUA] = "lua",           [SECTION_HTTP] = "http",
+		[SECTION_LOG] = "log",         [SECTION_ZDM_ONLY] = "zdm",
 	};
 	static _Thread_local char listener_name[64];
 

@@ -16,6 +16,7 @@ enum setting_section {
 	SECTION_LISTENER, /* offsets count from struct listener_settings */
 	SECTION_CLUSTER,  /* [origin] and [target]; offsets count from struct cluster_settings */
 	SECTION_ROUTING,
+	SECTION_LUA, /* other keys than those of the table are options of scripts: config_lua.h */
 	SECTION_HTTP,
 	SECTION_LOG,
 	SECTION_ZDM_ONLY, /* [zdm]: ZDM's tuning, accepted, checked and without effect; no member */
@@ -25,6 +26,7 @@ enum setting_section {
 enum setting_type {
 	SETTING_COUNT,       /* integer */
 	SETTING_DURATION,    /* milliseconds; an INI file writes a unit */
+	SETTING_SHORT_TIME,  /* microseconds; an INI file writes a unit, also us */
 	SETTING_SIZE,        /* bytes; an INI file writes a unit */
 	SETTING_FLOAT,       /* double */
 	SETTING_BOOL,        /* bool */

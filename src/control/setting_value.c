@@ -34,6 +34,13 @@ struct unit {
 static const struct unit duration_units[] = {
 	{ "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { NULL, 0 },
 };
+/* Of microseconds. */
+static const struct unit short_units[] = {
+	{ "s", 1000000 },
+	{ "ms", 1000 },
+	{ "us", 1 },
+	{ NULL, 0 },
+};
 static const struct unit size_units[] = {
 	{ "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { NULL, 0 },
 };
@@ -42,6 +49,8 @@ static const struct unit *units_of(enum setting_type type)
 {
 	if (type == SETTING_DURATION)
 		return duration_units;
+	if (type == SETTING_SHORT_TIME)
+		return short_units;
 	return type == SETTING_SIZE ? size_units : NULL;
 }
 
@@ -51,6 +60,8 @@ static void number_format(const struct setting *s, enum setting_dialect dialect,
 {
 	const struct unit *u = dialect == DIALECT_INI ? units_of(s->type) : NULL;
 
+	if (!u && s->type == SETTING_SHORT_TIME)
+		value /= 1000; /* what NAME_ms takes */
 	if (!u || value == 0) {
 		snprintf(out, size, "%" PRId64, value);
 		return;
@@ -63,6 +74,8 @@ static void number_format(const struct setting *s, enum setting_dialect dialect,
 /* "ms, s, m, h": what a number of this type may end in. */
 static const char *unit_names(enum setting_type type)
 {
+	if (type == SETTING_SHORT_TIME)
+		return "us, ms or s";
 	return type == SETTING_DURATION ? "ms, s, m or h" : "B, KiB, MiB or GiB";
 }
 
@@ -78,6 +91,9 @@ static bool number_read_ini(const struct setting *s, const struct setting_input 
 		return false;
 	}
 	if (!u || (*value == 0 && !*end)) {
+		if (!*end && in->bare_ms && s->type == SETTING_SHORT_TIME &&
+		    __builtin_mul_overflow(*value, 1000, value))
+			*value = INT64_MAX;
 		if (!*end)
 			return true;
 		snprintf(what, what_size, "\"%s\" is not a bare number", text_show(in->text, shown));
@@ -486,6 +502,7 @@ bool setting_parse(const struct setting *s, const struct setting_input *in, void
 	switch (s->type) {
 	case SETTING_COUNT:
 	case SETTING_DURATION:
+	case SETTING_SHORT_TIME:
 	case SETTING_SIZE:
 		return number_parse(s, in, member, what, what_size);
 	case SETTING_FLOAT:
@@ -537,6 +554,7 @@ bool setting_check_type(const struct setting *s, const struct setting_input *in,
 	switch (s->type) {
 	case SETTING_COUNT:
 	case SETTING_DURATION:
+	case SETTING_SHORT_TIME:
 	case SETTING_SIZE:
 		return number_read(s, in, &number, what, what_size);
 	case SETTING_BOOL:
@@ -571,6 +589,7 @@ void setting_allowed(const struct setting *s, enum setting_dialect dialect, char
 	switch (s->type) {
 	case SETTING_COUNT:
 	case SETTING_DURATION:
+	case SETTING_SHORT_TIME:
 	case SETTING_SIZE:
 		snprintf(out, out_size, "%s to %s", min, max);
 		break;
@@ -687,6 +706,7 @@ char *setting_format(const struct setting *s, const void *member)
 	switch (s->type) {
 	case SETTING_COUNT:
 	case SETTING_DURATION:
+	case SETTING_SHORT_TIME:
 	case SETTING_SIZE:
 		number_format(s, DIALECT_INI, number_load(member, setting_width(s)), number, sizeof(number));
 		return xstrdup(number);
