@@ -91,13 +91,15 @@ static void count_failure(struct request *rq)
 
 	if (rq->type == REQUEST_UNTRACKED || (!origin && !target))
 		return;
-	if (rq->verdict.to == TO_BOTH)
+	if (rq->type == REQUEST_WRITES) {
 		metric_add(&m->failed_writes[origin && target ? FAILED_ON_BOTH
 					     : origin         ? FAILED_ON_ORIGIN
 							      : FAILED_ON_TARGET],
 			   1);
-	else
-		metric_add(&m->failed_reads[origin ? CLUSTER_ORIGIN : CLUSTER_TARGET], 1);
+		return;
+	}
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		metric_add(&m->failed_reads[i], rq->legs[i].outcome == OUTCOME_ERROR);
 }
 
 /* One cluster has or may have applied the write, the other one refused it in a way that drivers take for "send it again". */
@@ -194,8 +196,9 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 		answer_merged(rq, leg, f);
 		return;
 	}
-	if (unlikely(rq->opcode == OP_PREPARE) && !rq->is_local && f->opcode == OP_RESULT)
-		prepare_take_one(rq, (enum cluster_id)leg->cluster, f);
+	if (unlikely(rq->opcode == OP_PREPARE) && !rq->is_local &&
+	    prepare_take_one(rq, (enum cluster_id)leg->cluster, f))
+		return;
 	if (unlikely(rq->opcode == OP_REVISE))
 		paging_revised(rq, (enum cluster_id)leg->cluster, f);
 	reply_send(rq, (enum cluster_id)leg->cluster, f);

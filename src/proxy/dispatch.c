@@ -19,11 +19,12 @@
 #include "proxy/request.h"
 #include "proxy/supported.h"
 
+/* What is no read is counted as a write wherever it goes, and a read by the cluster whose answer the client gets. */
 static enum request_type type_of(const struct verdict *v)
 {
-	if (v->to == TO_BOTH)
+	if (v->class != CLASS_READ)
 		return REQUEST_WRITES;
-	return v->to == TO_ORIGIN ? REQUEST_READS_ORIGIN : REQUEST_READS_TARGET;
+	return v->answer_from == CLUSTER_ORIGIN ? REQUEST_READS_ORIGIN : REQUEST_READS_TARGET;
 }
 
 /* ---- paging ---- */
@@ -211,6 +212,7 @@ static void dispatch_execute(struct arrival *a)
 		return;
 	}
 	rq->prepared = ref;
+	rq->lacks_ids = ref->entry->is_one_sided;
 	rq->verdict = ref->verdict;
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
@@ -229,6 +231,7 @@ static void dispatch_execute(struct arrival *a)
 /* What the children of a BATCH have in common. */
 struct children {
 	bool has_prepared;
+	bool lack_ids;      /* one of them is not prepared on one of the clusters */
 	bool are_qualified; /* no text among them depends on the connection's keyspace; only known where that matters */
 	uint8_t allows;     /* the ALLOWS_* bits that all of them have */
 	bool are_known; /* none of a kind that the scanner does not know; only filled in for those who ask by table */
@@ -295,6 +298,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 			return false;
 		}
 		is_virtual = ref->entry->verdict.to == 0;
+		out->lack_ids |= ref->entry->is_one_sided;
 		out->allows &= ref->allows;
 		if (unlikely(out->tables != NULL))
 			note_prepared(ref->entry, out);
@@ -346,6 +350,7 @@ static void dispatch_batch(struct arrival *a)
 				 m.type < ARRAY_LEN(types) ? (enum write_type)types[m.type] : WRITE_SIMPLE);
 	rq->consistency = m.consistency;
 	rq->has_prepared_children = children.has_prepared;
+	rq->lacks_ids = children.lack_ids;
 	need_keyspace(rq, children.are_qualified || m.keyspace.len > 0);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);

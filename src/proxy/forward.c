@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/amend.h"
+#include "proxy/demand.h"
 #include "proxy/local_trace.h"
 #include "proxy/reply.h"
 
@@ -34,10 +35,10 @@ static void plan_level(const struct request *rq, unsigned cluster, struct leg_ed
 		add_edit(e, rq->consistency_offset, sizeof(e->level), e->level, sizeof(e->level));
 }
 
-/* The client holds the columns that origin reported; a node that skips them may only do so when its own are equal. */
+/* A node may only leave out its result columns when they are those that the client holds. */
 static void plan_flags(const struct request *rq, unsigned cluster, struct leg_edits *e)
 {
-	if (rq->flags_offset && cluster != CLUSTER_ORIGIN && !rq->prepared->entry->results_equal) {
+	if (rq->flags_offset && !(rq->prepared->entry->may_skip & 1u << cluster)) {
 		e->query_flags = rq->data[rq->flags_offset] & (uint8_t)~QUERY_SKIP_METADATA;
 		add_edit(e, rq->flags_offset, 1, &e->query_flags, 1);
 	}
@@ -130,16 +131,38 @@ void forward_build(const struct request *rq, unsigned cluster, enum cql_compress
 	build(rq, cluster, compression, out);
 }
 
-bool forward_leg(struct request_leg *leg, struct server *s)
+static ALWAYS_INLINE bool send_plainly(struct request_leg *leg, struct server *s)
 {
 	struct request *rq = leg->request;
 	struct forward_frame f;
 
+	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
+	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
+}
+
+static bool send_specially(struct request_leg *leg, struct server *s)
+{
+	struct request *rq = leg->request;
+
+	if (rq->is_local)
+		return local_trace_send(leg, s);
+	if (rq->lacks_ids) {
+		const enum demand demand = demand_begin(leg, s);
+
+		if (demand != DEMAND_NONE)
+			return demand == DEMAND_BEGUN;
+	}
+	return rq->has_prepared_children ? send_batch(leg, s) : send_plainly(leg, s);
+}
+
+bool forward_leg(struct request_leg *leg, struct server *s)
+{
+	const struct request *rq = leg->request;
+
 	if (unlikely(!s || !server_has_room(s)))
 		return false;
 	leg->node = s->stats;
-	if (unlikely(rq->has_prepared_children | rq->is_local))
-		return rq->is_local ? local_trace_send(leg, s) : send_batch(leg, s);
-	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
-	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
+	if (unlikely(rq->has_prepared_children | rq->is_local | rq->lacks_ids))
+		return send_specially(leg, s);
+	return send_plainly(leg, s);
 }

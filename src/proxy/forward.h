@@ -45,7 +45,10 @@ struct forward_frame {
 void forward_build(const struct request *rq, unsigned cluster, enum cql_compression compression,
 		   struct forward_frame *out);
 
-/* Sends the leg's frame on this connection. False when it has no room (or is NULL); nothing was sent then. */
+/*
+ * Sends the leg's frame on this connection, behind a PREPARE where the cluster lacks a statement (demand.h). False when
+ * it has no room (or is NULL); nothing was sent then.
+ */
 MUSTCHECK bool forward_leg(struct request_leg *leg, struct server *s);
 
 #endif

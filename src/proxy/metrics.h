@@ -10,9 +10,9 @@
 
 /* What a counted request was: ZDM's `type` label. */
 enum request_type {
-	REQUEST_READS_ORIGIN = 0, /* sent to origin alone */
-	REQUEST_READS_TARGET = 1, /* sent to target alone */
-	REQUEST_WRITES = 2,       /* sent to both */
+	REQUEST_READS_ORIGIN = 0, /* answered by origin */
+	REQUEST_READS_TARGET = 1, /* answered by target */
+	REQUEST_WRITES = 2,       /* everything else, wherever it is sent */
 	REQUEST_UNTRACKED = 3,    /* PREPARE, OPTIONS, REGISTER, handshakes, system tables: in no request metric */
 };
 #define REQUEST_TYPES 3
@@ -34,14 +34,15 @@ enum functions_kept {
 #define MIRROR_DROPS(X)                                                                                                \
 	X(FULL, "full")         /* no stream id, or too much that waits */                                             \
 	X(KEYSPACE, "keyspace") /* USE was refused or not answered */                                                  \
-	X(NO_CONNECTION, "no_connection")
+	X(NO_CONNECTION, "no_connection")                                                                              \
+	X(UNPREPARED, "unprepared") /* the secondary was never asked to prepare it, and is asked now */
 
 enum mirror_drop {
 #define X(name, label) MIRROR_DROP_##name,
 	MIRROR_DROPS(X)
 #undef X
 };
-#define MIRROR_DROP_COUNT 3
+#define MIRROR_DROP_COUNT 4
 
 /* To which of its nodes a cluster's requests went, with load_balancing = token_aware: X(name, label), sorted by label. */
 #define PLACEMENTS(X)                                                                                                  \

@@ -92,6 +92,8 @@ static bool is_use(const struct mirrored *r)
 	return r->kind == MIRRORED_USE || r->kind == MIRRORED_OWN_USE;
 }
 
+static void prepare_again(struct mirror *m, struct prepared_ref *prepared);
+
 static struct mirrored *copy_new(struct mirror *m, enum mirrored_kind kind, uint8_t opcode)
 {
 	struct worker *worker = m->client->worker;
@@ -256,6 +258,13 @@ static bool send_use(struct mirror *m, const char *keyspace)
 	return sent;
 }
 
+/* An OWN_PREPARE for a cluster that has no id yet, of a text that means the same in all keyspaces: any id will do. */
+static bool has_first_id(const struct mirrored *r)
+{
+	return r->kind == MIRRORED_OWN_PREPARE && r->prepared->entry->is_qualified &&
+	       r->prepared->entry->id[r->mirror->server->cluster].len == 0;
+}
+
 /* Sends what is held, as far as that can be. */
 static void advance(struct mirror *m)
 {
@@ -268,7 +277,8 @@ static void advance(struct mirror *m)
 				drop(r, MIRROR_DROP_KEYSPACE);
 			continue;
 		}
-		r->is_at_home = version_has(m->server->version, VERSION_KEYSPACE) || keyspace || !m->server->keyspace;
+		r->is_at_home = version_has(m->server->version, VERSION_KEYSPACE) || keyspace || !m->server->keyspace ||
+				has_first_id(r);
 		if (!send_held(r))
 			drop(r, MIRROR_DROP_FULL);
 	}
@@ -285,6 +295,11 @@ void mirror_request(const struct request *rq)
 
 	if (unlikely(!m)) {
 		count_drop(rq->client->worker, MIRROR_DROP_NO_CONNECTION);
+		return;
+	}
+	if (unlikely(rq->lacks_ids) && rq->prepared && rq->prepared->entry->id[m->server->cluster].len == 0) {
+		count_drop(rq->client->worker, MIRROR_DROP_UNPREPARED);
+		prepare_again(m, rq->prepared);
 		return;
 	}
 	if (is_statement)
@@ -358,14 +373,14 @@ static void give_up(struct mirror *m, const char *why)
 
 /* ---- answers ---- */
 
-/* The node has lost the statement. The EXECUTE is not repeated, since nobody waits for its answer. */
+/* The node has not got the statement. The EXECUTE is not repeated, since nobody waits for its answer. */
 static void prepare_again(struct mirror *m, struct prepared_ref *prepared)
 {
 	struct worker *worker = m->client->worker;
 	const struct flight_key key = {
 		.cluster = (enum cluster_id)m->server->cluster,
 		.host = m->server->address,
-		.id = prepared->entry->id[m->server->cluster],
+		.id = repair_flight_id(prepared->entry, m->server->cluster),
 	};
 	struct wire_piece piece = { 0 };
 	struct mirrored *r;

@@ -12,6 +12,7 @@
  *
  *   no stream id or no room in the output        the copy is dropped and counted
  *   not connected yet, or USE not answered yet   the copy is kept, up to a bound
+ *   a statement that is not prepared there       it is prepared; this copy is dropped and counted
  *   no answer in time                            counted, its stream id stays taken
  *   PROTOCOL_ERROR, a lost connection            the mirror ends
  *

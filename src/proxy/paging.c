@@ -44,7 +44,9 @@ void paging_begin(struct request *rq, const struct query_params *params)
 	rq->paging = p;
 	/* It goes on when the driver says so, on a connection that has to be read for that. */
 	rq->client->paging_count++;
-	rq->verdict.mirror = MIRROR_NONE; /* one answer is all that a copy may have */
+	rq->verdict.mirror = MIRROR_NONE;    /* one answer is all that a copy may have */
+	if (rq->verdict.class == CLASS_READ) /* nobody could merge the pages of both */
+		rq->verdict.to = (uint8_t)(1u << rq->verdict.answer_from);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		rq->legs[i].leg.takes_pages = true;
 }

@@ -13,8 +13,41 @@
 #include "proxy/failure.h"
 #include "proxy/forward.h"
 #include "proxy/local.h"
+#include "proxy/policy.h"
 #include "proxy/replace.h"
 #include "proxy/reply.h"
+
+/* Puts what holds for all requests into the verdict. True when hooks are to be asked for each of them besides. */
+static bool apply_policy(const struct worker *worker, struct strview text, const struct statement_facts *facts,
+			 struct strview keyspace, struct verdict *verdict)
+{
+	struct policy_statement *s = policy_statement_new(worker->policy, text, facts, keyspace, verdict);
+	const bool is_asked = s && s->plan.ask;
+
+	policy_statement_free(s);
+	return is_asked;
+}
+
+/* `v` is the statement's own verdict. */
+static void choose_clusters(struct request *rq, const struct verdict *v, bool is_asked)
+{
+	rq->verdict = route_both(rq->client->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
+	rq->verdict.mirror = v->mirror;
+	rq->prepares_for = v->to;
+	if (unlikely(is_asked)) {
+		rq->prepares_for = 0;
+		rq->may_refuse = TO_BOTH;
+		return;
+	}
+	if (likely(v->decided_by != DECIDED_BY_RULE && v->decided_by != DECIDED_BY_HOOK) || v->to == TO_BOTH)
+		return;
+	if (v->mirror) { /* it gets the copies only */
+		rq->may_refuse = (uint8_t)(TO_BOTH & ~v->to);
+		return;
+	}
+	rq->verdict.to = v->to;
+	rq->verdict.answer_from = v->answer_from;
+}
 
 void prepare_dispatch(struct arrival *a)
 {
@@ -26,6 +59,7 @@ void prepare_dispatch(struct arrival *a)
 	struct verdict verdict;
 	struct request *rq;
 	const char *why;
+	bool is_asked = false;
 
 	if (!message_parse_prepare(a->plain.data, a->plain.len, a->offset, c->version, &m, &why)) {
 		arrival_refuse(a, why);
@@ -38,6 +72,8 @@ void prepare_dispatch(struct arrival *a)
 		local_prepare(a, &verdict, m.text, keyspace);
 		return;
 	}
+	if (unlikely(c->worker->policy != NULL))
+		is_asked = apply_policy(c->worker, m.text, &facts, keyspace, &verdict);
 	if (unlikely(a->amends) && !amend_prepare(a, &m))
 		return;
 	/* Behind it: the body as it is now is what the clusters get if one refuses the changed text. */
@@ -57,9 +93,7 @@ void prepare_dispatch(struct arrival *a)
 	rq->rewriting = rewriting;
 	if (unlikely(rewriting))
 		c->kept_bytes += rewriting->len;
-	rq->verdict = route_both(c->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
-	rq->verdict.mirror = verdict.mirror;
-	rq->prepares_for = verdict.to;
+	choose_clusters(rq, &verdict, is_asked);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	request_start(rq);
@@ -102,21 +136,39 @@ static bool open_prepared(struct request *rq, unsigned cluster, const struct fra
 	return false;
 }
 
-/* Opens the answers one after another; returns how many could be read. */
-static unsigned open_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
-			     struct opened_prepared o[CLUSTER_COUNT])
+static void close_answers(struct opened_prepared o[CLUSTER_COUNT], unsigned clusters)
 {
-	unsigned opened = 0;
-
-	while (opened < CLUSTER_COUNT && open_prepared(rq, opened, &answers[opened], &o[opened]))
-		opened++;
-	return opened;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (clusters & 1u << i)
+			plain_close(&o[i].plain);
+	}
 }
 
-static void close_answers(struct opened_prepared o[CLUSTER_COUNT], unsigned opened)
+/* The one of these clusters whose answer the client gets. */
+static enum cluster_id reporter(unsigned clusters)
 {
-	while (opened > 0)
-		plain_close(&o[--opened].plain);
+	return clusters & TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+}
+
+/*
+ * Opens the answers of these clusters. One that has not prepared the statement is taken to have the same variables and
+ * columns, as it has, if all is well; its id is to be found out. False when that of *bad cannot be read.
+ */
+static bool open_answers(struct request *rq, unsigned clusters, const struct frame answers[CLUSTER_COUNT],
+			 struct opened_prepared o[CLUSTER_COUNT], enum cluster_id *bad)
+{
+	const enum cluster_id first = reporter(clusters);
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (!(clusters & 1u << i) || open_prepared(rq, i, &answers[i], &o[i]))
+			continue;
+		close_answers(o, clusters & ((1u << i) - 1));
+		*bad = (enum cluster_id)i;
+		return false;
+	}
+	if (clusters != TO_BOTH)
+		o[cluster_id_other(first)].answer = o[first].answer;
+	return true;
 }
 
 static bool bytes_equal(struct bytesview a, struct bytesview b)
@@ -164,8 +216,9 @@ static void take_key(struct prepared *entry, const struct opened_prepared answer
 	entry->table = xstrndup(table.p, table.len);
 }
 
-/* An entry for the text that was sent, with what the clusters have said about it. NULL if that text cannot be read. */
-static struct prepared *make_entry(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT])
+/* An entry for the text that was sent, with what these clusters have said about it. NULL if that text cannot be read. */
+static struct prepared *make_entry(struct request *rq, unsigned clusters,
+				   const struct opened_prepared answers[CLUSTER_COUNT])
 {
 	struct client *c = rq->client;
 	struct statement_facts facts;
@@ -182,10 +235,11 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	statement_scan(m.text, &facts);
 	entry = prepared_new(m.text, keyspace);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		const struct bytesview id = answers[i].answer.message.id;
+		const struct prepared_message *answer = &answers[i].answer.message;
 
-		memcpy(entry->id[i].bytes, id.p, id.len);
-		entry->id[i].len = (uint8_t)id.len;
+		if (!(clusters & 1u << i))
+			continue;
+		prepared_learn(entry, (enum cluster_id)i, answer->id, answer->result_spec);
 		if (rq->legs[i].node)
 			prepared_note_on(entry, i, rq->legs[i].node->node->index);
 	}
@@ -195,25 +249,18 @@ static struct prepared *make_entry(struct request *rq, const struct opened_prepa
 	entry->generation = c->worker->prepared.generation;
 	entry->allows = amend_allows(m.text, &facts, keyspace, (enum bound_counter)entry->bound, c->worker->amends);
 	entry->idempotence = idempotence_of(c, m.text, answers);
-	entry->results_equal = bytes_equal(answers[CLUSTER_ORIGIN].answer.message.result_spec,
-					   answers[CLUSTER_TARGET].answer.message.result_spec);
 	take_key(entry, answers);
 	return entry;
 }
 
-static void enter(struct request *rq, const struct opened_prepared answers[CLUSTER_COUNT], struct prepared *entry)
+static void enter(struct request *rq, unsigned clusters, const struct opened_prepared answers[CLUSTER_COUNT],
+		  struct prepared *entry)
 {
 	struct worker *worker = rq->client->worker;
 	struct prepared *known = prepared_find_on(&worker->proxy->prepared, PREPARED_CLIENT, prepared_client_id(entry));
 
+	prepared_report(entry, reporter(clusters), known);
 	if (known) {
-		/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
-		if (!entry->key[CLUSTER_ORIGIN] && !entry->key[CLUSTER_TARGET])
-			prepared_copy_key(entry, known);
-		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-			if (prepared_id_equal(&known->id[i], answers[i].answer.message.id))
-				prepared_copy_nodes(entry, known, i);
-		}
 		prepared_unref(known); /* and said */
 	} else if (!bytes_equal(answers[CLUSTER_ORIGIN].answer.message.bind_spec,
 				answers[CLUSTER_TARGET].answer.message.bind_spec)) {
@@ -224,17 +271,20 @@ static void enter(struct request *rq, const struct opened_prepared answers[CLUST
 	prepared_insert(&worker->proxy->prepared, entry);
 }
 
-/* The statement as the client wrote it is prepared on both clusters. */
-static void note_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT])
+/* The statement as the client wrote it is prepared on these clusters. */
+static void note_answers(struct request *rq, unsigned clusters, const struct frame answers[CLUSTER_COUNT])
 {
 	struct opened_prepared o[CLUSTER_COUNT];
-	const unsigned opened = open_answers(rq, answers, o);
 	struct prepared *entry;
+	enum cluster_id bad;
 
-	if (opened < CLUSTER_COUNT) {
+	if (!open_answers(rq, clusters, answers, o, &bad)) {
 		log_limited(LOG_WARN, "%s answered PREPARE with a result that cannot be read; EXECUTE will be refused",
-			    cluster_id_name((enum cluster_id)opened));
-	} else if ((entry = make_entry(rq, o))) {
+			    cluster_id_name(bad));
+		return;
+	}
+	entry = make_entry(rq, clusters, o);
+	if (entry) {
 		if (unlikely(rq->rewriting)) {
 			metric_add(&rq->client->worker->metrics.functions_kept[FUNCTIONS_REFUSED], 1);
 			log_limited(LOG_WARN,
@@ -242,43 +292,14 @@ static void note_answers(struct request *rq, const struct frame answers[CLUSTER_
 				    "calls, so each cluster makes its own values: %.*s",
 				    (int)MIN(entry->text_len, 200), entry->text);
 		}
-		enter(rq, o, entry);
+		enter(rq, clusters, o, entry);
 	}
-	close_answers(o, opened);
-}
-
-void prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f)
-{
-	const enum cluster_id other = cluster_id_other(cluster);
-	struct prepared_table *table = &rq->client->worker->proxy->prepared;
-	struct opened_prepared o[CLUSTER_COUNT];
-	struct prepared *entry;
-	struct prepared *known;
-
-	if (!open_prepared(rq, cluster, f, &o[cluster]))
-		return;
-	/* The variables are the same there, if all is well; the id is to be found out. */
-	o[other].answer = o[cluster].answer;
-	entry = make_entry(rq, o);
-	plain_close(&o[cluster].plain);
-	if (!entry)
-		return;
-	entry->id[other].len = 0;
-	entry->results_equal = false;
-	known = prepared_find_on(table, PREPARED_CLIENT, prepared_client_id(entry));
-	if (known && known->id[other].len > 0) {
-		prepared_copy_nodes(known, entry, cluster);
-		prepared_unref(entry);
-	} else {
-		prepared_insert(table, entry);
-	}
-	if (known)
-		prepared_unref(known);
+	close_answers(o, clusters);
 }
 
 /* ---- the answers to a text that we have changed ---- */
 
-/* Sends the client's own text to both clusters. */
+/* Sends the client's own text to the clusters that got the changed one. */
 static void send_unchanged(struct request *rq)
 {
 	struct rewriting *r = rq->rewriting;
@@ -294,29 +315,36 @@ static void send_unchanged(struct request *rq)
 		return;
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (!(rq->verdict.to & 1u << i))
+			continue;
 		rq->legs[i].outcome = OUTCOME_PENDING;
 		rq->open++;
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (!forward_leg(&rq->legs[i], request_server(rq, i))) {
+		if ((rq->verdict.to & 1u << i) && !forward_leg(&rq->legs[i], request_server(rq, i))) {
 			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
 			return;
 		}
 	}
 }
 
-static void send_hidden(struct request *rq, const struct plain *plain, const struct chunk *body, uint32_t len)
+static void send_hidden(struct request *rq, enum cluster_id cluster, const struct plain *plain,
+			const struct chunk *body, uint32_t len)
 {
-	reply_note_trace(rq->client, CLUSTER_ORIGIN, plain);
+	reply_note_trace(rq->client, cluster, plain);
 	client_send(rq->client, rq->stream, OP_RESULT, plain->flags, body->data, len);
 	client_check_output(rq->client);
 	request_end(rq);
 }
 
-/* Both have prepared it: enters it and tells the client, without our variables. False if these are not as they should be. */
-static bool finish_rewritten(struct request *rq, const struct opened_prepared o[CLUSTER_COUNT])
+/*
+ * All that were asked have prepared it: enters it and tells the client, without our variables. False if these are not
+ * as they should be.
+ */
+static bool finish_rewritten(struct request *rq, unsigned clusters, const struct opened_prepared o[CLUSTER_COUNT])
 {
 	const struct prepared_answer answers[CLUSTER_COUNT] = { o[CLUSTER_ORIGIN].answer, o[CLUSTER_TARGET].answer };
+	const enum cluster_id from = reporter(clusters);
 	struct rewriting *r = rq->rewriting;
 	struct generated *g = generated_new(r, answers);
 	struct prepared *entry;
@@ -325,8 +353,8 @@ static bool finish_rewritten(struct request *rq, const struct opened_prepared o[
 
 	if (!g)
 		return false;
-	body = generated_hide(g, &r->id, &answers[CLUSTER_ORIGIN], &rq->client->worker->loop.chunks, &len);
-	entry = body ? make_entry(rq, o) : NULL;
+	body = generated_hide(g, &r->id, &answers[from], &rq->client->worker->loop.chunks, &len);
+	entry = body ? make_entry(rq, clusters, o) : NULL;
 	if (!entry) {
 		if (body)
 			chunk_unref(body);
@@ -335,8 +363,8 @@ static bool finish_rewritten(struct request *rq, const struct opened_prepared o[
 	}
 	entry->own_id = r->id;
 	entry->generated = g;
-	enter(rq, o, entry);
-	send_hidden(rq, &o[CLUSTER_ORIGIN].plain, body, len);
+	enter(rq, clusters, o, entry);
+	send_hidden(rq, from, &o[from].plain, body, len);
 	chunk_unref(body);
 	return true;
 }
@@ -348,37 +376,84 @@ static bool is_refusal(uint32_t code)
 	       code == CQL_ERR_PROTOCOL_ERROR;
 }
 
-static void take_rewritten(struct request *rq, const struct frame answers[CLUSTER_COUNT])
+static void take_rewritten(struct request *rq, unsigned clusters, const struct frame answers[CLUSTER_COUNT])
 {
 	struct opened_prepared o[CLUSTER_COUNT];
-	const unsigned opened = open_answers(rq, answers, o);
-	const bool is_finished = opened == CLUSTER_COUNT && finish_rewritten(rq, o);
+	enum cluster_id bad;
+	bool is_finished;
 
-	close_answers(o, opened);
+	if (!open_answers(rq, clusters, answers, o, &bad)) {
+		send_unchanged(rq);
+		return;
+	}
+	is_finished = finish_rewritten(rq, clusters, o);
+	close_answers(o, clusters);
 	if (!is_finished)
 		send_unchanged(rq);
+}
+
+/* What the clusters were sent is a text that we have changed. */
+static bool is_rewritten(const struct request *rq)
+{
+	return unlikely(rq->rewriting) && rq->rewriting->body;
+}
+
+/* ---- all answers are there ---- */
+
+/* Not all of them have prepared it, but one has, and that will do. */
+static bool passes_over(const struct request *rq, unsigned prepared, const uint32_t code[CLUSTER_COUNT])
+{
+	const enum cluster_id refusing = prepared == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+
+	return prepared != 0 && (rq->may_refuse & 1u << refusing) &&
+	       (code[refusing] == CQL_ERR_INVALID || code[refusing] == CQL_ERR_SYNTAX_ERROR);
 }
 
 bool prepare_take_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
 			  const enum leg_outcome outcome[CLUSTER_COUNT], const uint32_t code[CLUSTER_COUNT])
 {
-	const bool is_rewritten = unlikely(rq->rewriting) && rq->rewriting->body;
-	bool is_prepared = true;
+	unsigned prepared = 0;
 	bool is_refused = false;
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		is_prepared &= outcome[i] == OUTCOME_OK;
+		prepared |= outcome[i] == OUTCOME_OK ? 1u << i : 0;
 		is_refused |= outcome[i] == OUTCOME_ERROR && is_refusal(code[i]);
 	}
-	if (is_rewritten && is_refused) {
+	if (is_rewritten(rq) && is_refused) {
 		send_unchanged(rq);
 		return true;
 	}
-	if (is_prepared && is_rewritten) {
-		take_rewritten(rq, answers);
+	if (is_rewritten(rq) && prepared == TO_BOTH) {
+		take_rewritten(rq, TO_BOTH, answers);
 		return true;
 	}
-	if (is_prepared)
-		note_answers(rq, answers);
+	if (prepared == TO_BOTH) {
+		note_answers(rq, TO_BOTH, answers);
+	} else if (unlikely(passes_over(rq, prepared, code))) {
+		const enum cluster_id from = reporter(prepared);
+
+		note_answers(rq, prepared, answers);
+		reply_send(rq, from, &answers[from]);
+		request_end(rq);
+		return true;
+	}
 	return false;
+}
+
+bool prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f)
+{
+	struct frame answers[CLUSTER_COUNT];
+
+	answers[cluster] = *f;
+	if (f->opcode != OP_ERROR && !is_rewritten(rq)) {
+		note_answers(rq, 1u << cluster, answers);
+		return false;
+	}
+	if (!is_rewritten(rq) || (f->opcode == OP_ERROR && !is_refusal(rq->legs[cluster].error_code)))
+		return false;
+	if (f->opcode == OP_ERROR)
+		send_unchanged(rq);
+	else
+		take_rewritten(rq, 1u << cluster, answers);
+	return true;
 }

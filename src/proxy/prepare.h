@@ -1,7 +1,13 @@
 /*
- * prepare.h - PREPARE: to both clusters whatever the statement is, since it may
- * be routed otherwise when it is executed. The client gets origin's answer;
- * both ids are entered into the table of prepared statements.
+ * prepare.h - PREPARE: where the statement may be routed when it is executed.
+ *
+ *   a [routing] rule, or a hook that is not asked for each request, says so   there
+ *   hooks are asked for each request                                          both; one of them may refuse it
+ *   else                                                                      both, whatever the statement is
+ *
+ * Of two answers the client gets origin's; the ids are entered into the table
+ * of prepared statements. A cluster that was not asked, or has refused, is asked
+ * when a request goes there all the same (demand.h).
  *
  * On shared connections a cluster that is down is left out where the statement
  * does not go there.
@@ -19,14 +25,15 @@
 /* The PREPARE of a client. */
 void prepare_dispatch(struct arrival *a);
 /*
- * Both clusters have answered. When both have prepared the statement it is
- * entered into the table. True when the request is taken care of: answered, or
- * sent once more; else the caller passes an answer on.
+ * Both clusters have answered. When both have prepared the statement, or one of
+ * them and that is enough, it is entered into the table. True when the request
+ * is taken care of: answered, or sent once more; else the caller passes an
+ * answer on.
  */
 MUSTCHECK bool prepare_take_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],
 				    const enum leg_outcome outcome[CLUSTER_COUNT], const uint32_t code[CLUSTER_COUNT]);
-/* One cluster has prepared the statement, the other one is down and not needed for it: enters what is known. */
-void prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f);
+/* The same when only one cluster was asked. */
+MUSTCHECK bool prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f);
 /* The request ends: frees what it knew of its text. */
 void prepare_forget(struct request *rq);
 

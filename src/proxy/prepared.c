@@ -68,6 +68,59 @@ void prepared_copy_key(struct prepared *p, const struct prepared *from)
 	p->table = from->table ? xstrdup(from->table) : NULL;
 }
 
+/* What follows from the ids and the result columns. */
+static void settle(struct prepared *p)
+{
+	const bool are_equal = p->results[CLUSTER_ORIGIN] && p->results[CLUSTER_ORIGIN] == p->results[CLUSTER_TARGET];
+
+	p->is_one_sided = (p->id[CLUSTER_ORIGIN].len == 0) != (p->id[CLUSTER_TARGET].len == 0);
+	/* A driver may hold columns that it got from origin before this proxy was started: target's have to be equal. */
+	if (are_equal)
+		p->may_skip = TO_BOTH;
+	else
+		p->may_skip = p->reported & TO_TARGET ? 0 : TO_ORIGIN;
+}
+
+void prepared_learn(struct prepared *p, enum cluster_id cluster, struct bytesview id, struct bytesview result_spec)
+{
+	memcpy(p->id[cluster].bytes, id.p, id.len);
+	p->id[cluster].len = (uint8_t)id.len;
+	p->results[cluster] = result_spec.len > 0 ? XXH3_64bits(result_spec.p, result_spec.len) : 0;
+	settle(p);
+}
+
+static bool is_same_text(const struct prepared *a, const struct prepared *b)
+{
+	return a->text_len == b->text_len && memcmp(a->text, b->text, a->text_len) == 0;
+}
+
+/* `p` was not prepared on this cluster this time, `known` was some time before. */
+static void take_id(struct prepared *p, const struct prepared *known, enum cluster_id cluster)
+{
+	if (cluster == CLUSTER_ORIGIN && p->own_id.len == 0)
+		p->own_id = p->id[CLUSTER_TARGET]; /* the one that the driver gets now */
+	p->id[cluster] = known->id[cluster];
+	p->results[cluster] = known->results[cluster];
+}
+
+void prepared_report(struct prepared *p, enum cluster_id cluster, const struct prepared *known)
+{
+	p->reported = (uint8_t)(1u << cluster);
+	if (known) {
+		p->reported |= known->reported;
+		/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
+		if (!p->key[CLUSTER_ORIGIN] && !p->key[CLUSTER_TARGET])
+			prepared_copy_key(p, known);
+	}
+	for (unsigned i = 0; known && i < CLUSTER_COUNT; i++) {
+		if (p->id[i].len == 0 && known->id[i].len > 0 && is_same_text(p, known))
+			take_id(p, known, (enum cluster_id)i);
+		if (prepared_id_equal(&known->id[i], id_view(&p->id[i])))
+			prepared_copy_nodes(p, known, i);
+	}
+	settle(p);
+}
+
 static struct prepared *prepared_hold(struct prepared *p)
 {
 	atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
@@ -244,14 +297,15 @@ void prepared_insert(struct prepared_table *t, struct prepared *p)
 }
 
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
-			struct bytesview id)
+			struct bytesview id, struct bytesview result_spec)
 {
 	struct prepared *copy =
 		prepared_new((struct strview){ p->text, p->text_len }, p->keyspace ? sv_from(p->keyspace) : SV(""));
 
 	memcpy(copy->id, p->id, sizeof(copy->id));
-	memcpy(copy->id[cluster].bytes, id.p, id.len);
-	copy->id[cluster].len = (uint8_t)id.len;
+	memcpy(copy->results, p->results, sizeof(copy->results));
+	copy->reported = p->reported;
+	prepared_learn(copy, cluster, id, result_spec);
 	copy->own_id = p->own_id;
 	/* Drivers keep the id that they got, and some give up when they prepare again and get another one. */
 	if (cluster == CLUSTER_ORIGIN && copy->own_id.len == 0)

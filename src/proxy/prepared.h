@@ -67,8 +67,11 @@ struct prepared {
 	uint32_t text_len;
 	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
 	bool is_qualified;
-	bool results_equal; /* both clusters reported the same result columns */
-	uint8_t bound;      /* enum bound_counter of amend.h */
+	bool is_one_sided; /* one of the clusters has not been asked to prepare it */
+	uint8_t reported;  /* TO_* bits of the clusters whose result columns drivers may have got with this id */
+	uint8_t may_skip;  /* of those whose nodes may leave out the result columns: drivers hold the same ones */
+	uint64_t results[CLUSTER_COUNT]; /* a hash of the result columns that each cluster reported; 0: not known */
+	uint8_t bound;                   /* enum bound_counter of amend.h */
 	/* As it was when it was prepared, with settings of this number. Requests take what struct prepared_ref says;
 	 * verdict.to == 0 (ours, see local.h) is so for ever. */
 	uint32_t generation;
@@ -139,6 +142,17 @@ struct prepared *prepared_new(struct strview text, struct strview keyspace);
 void prepared_unref(struct prepared *p);
 /* What `from` knows of the partition key, for an entry that does not and is not in the table yet. */
 void prepared_copy_key(struct prepared *p, const struct prepared *from);
+/*
+ * What a cluster has said about the statement: its id, and the bytes that describe the result columns (len 0: nothing
+ * that could be compared). For an entry that is not in the table yet.
+ */
+void prepared_learn(struct prepared *p, enum cluster_id cluster, struct bytesview id, struct bytesview result_spec);
+/*
+ * The driver that has prepared it gets the columns of this cluster. `known` is what stands in the table under the
+ * client's id, NULL: nothing; what it knows besides goes into the entry, which is not in the table yet: the id of a
+ * cluster that was not asked this time, the partition key, the nodes that have the statement.
+ */
+void prepared_report(struct prepared *p, enum cluster_id cluster, const struct prepared *known);
 
 /* The id that drivers get: own_id where there is one, else origin's, else target's. */
 struct bytesview prepared_client_id(const struct prepared *p);
@@ -147,9 +161,12 @@ MUSTCHECK bool prepared_id_digest(struct strview first, struct strview second, s
 
 /* Puts a filled entry into the table, in place of one with the same id; takes over the caller's reference. */
 void prepared_insert(struct prepared_table *t, struct prepared *p);
-/* A copy of `p` with another id for one cluster goes in its place (a repair gave it); the client's stays. */
+/*
+ * A copy of `p` with another id for one cluster, or with its first one, goes in its place (a repair gave it); the
+ * client's stays. `result_spec` as for prepared_learn().
+ */
 void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum cluster_id cluster,
-			struct bytesview id);
+			struct bytesview id, struct bytesview result_spec);
 
 void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
 /* What counts from now on; `generation` is another number each time. `policy` may be NULL. */

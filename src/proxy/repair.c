@@ -122,6 +122,14 @@ static void tell_refused(struct request_leg *leg, void *arg)
 	request_leg_refused(leg, &f);
 }
 
+/* The cluster has not got the keyspace that the statement was prepared in. */
+static void tell_rejected(struct request_leg *leg, void *arg)
+{
+	const struct extra_failure *failure = arg;
+
+	request_leg_rejected(leg, failure->error_code, failure->message);
+}
+
 struct prepared_there {
 	struct net_address host;
 	bool changed;
@@ -208,7 +216,7 @@ bool repair_note_prepared(struct worker *worker, const struct prepared *p, enum 
 	metric_add(&worker->metrics.prepared_repaired[cluster], 1);
 	*changed = !prepared_id_equal(&p->id[cluster], m.id);
 	if (*changed)
-		prepared_change_id(&worker->proxy->prepared, p, cluster, m.id);
+		prepared_change_id(&worker->proxy->prepared, p, cluster, m.id, m.result_spec);
 	plain_close(&plain);
 	return true;
 }
@@ -421,8 +429,7 @@ static void on_landed(void *arg, const struct flight_key *key, bool is_prepared)
 		begin(r);
 }
 
-/* The id there, or, when the statement was never prepared on this cluster, the client's. */
-static struct prepared_id id_for(const struct prepared *entry, unsigned cluster)
+struct prepared_id repair_flight_id(const struct prepared *entry, unsigned cluster)
 {
 	const struct bytesview id = prepared_client_id(entry);
 	struct prepared_id out = entry->id[cluster];
@@ -445,7 +452,7 @@ void repair_start(struct request_leg *leg, struct prepared *entry, const struct 
 	const struct client *c = leg->request->client;
 	const struct flight_key key = { .cluster = (enum cluster_id)leg->cluster,
 					.host = *host,
-					.id = id_for(entry, leg->cluster) };
+					.id = repair_flight_id(entry, leg->cluster) };
 	struct repair *r;
 
 	if (reason == REPAIR_LOST)
@@ -500,8 +507,13 @@ static void extra_on_ready(struct extra *x)
 
 static void extra_on_failed(struct extra *x, const char *why, const struct extra_failure *failure)
 {
-	(void)failure;
-	give_up(container_of(x, struct repair, extra), why);
+	struct repair *r = container_of(x, struct repair, extra);
+	struct extra_failure refused = *failure;
+
+	if (failure->kind == EXTRA_USE_REFUSED)
+		conclude(r, tell_rejected, &refused);
+	else
+		give_up(r, why);
 }
 
 static const struct extra_handler repair_extra_handler = {

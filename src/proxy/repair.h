@@ -1,7 +1,9 @@
 /*
  * repair.h - a node has answered UNPREPARED: the statement is prepared on it
  * again and the request is sent once more, to that cluster only. The client
- * notices nothing, and the cluster that did not lose it executes it once.
+ * notices nothing, and the cluster that did not lose it executes it once. The
+ * same before the first request to a node, or a cluster (demand.h), that was
+ * not asked to prepare it.
  *
  * One PREPARE is in flight per host and statement (flight.h); others wait for
  * it. So do those beyond REPAIR_MAX_PER_HOST of one host: a node that is new, or
@@ -33,7 +35,11 @@ enum repair_reason {
  */
 void repair_start(struct request_leg *leg, struct prepared *entry, const struct net_address *host,
 		  enum repair_reason reason);
+
 /* ---- for mirror.c, which prepares lost statements on its own ---- */
+
+/* By which a statement is known among the flights to a cluster: the id there, or, where it has none yet, the client's. */
+struct prepared_id repair_flight_id(const struct prepared *entry, unsigned cluster);
 
 /* Writes the body of a PREPARE of this statement; its keyspace is in it from v5 on. */
 void repair_write_prepare(struct writer *w, const struct prepared *p, uint8_t version);

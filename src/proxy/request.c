@@ -446,7 +446,7 @@ void request_leg_resend(struct request_leg *leg, const struct net_address *host,
 	if (client_is_pooled(rq->client))
 		deliver_prepared(leg, host);
 	else if (!forward_leg(leg, request_server(rq, leg->cluster)))
-		request_leg_hopeless(leg, "the connection has no room to send the request again");
+		request_leg_hopeless(leg, "the request could not be sent again");
 }
 
 void request_leg_refused(struct request_leg *leg, struct frame *f)
@@ -493,6 +493,6 @@ void request_leg_hopeless(struct request_leg *leg, const char *why)
 {
 	struct request *rq = leg->request;
 
-	failure_sent(rq, "%s at %s had lost the prepared statement, and preparing it again failed: %s",
+	failure_sent(rq, "the prepared statement could not be prepared on %s at %s, which has not got it: %s",
 		     cluster_id_name((enum cluster_id)leg->cluster), request_node_name(rq, leg->cluster), why);
 }

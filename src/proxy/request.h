@@ -103,7 +103,8 @@ struct request {
 	/* Pooled: the keyspace of the connection it must go over, NULL: none. Lives as long as the request. */
 	const char *in_keyspace;
 	bool needs_keyspace; /* false: any connection will do */
-	uint8_t prepares_for; /* PREPARE: TO_* bits of the clusters that the statement itself goes to, as it is routed now */
+	uint8_t prepares_for; /* PREPARE: TO_* bits of the clusters without which it makes no sense, as it is routed now */
+	uint8_t may_refuse; /* PREPARE: TO_* bits of the clusters whose refusal is passed over when the other one has it */
 	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
 	uint32_t values_offset;
 	uint16_t value_count;
@@ -111,6 +112,7 @@ struct request {
 	uint8_t token_state; /* enum token_state */
 	int64_t token;
 	bool has_prepared_children; /* BATCH */
+	bool lacks_ids;             /* EXECUTE, BATCH: a cluster may have no id yet for one that it names: demand.h */
 	bool is_local;              /* we answer it, whatever its leg's answer: local_trace.h */
 	uint8_t events;             /* REGISTER: enum event_kind bits */
 	struct kept_answer kept;

@@ -386,7 +386,7 @@ START_TEST(changed_id)
 		prepare("one", 0, target, "ks");
 		p = prepared_find_on(&table, PREPARED_CLIENT,
 				     (struct bytesview){ .p = (const uint8_t *)"one", .len = 3 });
-		prepared_change_id(&table, p, CLUSTER_TARGET, id);
+		prepared_change_id(&table, p, CLUSTER_TARGET, id, (struct bytesview){ 0 });
 		prepared_unref(p);
 		execute("one", text_above(), text_below());
 		ck_assert(prepared_id_equal(&rq->prepared->entry->id[CLUSTER_TARGET], id));

@@ -171,7 +171,7 @@ START_TEST(an_id_of_our_own)
 		ck_assert_uint_eq(table.count, 2);
 		/* a node gives the rewritten one another id */
 		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("ours"));
-		prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"));
+		prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"), (struct bytesview){ 0 });
 		prepared_unref(p);
 		ck_assert_str_eq(found("ours"), "rewritten again");
 		ck_assert_str_eq(found("target-2"), "");
@@ -254,7 +254,7 @@ START_TEST(a_repair_changes_an_id)
 	p->idempotence = 5;
 	prepared_insert(&table, p);
 	p = prepared_find_on(&table, CLUSTER_ORIGIN, id_of("origin-1"));
-	prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"));
+	prepared_change_id(&table, p, CLUSTER_TARGET, id_of("target-2"), (struct bytesview){ 0 });
 	ck_assert(p->is_stale);
 	prepared_unref(p);
 	ck_assert_str_eq(found("origin-1"), "one");
@@ -284,7 +284,7 @@ START_TEST(a_repair_changes_an_id_of_origin)
 		const char *now = i % 2 ? "origin-1" : "origin-2";
 
 		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("origin-1"));
-		prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of(now));
+		prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of(now), (struct bytesview){ 0 });
 		ck_assert(p->is_stale);
 		prepared_unref(p);
 		ck_assert_str_eq(found("origin-1"), "one");
@@ -297,7 +297,7 @@ START_TEST(a_repair_changes_an_id_of_origin)
 	}
 	/* Who prepares it anew gets the new id; both serve. */
 	p = prepared_find_on(&table, PREPARED_CLIENT, id_of("origin-1"));
-	prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of("origin-2"));
+	prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of("origin-2"), (struct bytesview){ 0 });
 	prepared_unref(p);
 	put("origin-2", "target-1", "one");
 	ck_assert_str_eq(found("origin-1"), "one");
