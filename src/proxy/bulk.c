@@ -9,6 +9,7 @@
 #include "proxy/extra.h"
 #include "proxy/failure.h"
 #include "proxy/reply.h"
+#include "proxy/use.h"
 
 struct bulk {
 	struct client *client;
@@ -167,7 +168,7 @@ static enum readiness open_bulk(struct client *c, enum cluster_id cluster, const
 		.version = c->version,
 		.compression = client_leg_compression(c, cluster),
 		.credentials = client_credentials(c, cluster),
-		.keyspace = c->keyspace,
+		.keyspace = use_keyspace_on(c, cluster),
 	};
 	struct bulk *b = bulk_new(c, cluster);
 
@@ -186,7 +187,7 @@ static enum readiness change_keyspace(struct bulk *b, const char **why)
 	if (b->server->in_flight > 0)
 		return MUST_WAIT;
 	writer_init(&w);
-	login_write_use(&w, b->client->keyspace, b->server->version);
+	login_write_use(&w, use_keyspace_on(b->client, b->cluster), b->server->version);
 	sent = server_send_body(b->server, &b->use, OP_QUERY, 0, w.data, w.len);
 	writer_free(&w);
 	*why = "USE could not be sent";
@@ -196,6 +197,7 @@ static enum readiness change_keyspace(struct bulk *b, const char **why)
 static enum readiness make_ready(struct client *c, enum cluster_id cluster, const char **why)
 {
 	struct server *s = c->bulks->server[cluster];
+	const char *keyspace = use_keyspace_on(c, cluster);
 
 	*why = "the client's connection to it was lost";
 	if (!c->server[cluster])
@@ -205,7 +207,7 @@ static enum readiness make_ready(struct client *c, enum cluster_id cluster, cons
 	/* It is being opened, closed, or changed. */
 	if (!s || !c->bulks->bulk[cluster] || leg_is_out(&c->bulks->bulk[cluster]->use))
 		return MUST_WAIT;
-	if (c->keyspace && (!s->keyspace || strcmp(s->keyspace, c->keyspace) != 0))
+	if (keyspace && (!s->keyspace || strcmp(s->keyspace, keyspace) != 0))
 		return change_keyspace(c->bulks->bulk[cluster], why);
 	/* One large body at a time lies in its output. */
 	if (!server_has_room(s) || wire_pending(&s->wire) > c->worker->settings->client_output_limit)

@@ -21,6 +21,7 @@
 #include "proxy/refusal.h"
 #include "proxy/request.h"
 #include "proxy/upload.h"
+#include "proxy/use.h"
 
 /* The text of an error of our own; longer ones are cut. */
 #define ERROR_TEXT_MAX 512
@@ -150,6 +151,7 @@ static void release(struct loop_deferred *d)
 		early_free(c->early);
 	free(c->streams);
 	free(c->keyspace);
+	use_forget_split(c);
 	driver_put(&c->worker->drivers, c->driver);
 	free(c->bulks);
 	free(c->upload);

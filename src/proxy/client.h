@@ -54,6 +54,7 @@ struct handshake;
 struct mirror;
 struct pool;
 struct upload;
+struct use_split;
 
 /* Dedicated mode: a client's connections for large requests (bulk.h); made with the first such request, and kept. */
 struct bulks {
@@ -102,10 +103,11 @@ struct client {
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
 	bool waits_for_memory : 1;
-	bool waits_for_use : 1; /* pooled: a USE is in flight, and what is behind it has to wait */
-	bool holds_bulk : 1;    /* bulk_continue() has to do nothing: requests are being gone through */
-	char *keyspace;         /* as set by USE, NULL before */
-	struct driver *driver;  /* of its STARTUP, a hold; NULL: it named none */
+	bool waits_for_use : 1;  /* pooled: a USE is in flight, and what is behind it has to wait */
+	bool holds_bulk : 1;     /* bulk_continue() has to do nothing: requests are being gone through */
+	char *keyspace;          /* as set by USE, NULL before */
+	struct use_split *split; /* dedicated: a cluster stands in another keyspace (use.h); NULL: none does */
+	struct driver *driver;   /* of its STARTUP, a hold; NULL: it named none */
 	struct timeout_item handshake_timeout;
 	/* Pooled: since when more than client_output_limit waits and it takes nothing of that; 0: it is not so. */
 	uint64_t stalled_ns;

@@ -81,10 +81,16 @@ static ALWAYS_INLINE void start_statement(struct arrival *a, struct request *rq,
 		request_start(rq);
 }
 
-/* On a shared connection: what this text means, if its names do not say so, depends on the connection's keyspace. */
+/* Whether it matters that a text depends on the connection's keyspace: on shared ones, and where the clusters differ. */
+static bool heeds_keyspace(const struct client *c)
+{
+	return client_is_pooled(c) || unlikely(c->split != NULL);
+}
+
+/* What this text means, if its names do not say so, depends on the connection's keyspace. */
 static void need_keyspace(struct request *rq, bool is_independent)
 {
-	if (is_independent || !client_is_pooled(rq->client))
+	if (is_independent || !heeds_keyspace(rq->client))
 		return;
 	rq->needs_keyspace = true;
 	rq->in_keyspace = rq->client->lane_keyspace;
@@ -250,7 +256,7 @@ static void note_text(const struct arrival *a, struct strview text, struct strvi
 {
 	struct statement_facts facts;
 
-	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !client_is_pooled(a->c) && !out->tables) {
+	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !heeds_keyspace(a->c) && !out->tables) {
 		out->allows = 0;
 		return;
 	}

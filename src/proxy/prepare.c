@@ -85,10 +85,13 @@ void prepare_dispatch(struct arrival *a)
 		replace_free_rewriting(rewriting);
 		return;
 	}
-	/* A USE may be answered before it. On a shared connection what names its keyspace is prepared in none. */
-	if (c->keyspace && !(client_is_pooled(c) && facts.is_qualified))
+	/*
+	 * A USE may be answered before it. On a shared connection what names its keyspace is prepared in none, and where
+	 * the clusters stand in different ones, any will do for it.
+	 */
+	if (c->keyspace && !(facts.is_qualified && (client_is_pooled(c) || c->split)))
 		rq->keyspace = xstrdup(c->keyspace);
-	rq->needs_keyspace = m.keyspace.len == 0; /* the id depends on it */
+	rq->needs_keyspace = m.keyspace.len == 0 && !(facts.is_qualified && c->split); /* the id depends on it */
 	rq->in_keyspace = rq->needs_keyspace ? rq->keyspace : NULL;
 	rq->rewriting = rewriting;
 	if (unlikely(rewriting))

@@ -9,6 +9,7 @@
 #include "proxy/connect.h"
 #include "proxy/failure.h"
 #include "proxy/supported.h"
+#include "proxy/use.h"
 
 /* Of a RESULT its kind, of ROWS also the flags and the column count; of an ERROR its code. */
 #define PEEK_LEN 12
@@ -158,12 +159,16 @@ static void note_keyspace(const struct plain *p, uint32_t offset, char **keyspac
 	*keyspace = xstrndup(name.p, name.len);
 }
 
-/* It is the client's from now on. */
-static void take_keyspace(struct client *c, const struct plain *p, uint32_t offset)
+/* It is the client's from now on. `to`: TO_* bits of the clusters that were asked. */
+static void take_keyspace(struct client *c, unsigned to, const struct plain *p, uint32_t offset)
 {
 	note_keyspace(p, offset, &c->keyspace);
-	if (client_is_pooled(c) && c->keyspace)
-		c->lane_keyspace = worker_keyspace(c->worker, c->keyspace);
+	if (client_is_pooled(c)) {
+		if (c->keyspace)
+			c->lane_keyspace = worker_keyspace(c->worker, c->keyspace);
+	} else if (unlikely(to != TO_BOTH || c->split)) {
+		use_note_split(c);
+	}
 }
 
 void reply_note_keyspace(struct client *c, unsigned cluster, const struct frame *f, char **keyspace)
@@ -272,7 +277,7 @@ static void send_interesting(struct request *rq, enum cluster_id cluster, const 
 		send_rows(rq, cluster, f, &p, offset);
 	} else {
 		if (get_u32(p.data + offset) == RESULT_SET_KEYSPACE)
-			take_keyspace(c, &p, offset);
+			take_keyspace(c, rq->verdict.to, &p, offset);
 		else if (c->worker->settings->profile != PROFILE_ZDM)
 			schema_state_note(&c->worker->proxy->schema, rq->verdict.to, rq->started_ns,
 					  loop_now(&c->worker->loop));

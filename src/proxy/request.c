@@ -370,6 +370,8 @@ static ALWAYS_INLINE void start(struct request *rq, struct timeout_queue *queue)
 	if (rq->type != REQUEST_UNTRACKED)
 		metric_add(&worker->metrics.inflight[rq->type], 1);
 	timeout_start(&worker->loop, queue, &rq->timeout);
+	if (unlikely(rq->needs_keyspace && rq->client->split) && !use_check_split(rq))
+		return;
 	if (unlikely(rq->len > worker->settings->large_frame_size) && !client_is_pooled(rq->client) && bulk_start(rq))
 		return;
 	send_legs(rq);

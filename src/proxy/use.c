@@ -1,10 +1,72 @@
 /* use.c - see use.h */
 #include "proxy/use.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/answer.h"
+#include "proxy/failure.h"
 #include "proxy/reply.h"
+
+/* ---- where the clusters stand ---- */
+
+static bool is_same(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+const char *use_keyspace_on(const struct client *c, unsigned cluster)
+{
+	return unlikely(c->split) ? c->split->keyspace[cluster] : c->keyspace;
+}
+
+void use_forget_split(struct client *c)
+{
+	if (!c->split)
+		return;
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		free(c->split->keyspace[i]);
+	free(c->split);
+	c->split = NULL;
+}
+
+void use_note_split(struct client *c)
+{
+	bool differs = false;
+
+	use_forget_split(c);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		differs |= c->server[i] && !is_same(c->server[i]->keyspace, c->keyspace);
+	if (!differs)
+		return;
+	c->split = xcalloc(1, sizeof(*c->split));
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		if (c->server[i] && c->server[i]->keyspace)
+			c->split->keyspace[i] = xstrdup(c->server[i]->keyspace);
+	}
+}
+
+bool use_check_split(struct request *rq)
+{
+	const struct client *c = rq->client;
+
+	for (unsigned i = 0; c->split && i < CLUSTER_COUNT; i++) {
+		const char *there = c->split->keyspace[i];
+
+		if (!(rq->verdict.to & 1u << i) || is_same(there, c->keyspace))
+			continue;
+		failure_unsent(rq, CQL_ERR_INVALID,
+			       "the connection is in keyspace %s, but on %s it is in %s%s: USE went to %s only; name "
+			       "the table with its keyspace; nothing was sent",
+			       c->keyspace ? c->keyspace : "(none)", cluster_id_name((enum cluster_id)i),
+			       there ? "keyspace " : "none", there ? there : "",
+			       cluster_id_name(cluster_id_other((enum cluster_id)i)));
+		return false;
+	}
+	return true;
+}
+
+/* ---- USE itself ---- */
 
 bool use_is(const struct request *rq)
 {
@@ -16,11 +78,12 @@ bool use_undo(struct request *rq, enum cluster_id failed, const struct frame *er
 	struct request_leg *leg = &rq->legs[cluster_id_other(failed)];
 	struct client *c = rq->client;
 	struct server *s = request_server(rq, leg->cluster);
+	const char *before = use_keyspace_on(c, leg->cluster);
 	struct frame copy = *error;
 	struct writer w;
 	bool sent;
 
-	if (client_is_pooled(c) || !s || !s->keyspace || !c->keyspace || strcmp(s->keyspace, c->keyspace) == 0)
+	if (client_is_pooled(c) || !s || !s->keyspace || !before || strcmp(s->keyspace, before) == 0)
 		return false;
 	if (rq->kept.cluster != failed) {
 		answer_drop_kept(rq);
@@ -28,7 +91,7 @@ bool use_undo(struct request *rq, enum cluster_id failed, const struct frame *er
 			return true;
 	}
 	writer_init(&w);
-	login_write_use(&w, c->keyspace, s->version);
+	login_write_use(&w, before, s->version);
 	sent = server_send_body(s, &leg->leg, OP_QUERY, 0, w.data, w.len);
 	writer_free(&w);
 	if (!sent)
@@ -48,7 +111,7 @@ void use_answer_failed(struct request *rq, enum cluster_id failed, const struct 
 	for (unsigned i = 0; i < CLUSTER_COUNT && !client_is_pooled(c); i++) {
 		const struct server *s = request_server(rq, i);
 
-		differs |= s && strcmp(s->keyspace ? s->keyspace : "", c->keyspace ? c->keyspace : "") != 0;
+		differs |= s && !is_same(s->keyspace, use_keyspace_on(c, i));
 	}
 	reply_send(rq, failed, error);
 	request_end(rq);

@@ -8,6 +8,25 @@
 
 #include "proxy/request.h"
 
+/*
+ * A client's own connections when the last USE went to one cluster only, as a
+ * rule or a script said: the other cluster stands where it stood before. What
+ * depends on the keyspace may then go to the one cluster and not to the other,
+ * until both are in one again. Shared connections are opened in the keyspace
+ * that a request needs, so nothing of this concerns them.
+ */
+struct use_split {
+	char *keyspace[CLUSTER_COUNT]; /* owned; NULL: none */
+};
+
+/* Where the client's own connections to this cluster are to stand; NULL: in none. */
+const char *use_keyspace_on(const struct client *c, unsigned cluster);
+/* A USE of the client has succeeded: notes whether all clusters stand in the client's keyspace now. */
+void use_note_split(struct client *c);
+void use_forget_split(struct client *c);
+/* The request depends on the keyspace: false when a cluster that it goes to stands in another one, it is answered then. */
+MUSTCHECK bool use_check_split(struct request *rq);
+
 /* Sent as a text or prepared before. */
 bool use_is(const struct request *rq);
 
