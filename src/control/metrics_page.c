@@ -246,6 +246,9 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	write_reloads(p, out);
 	write_by_cluster(p, out, "cqlferry_server_connections", "gauge", "Open connections to the nodes of a cluster",
 			 offsetof(struct metrics, server_connections));
+	write_by_cluster(p, out, "cqlferry_single_cluster_writes_total", "counter",
+			 "Writes that a rule or a script has sent to one cluster only",
+			 offsetof(struct metrics, single_writes));
 	write_by_cluster(p, out, "cqlferry_timeouts_total", "counter", "Requests that a cluster did not answer in time",
 			 offsetof(struct metrics, timeouts));
 }

@@ -8,6 +8,7 @@
 
 #include "proxy/amend.h"
 #include "proxy/arrival.h"
+#include "proxy/failure.h"
 #include "proxy/local.h"
 #include "proxy/memory.h"
 #include "proxy/mirror.h"
@@ -17,14 +18,47 @@
 #include "proxy/replace.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
+#include "proxy/rules.h"
 #include "proxy/supported.h"
 
 /* What is no read is counted as a write wherever it goes, and a read by the cluster whose answer the client gets. */
-static enum request_type type_of(const struct verdict *v)
+static ALWAYS_INLINE void set_type(struct request *rq)
 {
-	if (v->class != CLASS_READ)
-		return REQUEST_WRITES;
-	return v->answer_from == CLUSTER_ORIGIN ? REQUEST_READS_ORIGIN : REQUEST_READS_TARGET;
+	const struct verdict *v = &rq->verdict;
+
+	if (v->class == CLASS_READ) {
+		rq->type = v->answer_from == CLUSTER_ORIGIN ? REQUEST_READS_ORIGIN : REQUEST_READS_TARGET;
+		return;
+	}
+	rq->type = REQUEST_WRITES;
+	if (unlikely(v->to != TO_BOTH) && v->class == CLASS_WRITE)
+		metric_add(&rq->client->worker->metrics.single_writes[v->answer_from], 1);
+}
+
+/* The answer to a batch whose tables have different routes. */
+static void refuse_split(struct request *rq, const struct statement_tables *tables)
+{
+	char text[FAILURE_TEXT_MAX];
+
+	failure_unsent(rq, CQL_ERR_INVALID, "%s",
+		       rules_describe_split(&rq->client->worker->settings->rules, tables, text, sizeof(text)));
+}
+
+/* The same for a batch that is a text; that of an EXECUTE is where it was prepared. */
+static void refuse_split_text(struct request *rq, struct strview text, struct strview keyspace)
+{
+	struct statement_tables tables = { .count = 0 };
+	struct statement_facts facts;
+
+	if (rq->prepared) {
+		const struct prepared *entry = rq->prepared->entry;
+
+		text = (struct strview){ entry->text, entry->text_len };
+		keyspace = sv_from(entry->keyspace ? entry->keyspace : "");
+	}
+	statement_scan(text, &facts);
+	statement_tables_scan(text, &facts, keyspace, &tables);
+	refuse_split(rq, &tables);
 }
 
 /* ---- paging ---- */
@@ -63,16 +97,28 @@ static void follow_trace(const struct arrival *a, struct request *rq, struct str
 
 /* ---- one function per opcode ---- */
 
+/* What is rare enough to cost others one branch. False when the request has been answered. */
+static bool follow_verdict(const struct arrival *a, struct request *rq, struct strview text,
+			   const struct query_params *params)
+{
+	if (rq->verdict.is_split) {
+		refuse_split_text(rq, text, params->keyspace.len > 0 ? params->keyspace : client_keyspace(rq->client));
+		return false;
+	}
+	follow_trace(a, rq, text, params);
+	return true;
+}
+
 /* What QUERY and EXECUTE have in common once they are routed; `text` is empty for an EXECUTE. */
 static ALWAYS_INLINE void start_statement(struct arrival *a, struct request *rq, struct strview text,
 					  const struct query_params *params)
 {
-	if (unlikely(rq->verdict.is_of_traces))
-		follow_trace(a, rq, text, params);
+	if (unlikely(rq->verdict.is_of_traces | rq->verdict.is_split) && !follow_verdict(a, rq, text, params))
+		return;
 	follow_paging_state(rq, params);
 	if (unlikely(params->flags & QUERY_CONTINUOUS_PAGING))
 		paging_begin(rq, params);
-	rq->type = (uint8_t)type_of(&rq->verdict);
+	set_type(rq);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	if (unlikely(rq->verdict.route != NULL))
@@ -130,7 +176,7 @@ static void dispatch_query(struct arrival *a)
 	}
 	statement_scan(m.text, &facts);
 	keyspace = query_keyspace(c, &m);
-	verdict = route_statement(settings, &facts, keyspace);
+	verdict = route_statement(settings, m.text, &facts, keyspace);
 	if (unlikely(verdict.to == 0)) {
 		local_query(a, &verdict, m.text, &m.params);
 		return;
@@ -242,6 +288,8 @@ struct children {
 	uint8_t allows;     /* the ALLOWS_* bits that all of them have */
 	bool are_known; /* none of a kind that the scanner does not know; only filled in for those who ask by table */
 	struct statement_tables *tables; /* where they are added; NULL: nobody asks */
+	bool by_rules;                   /* there are rules, so that `route` is filled in */
+	struct route_children route;
 };
 
 static void note_tables(struct strview text, const struct statement_facts *facts, struct strview keyspace,
@@ -251,29 +299,43 @@ static void note_tables(struct strview text, const struct statement_facts *facts
 	statement_tables_scan(text, facts, keyspace, out->tables);
 }
 
+static void note_route(const struct settings *settings, struct strview text, const struct statement_facts *facts,
+		       struct strview keyspace, struct children *out)
+{
+	const struct verdict verdict = route_statement(settings, text, facts, keyspace);
+
+	route_add_child(&out->route, &verdict);
+	out->route.is_undecided |= policy_kind_of(facts->kind) != POLICY_WRITE;
+}
+
 /* `keyspace` is what unqualified names mean. */
 static void note_text(const struct arrival *a, struct strview text, struct strview keyspace, struct children *out)
 {
 	struct statement_facts facts;
 
-	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !heeds_keyspace(a->c) && !out->tables) {
+	if (likely(!(a->amends & AMEND_TIMESTAMPS)) && !heeds_keyspace(a->c) && !out->tables && !out->by_rules) {
 		out->allows = 0;
 		return;
 	}
 	statement_scan(text, &facts);
 	if (unlikely(out->tables != NULL))
 		note_tables(text, &facts, keyspace, out);
+	if (unlikely(out->by_rules))
+		note_route(a->c->worker->settings, text, &facts, keyspace, out);
 	out->are_qualified &= facts.is_qualified;
 	out->allows &= a->amends & AMEND_TIMESTAMPS ? amend_allows(text, &facts, SV(""), BOUND_UNKNOWN, a->amends) : 0;
 }
 
-static void note_prepared(const struct prepared *entry, struct children *out)
+static void note_prepared(const struct settings *settings, const struct prepared *entry, struct children *out)
 {
 	const struct strview text = { entry->text, entry->text_len };
+	const struct strview keyspace = sv_from(entry->keyspace ? entry->keyspace : "");
 	struct statement_facts facts;
 
 	statement_scan(text, &facts);
-	note_tables(text, &facts, sv_from(entry->keyspace ? entry->keyspace : ""), out);
+	note_tables(text, &facts, keyspace, out);
+	if (out->by_rules)
+		note_route(settings, text, &facts, keyspace, out);
 }
 
 /* All prepared children must be known; the first unknown one is answered. */
@@ -282,6 +344,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 	struct worker *worker = a->c->worker;
 	uint32_t offset = m->children_offset;
 
+	out->route = (struct route_children){ .to = 0 };
 	out->are_qualified = out->are_known = true;
 	out->allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
 	for (unsigned i = 0; i < m->child_count; i++) {
@@ -307,7 +370,9 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 		out->lack_ids |= ref->entry->is_one_sided;
 		out->allows &= ref->allows;
 		if (unlikely(out->tables != NULL))
-			note_prepared(ref->entry, out);
+			note_prepared(worker->settings, ref->entry, out);
+		else if (unlikely(out->by_rules))
+			route_add_child(&out->route, &ref->verdict);
 		prepared_release(ref);
 		if (is_virtual) { /* no cluster knows its id */
 			client_send_error(
@@ -318,6 +383,26 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 		}
 	}
 	return true;
+}
+
+/*
+ * Fills in what is asked for by table. When rules give the children different
+ * routes, the tables are wanted for the answer, before the body is changed.
+ */
+static bool look_at_children(struct arrival *a, const struct batch_message *m, struct statement_tables *tables,
+			     struct children *out)
+{
+	tables->count = 0;
+	tables->is_incomplete = false;
+	out->by_rules = a->c->worker->settings->rules.count > 0;
+	if (unlikely(a->c->worker->policy != NULL))
+		out->tables = tables;
+	if (!check_children(a, m, out))
+		return false;
+	if (likely(!out->route.is_split) || out->tables)
+		return true;
+	out->tables = tables;
+	return check_children(a, m, out);
 }
 
 static void dispatch_batch(struct arrival *a)
@@ -338,12 +423,7 @@ static void dispatch_batch(struct arrival *a)
 		arrival_refuse(a, why);
 		return;
 	}
-	if (unlikely(c->worker->policy != NULL)) {
-		tables.count = 0;
-		tables.is_incomplete = false;
-		children.tables = &tables;
-	}
-	if (!check_children(a, &m, &children))
+	if (!look_at_children(a, &m, &tables, &children))
 		return;
 	if (unlikely(c->worker->settings->replace_cql_functions) && !replace_in_batch(a, &m))
 		return;
@@ -360,9 +440,15 @@ static void dispatch_batch(struct arrival *a)
 	need_keyspace(rq, children.are_qualified || m.keyspace.len > 0);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
-	if (unlikely(children.tables != NULL) && !policy_on_batch(rq, &tables, children.are_known))
+	if (unlikely(children.by_rules))
+		route_batch(c->worker->settings, &children.route, &rq->verdict);
+	if (unlikely(c->worker->policy != NULL) && !policy_on_batch(rq, &tables, children.are_known))
 		return;
-	rq->type = (uint8_t)type_of(&rq->verdict);
+	if (unlikely(rq->verdict.is_split)) {
+		refuse_split(rq, &tables);
+		return;
+	}
+	set_type(rq);
 	if (unlikely(a->amends))
 		amend_request(a, rq);
 	if (unlikely(rq->verdict.route != NULL))

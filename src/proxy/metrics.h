@@ -67,8 +67,9 @@ struct metrics {
 	uint64_t client_connections; /* gauge */
 	uint64_t failed_connections[CLUSTER_COUNT];
 	uint64_t failed_reads[CLUSTER_COUNT];
-	uint64_t failed_writes[3];        /* by enum failed_on */
-	uint64_t inflight[REQUEST_TYPES]; /* gauge */
+	uint64_t failed_writes[3];             /* by enum failed_on */
+	uint64_t single_writes[CLUSTER_COUNT]; /* writes that a rule or a script has sent to this cluster alone */
+	uint64_t inflight[REQUEST_TYPES];      /* gauge */
 	uint64_t placed[CLUSTER_COUNT][PLACEMENT_COUNT];
 	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
 	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */

@@ -233,6 +233,7 @@ void policy_route_apply(const struct policy_route *route, struct verdict *verdic
 	verdict->answer_from = route->answer_from;
 	verdict->mirror = route->mirror ? MIRROR_IN_KEYSPACE : MIRROR_NONE;
 	verdict->route = route;
+	verdict->is_split = false;
 	verdict->decided_by = DECIDED_BY_HOOK;
 }
 

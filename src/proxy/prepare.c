@@ -67,7 +67,7 @@ void prepare_dispatch(struct arrival *a)
 	}
 	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
 	statement_scan(m.text, &facts);
-	verdict = route_statement(c->worker->settings, &facts, keyspace);
+	verdict = route_statement(c->worker->settings, m.text, &facts, keyspace);
 	if (verdict.to == 0) {
 		local_prepare(a, &verdict, m.text, keyspace);
 		return;
@@ -247,7 +247,7 @@ static struct prepared *make_entry(struct request *rq, unsigned clusters,
 			prepared_note_on(entry, i, rq->legs[i].node->node->index);
 	}
 	entry->is_qualified = facts.is_qualified;
-	entry->verdict = route_statement(c->worker->settings, &facts, keyspace);
+	entry->verdict = route_statement(c->worker->settings, m.text, &facts, keyspace);
 	entry->bound = binds(c, answers, TYPE_COUNTER) ? BOUND_COUNTER : BOUND_NONE;
 	entry->generation = c->worker->prepared.generation;
 	entry->allows = amend_allows(m.text, &facts, keyspace, (enum bound_counter)entry->bound, c->worker->amends);

@@ -456,7 +456,7 @@ static void look_again(const struct prepared_front *f, struct prepared_ref *ref)
 	if (p->verdict.to == 0)
 		return;
 	statement_scan(text, &facts);
-	ref->verdict = route_statement(f->settings, &facts, keyspace);
+	ref->verdict = route_statement(f->settings, text, &facts, keyspace);
 	ref->allows = amend_allows(text, &facts, keyspace, (enum bound_counter)p->bound, f->amends);
 	if (f->policy)
 		ref->policy = policy_statement_new(f->policy, text, &facts, keyspace, &ref->verdict);

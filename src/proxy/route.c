@@ -1,6 +1,8 @@
 /* route.c - see route.h */
 #include "proxy/route.h"
 
+#include "cql/statement_tables.h"
+#include "proxy/rules.h"
 #include "proxy/virtual.h"
 
 const char *write_type_name(enum write_type type)
@@ -88,8 +90,9 @@ static struct verdict route_select(const struct settings *settings, const struct
 	return verdict;
 }
 
-struct verdict route_statement(const struct settings *settings, const struct statement_facts *facts,
-			       struct strview keyspace)
+/* The verdict that there would be without rules. */
+static struct verdict route_by_kind(const struct settings *settings, const struct statement_facts *facts,
+				    struct strview keyspace)
 {
 	switch (facts->kind) {
 	case STATEMENT_SELECT:
@@ -106,4 +109,121 @@ struct verdict route_statement(const struct settings *settings, const struct sta
 	default:
 		return route_both(settings, CLASS_WRITE, write_type_of(facts));
 	}
+}
+
+/* ---- rules ---- */
+
+/* `mode` is for a copy, if there is to be one. */
+static void apply_rule(const struct settings *settings, const struct route_rule *rule, enum mirror_mode mode,
+		       struct verdict *verdict)
+{
+	static const uint8_t to[] = { [RULE_ORIGIN] = TO_ORIGIN, [RULE_TARGET] = TO_TARGET, [RULE_BOTH] = TO_BOTH };
+
+	if (!rule)
+		return;
+	verdict->decided_by = DECIDED_BY_RULE;
+	if (rule->route == RULE_MIRROR) {
+		verdict->mirror = (uint8_t)mode;
+		return;
+	}
+	verdict->to = to[rule->route];
+	verdict->answer_from = (uint8_t)settings->primary;
+	if (verdict->to != TO_BOTH)
+		verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+	/* It says where the statement goes, so read_mode does not. The copies' connection still has to follow a USE. */
+	if (verdict->mirror != MIRROR_USE)
+		verdict->mirror = MIRROR_NONE;
+}
+
+static void rule_by_table(const struct settings *settings, const struct statement_facts *facts, struct strview keyspace,
+			  struct verdict *verdict)
+{
+	const enum rule_words words = facts->kind == STATEMENT_SELECT ? RULE_READ : RULE_WRITE;
+
+	if (facts->table.len == 0)
+		return;
+	if (facts->keyspace.len > 0)
+		keyspace = statement_name_view(&facts->keyspace);
+	apply_rule(settings, rules_match(&settings->rules, words, keyspace, statement_name_view(&facts->table)),
+		   facts->is_qualified ? MIRROR_ANYWHERE : MIRROR_IN_KEYSPACE, verdict);
+}
+
+/* One rule, if at all, for all that they name: the text of a batch, DDL, USE. */
+static void rule_by_tables(const struct settings *settings, struct strview text, const struct statement_facts *facts,
+			   struct strview keyspace, struct verdict *verdict)
+{
+	const enum rule_words words = facts->kind == STATEMENT_BATCH ? RULE_WRITE : RULE_ALL;
+	struct statement_tables tables;
+	const struct route_rule *rule;
+
+	tables.count = 0;
+	tables.is_incomplete = false;
+	statement_tables_scan(text, facts, keyspace, &tables);
+	if (tables.is_incomplete)
+		rule = words == RULE_WRITE ? rules_match_everything(&settings->rules, words) : NULL;
+	else if (tables.count == 0)
+		rule = NULL;
+	else
+		rule = rules_match_tables(&settings->rules, words, &tables, &verdict->is_split);
+	apply_rule(settings, rule, MIRROR_NONE, verdict);
+}
+
+static void route_by_rules(const struct settings *settings, struct strview text, const struct statement_facts *facts,
+			   struct strview keyspace, struct verdict *verdict)
+{
+	if (verdict->decided_by == DECIDED_BY_PROTOCOL)
+		return;
+	switch (facts->kind) {
+	case STATEMENT_SELECT:
+	case STATEMENT_INSERT:
+	case STATEMENT_UPDATE:
+	case STATEMENT_DELETE:
+	case STATEMENT_TRUNCATE:
+		rule_by_table(settings, facts, keyspace, verdict);
+		return;
+	case STATEMENT_BATCH:
+	case STATEMENT_SCHEMA:
+	case STATEMENT_USE:
+		rule_by_tables(settings, text, facts, keyspace, verdict);
+		return;
+	default: /* they name no table, or are not understood */
+		return;
+	}
+}
+
+struct verdict route_statement(const struct settings *settings, struct strview text,
+			       const struct statement_facts *facts, struct strview keyspace)
+{
+	struct verdict verdict = route_by_kind(settings, facts, keyspace);
+
+	if (unlikely(settings->rules.count > 0))
+		route_by_rules(settings, text, facts, keyspace, &verdict);
+	return verdict;
+}
+
+void route_add_child(struct route_children *children, const struct verdict *child)
+{
+	if (child->class != CLASS_WRITE)
+		children->is_undecided = true;
+	else if (children->to == 0)
+		children->to = child->to;
+	else if (children->to != child->to)
+		children->is_split = true;
+}
+
+void route_batch(const struct settings *settings, const struct route_children *children, struct verdict *verdict)
+{
+	const struct route_rule *rule;
+
+	if (children->is_undecided) {
+		rule = rules_match_everything(&settings->rules, RULE_WRITE);
+		apply_rule(settings, rule, MIRROR_NONE, verdict);
+		return;
+	}
+	verdict->is_split = children->is_split;
+	if (children->is_split || children->to == 0 || children->to == TO_BOTH)
+		return;
+	verdict->to = children->to;
+	verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+	verdict->decided_by = DECIDED_BY_RULE;
 }

@@ -1,14 +1,15 @@
 /*
- * route.h - the built-in routing: which cluster or clusters get a statement,
- * and whose answer the client sees.
+ * route.h - which cluster or clusters get a statement, and whose answer the
+ * client sees, as far as the settings decide that.
  *
  *   system.local, system.peers, system.peers_v2   answered by us
  *   CALL InsightsRpc...                               answered by us
  *   reads of other system keyspaces, LIST, DESCRIBE   the system-queries cluster
+ *   what a [routing] rule fits                        as that says (rules.h)
  *   other SELECTs                                     the primary
  *   everything else, and what is not understood       both, as a write
  *
- * Scripts have a say before this (policy.h).
+ * Scripts have a say before the rules do (policy.h).
  */
 #ifndef PROXY_ROUTE_H
 #define PROXY_ROUTE_H
@@ -62,18 +63,33 @@ struct verdict {
 	uint8_t write_type;  /* enum write_type */
 	uint8_t mirror;      /* enum mirror_mode */
 	bool is_of_traces;   /* a read of system_traces: its cluster depends on the trace (traces.h) */
+	bool is_split;       /* a batch to whose tables rules give different routes: it is not sent anywhere */
 	uint8_t decided_by;  /* enum decided_by */
 	/* What a hook wants beside the clusters; NULL: nothing. Only good until the request is started: it belongs to
 	 * the engine. */
 	const struct policy_route *route;
 };
 
-/* `keyspace` is the one that unqualified names mean: the request's (v5) or the connection's; len 0 for none. */
-struct verdict route_statement(const struct settings *settings, const struct statement_facts *facts,
-			       struct strview keyspace);
+/*
+ * `facts` is what statement_scan() said about the text; `keyspace` the one that
+ * unqualified names mean: the request's (v5) or the connection's; len 0 for none.
+ */
+struct verdict route_statement(const struct settings *settings, struct strview text,
+			       const struct statement_facts *facts, struct strview keyspace);
 
 /* The verdict for everything that always goes to both: BATCH, PREPARE, REGISTER ... */
 struct verdict route_both(const struct settings *settings, enum request_class class, enum write_type type);
+/* What the route of a BATCH follows from, by its children. Zeroed at first. */
+struct route_children {
+	uint8_t to;        /* where all of them so far go; 0: there was none */
+	bool is_split;     /* they go to different clusters */
+	bool is_undecided; /* one is not understood, or is no write */
+};
+/* Adds the verdict of a child. */
+void route_add_child(struct route_children *children, const struct verdict *child);
+/* What the rules say of a BATCH with these children, into its verdict, which is of route_both(). */
+void route_batch(const struct settings *settings, const struct route_children *children, struct verdict *verdict);
+
 /* The same for OPTIONS, a heartbeat, which the mirror gets, too. */
 struct verdict route_options(const struct settings *settings);
 

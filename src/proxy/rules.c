@@ -1,6 +1,7 @@
 /* rules.c - see rules.h */
 #include "proxy/rules.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,9 +114,101 @@ bool rule_fits(const struct route_rule *rule, enum rule_words words, struct strv
 const struct route_rule *rules_match(const struct rule_list *rules, enum rule_words words, struct strview keyspace,
 				     struct strview table)
 {
+	if (statement_keyspace_is_system(keyspace))
+		return NULL;
 	for (unsigned i = 0; i < rules->count; i++) {
 		if (rule_fits(&rules->items[i], words, keyspace, table))
 			return &rules->items[i];
 	}
 	return NULL;
+}
+
+const struct route_rule *rules_match_keyspace(const struct rule_list *rules, struct strview keyspace)
+{
+	const struct route_rule *rule = rules_match(rules, RULE_ALL, keyspace, SV(""));
+
+	for (const struct route_rule *r = rules->items; rule && r < rule; r++) {
+		if (r->route != rule->route && pattern_fits(r->keyspace, keyspace))
+			return NULL;
+	}
+	return rule;
+}
+
+static const struct route_rule *match_pair(const struct rule_list *rules, enum rule_words words,
+					   const struct statement_table *t)
+{
+	const struct strview keyspace = statement_name_view(&t->keyspace);
+
+	if (t->table.len == 0)
+		return rules_match_keyspace(rules, keyspace);
+	return rules_match(rules, words, keyspace, statement_name_view(&t->table));
+}
+
+/* A write without a rule goes to both. */
+static enum rule_route route_of(const struct route_rule *rule)
+{
+	return rule ? (enum rule_route)rule->route : RULE_BOTH;
+}
+
+const struct route_rule *rules_match_tables(const struct rule_list *rules, enum rule_words words,
+					    const struct statement_tables *tables, bool *is_split)
+{
+	const struct route_rule *first = match_pair(rules, words, &tables->items[0]);
+
+	*is_split = false;
+	for (unsigned i = 1; i < tables->count; i++) {
+		const struct route_rule *rule = match_pair(rules, words, &tables->items[i]);
+
+		if (route_of(rule) != route_of(first)) {
+			*is_split = true;
+			return NULL;
+		}
+	}
+	return first;
+}
+
+const struct route_rule *rules_match_everything(const struct rule_list *rules, enum rule_words words)
+{
+	const struct route_rule *first = NULL, *last = NULL;
+
+	for (const struct route_rule *r = rules->items; r < rules->items + rules->count; r++) {
+		if (r->words != words && r->words != RULE_ALL)
+			continue;
+		if (!first)
+			first = r;
+		if (r->route != first->route)
+			return NULL;
+		last = r;
+	}
+	return last && strcmp(last->keyspace, "*") == 0 && strcmp(last->table, "*") == 0 ? last : NULL;
+}
+
+/* "billing.orders: target, by the rule at FILE:12" */
+static void describe_table(const struct rule_list *rules, const struct statement_table *t, char *out, size_t out_size)
+{
+	const struct route_rule *rule = match_pair(rules, RULE_WRITE, t);
+
+	snprintf(out, out_size, "%.*s.%.*s (%s, %s%s)", SV_ARG(statement_name_view(&t->keyspace)),
+		 SV_ARG(statement_name_view(&t->table)), rule_route_name(route_of(rule)),
+		 rule ? "by the rule at " : "without a rule", rule ? rule->place : "");
+}
+
+const char *rules_describe_split(const struct rule_list *rules, const struct statement_tables *tables, char *out,
+				 size_t out_size)
+{
+	const enum rule_route first = tables->count ? route_of(match_pair(rules, RULE_WRITE, &tables->items[0])) : 0;
+	char one[256], other[256];
+
+	for (unsigned i = 1; i < tables->count; i++) {
+		if (route_of(match_pair(rules, RULE_WRITE, &tables->items[i])) == first)
+			continue;
+		describe_table(rules, &tables->items[0], one, sizeof(one));
+		describe_table(rules, &tables->items[i], other, sizeof(other));
+		snprintf(out, out_size, "a batch cannot be routed whose tables are routed differently: %s, %s", one,
+			 other);
+		return out;
+	}
+	/* One of more tables than can be told. */
+	snprintf(out, out_size, "a batch cannot be routed whose tables are routed differently");
+	return out;
 }

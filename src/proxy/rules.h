@@ -6,13 +6,16 @@
  * keyspace, then of the table; then read and write before all; then the one
  * that was given first. The list is in this order.
  *
+ * Nothing is said about system keyspaces: their reads are the protocol's, and
+ * what is written to them concerns both clusters.
+ *
  * Rules are part of struct settings: made on the main thread, afterwards only
  * read. Names are as Cassandra keeps them.
  */
 #ifndef PROXY_RULES_H
 #define PROXY_RULES_H
 
-#include "base/strview.h"
+#include "cql/statement_tables.h"
 #include "proxy/settings.h"
 
 #define RULE_WORDS_COUNT 3
@@ -33,6 +36,26 @@ void rules_add(struct rule_list *rules, const struct route_rule *rule);
  */
 const struct route_rule *rules_match(const struct rule_list *rules, enum rule_words words, struct strview keyspace,
 				     struct strview table);
+/*
+ * The rule for statements about a keyspace as a whole, USE and DDL: one for
+ * `all` and every table whose route no more specific rule changes, even for a
+ * part of the keyspace. NULL: there is none, both clusters have the keyspace.
+ */
+const struct route_rule *rules_match_keyspace(const struct rule_list *rules, struct strview keyspace);
+/*
+ * The rule for a statement about these tables, at least one, where it is one for
+ * all of them. NULL: there is none; *is_split says whether the reason is that
+ * the tables have different routes.
+ */
+const struct route_rule *rules_match_tables(const struct rule_list *rules, enum rule_words words,
+					    const struct statement_tables *tables, bool *is_split);
+/* The rule for statements about tables that are not known: one for all tables, when no other one says otherwise. */
+const struct route_rule *rules_match_everything(const struct rule_list *rules, enum rule_words words);
+
+/* What is said of a batch whose tables have different routes: names two of them. Returns out. */
+const char *rules_describe_split(const struct rule_list *rules, const struct statement_tables *tables, char *out,
+				 size_t out_size);
+
 /* Whether this rule fits; the one that counts may be another one. */
 bool rule_fits(const struct route_rule *rule, enum rule_words words, struct strview keyspace, struct strview table);
 

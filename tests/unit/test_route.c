@@ -10,7 +10,7 @@ static struct verdict route(const char *text, const char *keyspace)
 	struct statement_facts facts;
 
 	statement_scan(sv_from(text), &facts);
-	return route_statement(&settings, &facts, sv_from(keyspace));
+	return route_statement(&settings, sv_from(text), &facts, sv_from(keyspace));
 }
 
 enum place {
