@@ -35,20 +35,11 @@ static ALWAYS_INLINE void set_type(struct request *rq)
 		metric_add(&rq->client->worker->metrics.single_writes[v->answer_from], 1);
 }
 
-/* The answer to a batch whose tables have different routes. */
-static void refuse_split(struct request *rq, const struct statement_tables *tables)
+/* A batch whose tables have different routes; that of an EXECUTE is where it was prepared. */
+static void refuse_split(struct request *rq, struct strview text, struct strview keyspace)
 {
-	char text[FAILURE_TEXT_MAX];
-
-	failure_unsent(rq, CQL_ERR_INVALID, "%s",
-		       rules_describe_split(&rq->client->worker->settings->rules, tables, text, sizeof(text)));
-}
-
-/* The same for a batch that is a text; that of an EXECUTE is where it was prepared. */
-static void refuse_split_text(struct request *rq, struct strview text, struct strview keyspace)
-{
-	struct statement_tables tables = { .count = 0 };
-	struct statement_facts facts;
+	const struct rule_list *rules = &rq->client->worker->settings->rules;
+	char why[FAILURE_TEXT_MAX];
 
 	if (rq->prepared) {
 		const struct prepared *entry = rq->prepared->entry;
@@ -56,9 +47,7 @@ static void refuse_split_text(struct request *rq, struct strview text, struct st
 		text = (struct strview){ entry->text, entry->text_len };
 		keyspace = sv_from(entry->keyspace ? entry->keyspace : "");
 	}
-	statement_scan(text, &facts);
-	statement_tables_scan(text, &facts, keyspace, &tables);
-	refuse_split(rq, &tables);
+	failure_unsent(rq, CQL_ERR_INVALID, "%s", rules_describe_split_text(rules, text, keyspace, why, sizeof(why)));
 }
 
 /* ---- paging ---- */
@@ -102,7 +91,7 @@ static bool follow_verdict(const struct arrival *a, struct request *rq, struct s
 			   const struct query_params *params)
 {
 	if (rq->verdict.is_split) {
-		refuse_split_text(rq, text, params->keyspace.len > 0 ? params->keyspace : client_keyspace(rq->client));
+		refuse_split(rq, text, params->keyspace.len > 0 ? params->keyspace : client_keyspace(rq->client));
 		return false;
 	}
 	follow_trace(a, rq, text, params);
@@ -416,6 +405,7 @@ static void dispatch_batch(struct arrival *a)
 	struct batch_message m;
 	struct children children = { 0 };
 	struct statement_tables tables;
+	char split[FAILURE_TEXT_MAX];
 	struct request *rq;
 	const char *why;
 
@@ -445,7 +435,8 @@ static void dispatch_batch(struct arrival *a)
 	if (unlikely(c->worker->policy != NULL) && !policy_on_batch(rq, &tables, children.are_known))
 		return;
 	if (unlikely(rq->verdict.is_split)) {
-		refuse_split(rq, &tables);
+		failure_unsent(rq, CQL_ERR_INVALID, "%s",
+			       rules_describe_split(&c->worker->settings->rules, &tables, split, sizeof(split)));
 		return;
 	}
 	set_type(rq);

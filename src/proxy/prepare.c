@@ -16,6 +16,7 @@
 #include "proxy/policy.h"
 #include "proxy/replace.h"
 #include "proxy/reply.h"
+#include "proxy/rules.h"
 
 /* Puts what holds for all requests into the verdict. True when hooks are to be asked for each of them besides. */
 static bool apply_policy(const struct worker *worker, struct strview text, const struct statement_facts *facts,
@@ -49,6 +50,16 @@ static void choose_clusters(struct request *rq, const struct verdict *v, bool is
 	rq->verdict.answer_from = v->answer_from;
 }
 
+/* A batch whose tables are on different clusters: none could prepare all of it. */
+static void refuse_split(struct arrival *a, struct strview text, struct strview keyspace)
+{
+	const struct rule_list *rules = &a->c->worker->settings->rules;
+	char why[FAILURE_TEXT_MAX];
+
+	client_send_error(a->c, a->f->stream, CQL_ERR_INVALID, "%s",
+			  rules_describe_split_text(rules, text, keyspace, why, sizeof(why)));
+}
+
 void prepare_dispatch(struct arrival *a)
 {
 	struct client *c = a->c;
@@ -74,6 +85,10 @@ void prepare_dispatch(struct arrival *a)
 	}
 	if (unlikely(c->worker->policy != NULL))
 		is_asked = apply_policy(c->worker, m.text, &facts, keyspace, &verdict);
+	if (unlikely(verdict.is_split) && !is_asked) {
+		refuse_split(a, m.text, keyspace);
+		return;
+	}
 	if (unlikely(a->amends) && !amend_prepare(a, &m))
 		return;
 	/* Behind it: the body as it is now is what the clusters get if one refuses the changed text. */

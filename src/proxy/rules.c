@@ -212,3 +212,16 @@ const char *rules_describe_split(const struct rule_list *rules, const struct sta
 	snprintf(out, out_size, "a batch cannot be routed whose tables are routed differently");
 	return out;
 }
+
+const char *rules_describe_split_text(const struct rule_list *rules, struct strview text, struct strview keyspace,
+				      char *out, size_t out_size)
+{
+	struct statement_tables tables;
+	struct statement_facts facts;
+
+	tables.count = 0;
+	tables.is_incomplete = false;
+	statement_scan(text, &facts);
+	statement_tables_scan(text, &facts, keyspace, &tables);
+	return rules_describe_split(rules, &tables, out, out_size);
+}

@@ -56,6 +56,10 @@ const struct route_rule *rules_match_everything(const struct rule_list *rules, e
 const char *rules_describe_split(const struct rule_list *rules, const struct statement_tables *tables, char *out,
 				 size_t out_size);
 
+/* The same for a batch that is a text. */
+const char *rules_describe_split_text(const struct rule_list *rules, struct strview text, struct strview keyspace,
+				      char *out, size_t out_size);
+
 /* Whether this rule fits; the one that counts may be another one. */
 bool rule_fits(const struct route_rule *rule, enum rule_words words, struct strview keyspace, struct strview table);
 

@@ -25,11 +25,13 @@ def binary():
 
 
 def ini_text(sections):
-    """{"listener": {"port": 1}} as an INI file; values of None are left out."""
+    """{"listener": {"port": 1}} as an INI file; values of None are left out, a list is a line for each of its items."""
     lines = []
     for name, values in sections.items():
         lines.append(f"[{name}]")
-        lines += [f"{key} = {value}" for key, value in values.items() if value is not None]
+        for key, value in values.items():
+            items = value if isinstance(value, list) else [] if value is None else [value]
+            lines += [f"{key} = {item}" for item in items]
         lines.append("")
     return "\n".join(lines)
 
