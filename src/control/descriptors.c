@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "proxy/rules.h"
+
 /* Standard streams, log file, control connections, a few requests to the HTTP pages, and some to spare. */
 #define OWN_FIXED 64
 /* An event loop's epoll, timer and inbox. */
@@ -37,7 +39,7 @@ static uint64_t shared_connections(const struct settings *s, unsigned nodes)
 
 struct descriptor_need descriptors_needed(const struct settings *s, unsigned nodes)
 {
-	const bool mirrors = s->read_mode == READ_DUAL_ASYNC_ON_SECONDARY;
+	const bool mirrors = s->read_mode == READ_DUAL_ASYNC_ON_SECONDARY || rules_mirror(&s->rules);
 	struct descriptor_need need = {
 		.clients = s->max_client_connections,
 		.each = 1 + mirrors,

@@ -14,7 +14,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/driver.h"
 #include "proxy/handshake.h"
-#include "proxy/mirror.h"
+#include "proxy/mirror_link.h"
 #include "proxy/paging.h"
 #include "proxy/plain.h"
 #include "proxy/pool.h"
@@ -180,7 +180,7 @@ static void stop_working(struct client *c)
 	timeout_stop(&c->last_call);
 	upload_stop(c);
 	handshake_abort(c);
-	mirror_close(c);
+	mirror_link_close(c);
 	requests_drop(c);
 	admission_leave(c);
 	bulk_drop(c);

@@ -79,12 +79,12 @@ struct client {
 	struct pool *pool[CLUSTER_COUNT];     /* pooled mode: both, from READY on; else NULL */
 	const char *lane_keyspace;   /* pooled: `keyspace` in the worker's list of them, see worker_keyspace() */
 	struct handshake *handshake; /* from STARTUP to READY */
-	struct mirror *mirror;       /* the copies of its reads, or NULL */
-	struct early_frame *early;   /* a frame that came before its turn; NULL: none */
-	struct bulks *bulks;         /* from the first large request on (bulk.h), NULL before */
-	struct upload *upload;       /* the same (upload.h) */
-	struct client_login *login;  /* NULL: no cluster has asked for one, or the client is pooled */
-	uint64_t *streams;           /* bit set of the client's stream ids in flight */
+	struct mirror *mirror[CLUSTER_COUNT]; /* where copies of its reads go (mirror_link.h), or NULL */
+	struct early_frame *early;            /* a frame that came before its turn; NULL: none */
+	struct bulks *bulks;                  /* from the first large request on (bulk.h), NULL before */
+	struct upload *upload;                /* the same (upload.h) */
+	struct client_login *login;           /* NULL: no cluster has asked for one, or the client is pooled */
+	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
 	uint32_t stream_words;
 	uint32_t in_flight;
 	uint32_t paging_count;   /* of these, with continuous pages: max_requests_per_client does not count them */
@@ -116,8 +116,9 @@ struct client {
 	struct loop_deferred deferred;
 	uint64_t number;
 	uint64_t opened_ns;
-	uint64_t request_count; /* frames since it is READY */
-	uint64_t idle_mark;     /* as idle.c saw it last, idle_looks times */
+	uint64_t mirrors_paused_until_ns; /* no further mirror is opened before; 0: it may be */
+	uint64_t request_count;           /* frames since it is READY */
+	uint64_t idle_mark;               /* as idle.c saw it last, idle_looks times */
 	uint8_t idle_looks;
 	struct admission_header *header; /* until its PROXY header has come, or NULL */
 	struct limit_entry *address_place;

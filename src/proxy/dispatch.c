@@ -11,7 +11,7 @@
 #include "proxy/failure.h"
 #include "proxy/local.h"
 #include "proxy/memory.h"
-#include "proxy/mirror.h"
+#include "proxy/mirror_link.h"
 #include "proxy/paging.h"
 #include "proxy/policy.h"
 #include "proxy/prepare.h"
@@ -488,7 +488,7 @@ static void dispatch_options(struct arrival *a)
 			if (c->server[i])
 				server_keep_alive(c->server[i], ms_to_ns(settings->heartbeat_interval_ms));
 		}
-		mirror_keep_alive(c, ms_to_ns(settings->heartbeat_interval_ms));
+		mirror_link_keep_alive(c, ms_to_ns(settings->heartbeat_interval_ms));
 		supported_send(c, a->f->stream, c->version);
 		return;
 	}

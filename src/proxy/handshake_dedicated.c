@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "proxy/admission.h"
 #include "proxy/connect.h"
-#include "proxy/mirror.h"
+#include "proxy/mirror_link.h"
 
 /* Other nodes are tried when one refuses the connection, but not the whole of a large cluster. */
 #define MAX_CONNECT_ATTEMPTS 3
@@ -189,7 +189,7 @@ static void complete(struct dedicated *d, uint8_t opcode)
 		client_switch_framing(c);
 	client_ready(c);
 	handshake_abort(c);
-	mirror_open(c, &startup);
+	mirror_link_open(c, &startup);
 	client_go_on(c);
 }
 

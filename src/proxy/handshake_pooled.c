@@ -24,7 +24,7 @@
 #include "proxy/admission.h"
 #include "proxy/credential_check.h"
 #include "proxy/handshake_dedicated.h"
-#include "proxy/mirror.h"
+#include "proxy/mirror_link.h"
 
 #define PASSWORD_AUTHENTICATOR "org.apache.cassandra.auth.PasswordAuthenticator"
 /* A cluster that the client can do without is waited for so long, once the others are READY; drivers wait 5 s. */
@@ -236,7 +236,7 @@ static void complete(struct pooled *p)
 		client_switch_framing(c);
 	client_ready(c);
 	handshake_abort(c);
-	mirror_open(c, &startup);
+	mirror_link_open(c, &startup);
 	client_go_on(c);
 }
 

@@ -30,12 +30,12 @@ enum functions_kept {
 };
 #define FUNCTIONS_KEPT 2
 
-/* Why a copy of a read was not sent to the secondary: X(name, label), sorted by label. */
+/* Why a copy of a read was not sent to the other cluster: X(name, label), sorted by label. */
 #define MIRROR_DROPS(X)                                                                                                \
 	X(FULL, "full")         /* no stream id, or too much that waits */                                             \
 	X(KEYSPACE, "keyspace") /* USE was refused or not answered */                                                  \
 	X(NO_CONNECTION, "no_connection")                                                                              \
-	X(UNPREPARED, "unprepared") /* the secondary was never asked to prepare it, and is asked now */
+	X(UNPREPARED, "unprepared") /* that cluster was never asked to prepare it, and is asked now */
 
 enum mirror_drop {
 #define X(name, label) MIRROR_DROP_##name,

@@ -4,7 +4,7 @@
  * The life of a copy, `r`, of a read of client C whose mirror is M:
  *
  *   M stands in the right keyspace   M.server.legs[5] -> r, on M.sent; answer: counted, r back to the slab
- *   M connects, or waits for USE     r on M.held with a copy of its body; advance() sends it
+ *   M connects, or waits for USE     r on M.held with a copy of its body; mirror_advance() sends it
  *   M stands in another keyspace     the same, and USE goes out first
  *
  * Frames of one connection may be executed in any order by Cassandra, so what
@@ -17,14 +17,15 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/connect.h"
 #include "proxy/forward.h"
-#include "proxy/pool.h"
+#include "proxy/mirror_link.h"
 #include "proxy/repair.h"
 #include "proxy/reply.h"
 
 /* Copies that wait for the log-in or for USE. A driver prepares some dozen statements right after it has connected. */
 #define MAX_HELD 128
+/* A keyspace that the node has refused is asked for again after so long, or when the client asks for one. */
+#define REFUSED_MS 10000
 
 enum mirrored_kind {
 	MIRRORED_READ,        /* QUERY or EXECUTE: in the request metrics */
@@ -55,25 +56,7 @@ struct mirrored {
 	bool is_prepared;    /* OWN_PREPARE: how it ended */
 };
 
-struct mirror {
-	struct client *client;
-	struct server *server;
-	struct node_stats *stats;
-	struct login login;
-	struct writer startup;
-	struct timeout_item timeout; /* until it is ready */
-	struct list sent;
-	struct list held;
-	uint32_t held_count;
-	uint64_t held_bytes;
-	char *refused_keyspace; /* the node answered USE for it with an error */
-	bool is_ready;
-	bool waits_for_use;
-};
-
 static const struct leg_ops read_leg_ops, other_leg_ops;
-static const struct login_handler mirror_login_handler;
-static const struct server_handler mirror_server_handler;
 
 size_t mirror_object_size(void)
 {
@@ -91,8 +74,6 @@ static bool is_use(const struct mirrored *r)
 {
 	return r->kind == MIRRORED_USE || r->kind == MIRRORED_OWN_USE;
 }
-
-static void prepare_again(struct mirror *m, struct prepared_ref *prepared);
 
 static struct mirrored *copy_new(struct mirror *m, enum mirrored_kind kind, uint8_t opcode)
 {
@@ -243,7 +224,8 @@ static bool send_use(struct mirror *m, const char *keyspace)
 	struct writer w;
 	bool sent;
 
-	if (m->refused_keyspace && strcmp(m->refused_keyspace, keyspace) == 0)
+	if (m->refused_keyspace && strcmp(m->refused_keyspace, keyspace) == 0 &&
+	    loop_now(&m->client->worker->loop) < m->refused_until_ns)
 		return false;
 	r = copy_new(m, MIRRORED_OWN_USE, OP_QUERY);
 	r->keyspace = xstrdup(keyspace);
@@ -266,7 +248,7 @@ static bool has_first_id(const struct mirrored *r)
 }
 
 /* Sends what is held, as far as that can be. */
-static void advance(struct mirror *m)
+void mirror_advance(struct mirror *m)
 {
 	while (m->is_ready && !m->waits_for_use && !list_is_empty(&m->held)) {
 		struct mirrored *r = list_entry(m->held.next, struct mirrored, node);
@@ -284,9 +266,55 @@ static void advance(struct mirror *m)
 	}
 }
 
+/* ---- statements it does not have ---- */
+
+/* The node has not got the statement. The EXECUTE is not repeated, since nobody waits for its answer. */
+static void prepare_again(struct mirror *m, struct prepared_ref *prepared)
+{
+	struct worker *worker = m->client->worker;
+	const struct flight_key key = {
+		.cluster = (enum cluster_id)m->server->cluster,
+		.host = m->server->address,
+		.id = repair_flight_id(prepared->entry, m->server->cluster),
+	};
+	struct wire_piece piece = { 0 };
+	struct mirrored *r;
+	struct writer w;
+
+	if (!flight_take_off(&worker->proxy->mirror_repairs, &key, NULL))
+		return; /* somebody is at it */
+	r = copy_new(m, MIRRORED_OWN_PREPARE, OP_PREPARE);
+	r->prepared = prepared_ref_hold(prepared);
+	r->flight = xmalloc(sizeof(*r->flight));
+	*r->flight = key;
+	writer_init(&w);
+	repair_write_prepare(&w, prepared->entry, m->server->version);
+	piece.data = w.data;
+	piece.len = w.len;
+	if (copy_hold(r, 0, &piece, 1, w.len))
+		mirror_advance(m);
+	writer_free(&w);
+}
+
+/* ---- copies ---- */
+
+/* The one to the cluster that the read does not go to; what is no read goes where read_mode wants reads copied. */
+static struct mirror *mirror_for(const struct request *rq)
+{
+	const struct verdict *v = &rq->verdict;
+	enum cluster_id cluster;
+
+	if (v->mirror == MIRROR_USE || v->to == TO_BOTH)
+		return rq->client->mirror[cluster_id_other(rq->client->worker->settings->primary)];
+	cluster = v->to == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
+	if (v->decided_by == DECIDED_BY_RULE || v->decided_by == DECIDED_BY_HOOK)
+		return mirror_link_for_route(rq->client, cluster);
+	return rq->client->mirror[cluster];
+}
+
 void mirror_request(const struct request *rq)
 {
-	struct mirror *m = rq->client->mirror;
+	struct mirror *m = mirror_for(rq);
 	const bool is_statement = rq->opcode == OP_QUERY || rq->opcode == OP_EXECUTE;
 	enum mirrored_kind kind = MIRRORED_CONTROL;
 	struct forward_frame f;
@@ -320,17 +348,9 @@ void mirror_request(const struct request *rq)
 		if (!copy_send(r, f.flags, f.pieces, f.count, f.length))
 			drop(r, MIRROR_DROP_FULL);
 	} else if (copy_hold(r, f.flags, f.pieces, f.count, f.length)) {
-		advance(m);
+		mirror_advance(m);
 	}
 }
-
-void mirror_keep_alive(const struct client *c, uint64_t interval_ns)
-{
-	if (c->mirror && c->mirror->is_ready)
-		server_keep_alive(c->mirror->server, interval_ns);
-}
-
-/* ---- the end of the mirror ---- */
 
 static void free_all(struct list *copies)
 {
@@ -338,68 +358,13 @@ static void free_all(struct list *copies)
 		copy_free(list_entry(copies->next, struct mirrored, node));
 }
 
-static void end(struct mirror *m, const char *why)
+void mirror_drop_copies(struct mirror *m)
 {
-	m->client->mirror = NULL;
-	timeout_stop(&m->timeout);
 	free_all(&m->sent);
 	free_all(&m->held);
-	login_abandon(&m->login);
-	server_detach(m->server);
-	server_close(m->server, why);
-	writer_free(&m->startup);
-	free(m->refused_keyspace);
-	free(m);
-}
-
-void mirror_close(struct client *c)
-{
-	if (c->mirror)
-		end(c->mirror, "the client has gone");
-}
-
-/* The client does not notice. */
-static void give_up(struct mirror *m, const char *why)
-{
-	const struct client *c = m->client;
-
-	log_limited(LOG_WARN, "client %s #%llu: its reads are not mirrored to %s at %s%s: %s", c->name,
-		    (unsigned long long)c->number, cluster_id_name(m->server->cluster), m->server->name,
-		    m->is_ready ? " any more" : "", why);
-	if (!m->is_ready)
-		metric_add(&m->stats->failed_connections, 1);
-	end(m, why);
 }
 
 /* ---- answers ---- */
-
-/* The node has not got the statement. The EXECUTE is not repeated, since nobody waits for its answer. */
-static void prepare_again(struct mirror *m, struct prepared_ref *prepared)
-{
-	struct worker *worker = m->client->worker;
-	const struct flight_key key = {
-		.cluster = (enum cluster_id)m->server->cluster,
-		.host = m->server->address,
-		.id = repair_flight_id(prepared->entry, m->server->cluster),
-	};
-	struct wire_piece piece = { 0 };
-	struct mirrored *r;
-	struct writer w;
-
-	if (!flight_take_off(&worker->proxy->mirror_repairs, &key, NULL))
-		return; /* somebody is at it */
-	r = copy_new(m, MIRRORED_OWN_PREPARE, OP_PREPARE);
-	r->prepared = prepared_ref_hold(prepared);
-	r->flight = xmalloc(sizeof(*r->flight));
-	*r->flight = key;
-	writer_init(&w);
-	repair_write_prepare(&w, prepared->entry, m->server->version);
-	piece.data = w.data;
-	piece.len = w.len;
-	if (copy_hold(r, 0, &piece, 1, w.len))
-		advance(m);
-	writer_free(&w);
-}
 
 static void note_prepared(struct mirrored *r, const struct frame *f)
 {
@@ -434,7 +399,7 @@ static bool note_error(struct mirrored *r, const struct frame *f)
 
 		snprintf(text, sizeof(text), "PROTOCOL_ERROR: %.*s", (int)MIN(error.text.len, 150), error.text.p);
 		plain_close(&plain);
-		give_up(m, text);
+		mirror_link_give_up(m, text);
 		return false;
 	}
 	if (error.code == CQL_ERR_UNPREPARED && r->kind == MIRRORED_READ && r->prepared)
@@ -446,6 +411,7 @@ static bool note_error(struct mirrored *r, const struct frame *f)
 	if (r->kind == MIRRORED_OWN_USE) {
 		free(m->refused_keyspace);
 		m->refused_keyspace = r->keyspace;
+		m->refused_until_ns = loop_now(&m->client->worker->loop) + ms_to_ns(REFUSED_MS);
 		r->keyspace = NULL;
 	}
 	plain_close(&plain);
@@ -477,7 +443,7 @@ static void mirrored_on_answer(struct leg *leg, struct frame *f)
 		m->waits_for_use = false;
 	copy_free(r);
 	if (unlikely(!list_is_empty(&m->held)))
-		advance(m);
+		mirror_advance(m);
 }
 
 static void mirrored_on_lost(struct leg *leg, const char *why)
@@ -523,186 +489,5 @@ void mirror_on_timeout(struct timeout_item *item)
 		m->waits_for_use = false;
 	}
 	copy_free(r);
-	advance(m);
+	mirror_advance(m);
 }
-
-/* ---- its connection ---- */
-
-/* The node of the client's own connection; with shared ones any. False when none is known. */
-static bool choose_node(const struct client *c, enum cluster_id secondary, struct net_address *out)
-{
-	if (client_is_pooled(c))
-		return cluster_pick_host(&c->worker->proxy->clusters[secondary], out);
-	if (!c->server[secondary])
-		return false;
-	*out = c->server[secondary]->address;
-	return true;
-}
-
-void mirror_open(struct client *c, struct writer *startup)
-{
-	struct worker *worker = c->worker;
-	const struct settings *s = worker->settings;
-	const enum cluster_id secondary = cluster_id_other(s->primary);
-	struct net_address node;
-	char name[NET_TEXT_MAX];
-	struct mirror *m;
-	const char *why;
-
-	if (s->read_mode != READ_DUAL_ASYNC_ON_SECONDARY || c->state != CLIENT_READY ||
-	    !choose_node(c, secondary, &node)) {
-		writer_free(startup);
-		return;
-	}
-	m = xcalloc(1, sizeof(*m));
-	m->client = c;
-	m->server = connect_open_mirror(worker, secondary, &node, c->version, &mirror_server_handler, m, &why);
-	if (!m->server) {
-		log_limited(LOG_WARN, "client %s #%llu: its reads are not mirrored to %s at %s: %s", c->name,
-			    (unsigned long long)c->number, cluster_id_name(secondary), net_format(&node, name), why);
-		writer_free(startup);
-		free(m);
-		return;
-	}
-	m->stats = m->server->stats;
-	m->startup = *startup;
-	writer_init(startup);
-	list_init(&m->sent);
-	list_init(&m->held);
-	timeout_item_init(&m->timeout);
-	timeout_start(&worker->loop, &worker->mirror_login_timeouts, &m->timeout);
-	c->mirror = m;
-}
-
-struct startup_copy {
-	struct writer *to;
-	uint16_t count;
-};
-
-static bool copy_startup_option(void *arg, struct strview key, struct strview value)
-{
-	struct startup_copy *copy = arg;
-
-	if (!sv_equal(key, SV("COMPRESSION"))) {
-		write_string(copy->to, key);
-		write_string(copy->to, value);
-		copy->count++;
-	}
-	return true;
-}
-
-/* The body of STARTUP for another cluster: the same options, with the compression of the client's leg there. */
-static void write_startup(const struct mirror *m, enum cluster_id cluster, struct writer *w)
-{
-	const enum cql_compression compression = client_leg_compression(m->client, cluster);
-	struct startup_copy copy = { .to = w };
-
-	write_short(w, 0);
-	(void)!message_each_option(m->startup.data, m->startup.len, copy_startup_option, &copy);
-	if (compression != COMPRESSION_NONE) {
-		write_cstring(w, "COMPRESSION");
-		write_cstring(w, cql_compression_name(compression));
-		copy.count++;
-	}
-	put_u16(w->data, copy.count);
-}
-
-void mirror_follow(struct client *c)
-{
-	const struct settings *s = c->worker->settings;
-	const enum cluster_id secondary = cluster_id_other(s->primary);
-	struct mirror *m = c->mirror;
-	struct writer startup;
-
-	if (likely(!m) || (s->read_mode == READ_DUAL_ASYNC_ON_SECONDARY && m->server->cluster == secondary))
-		return;
-	writer_init(&startup);
-	write_startup(m, secondary, &startup);
-	end(m, "reads go to this cluster now, or are not mirrored any more");
-	mirror_open(c, &startup);
-}
-
-void mirror_on_login_timeout(struct timeout_item *item)
-{
-	struct mirror *m = container_of(item, struct mirror, timeout);
-	char text[80];
-
-	snprintf(text, sizeof(text), "not ready within %u ms", m->client->worker->settings->async_handshake_timeout_ms);
-	give_up(m, text);
-}
-
-static void mirror_on_open(struct server *server)
-{
-	struct mirror *m = server->owner;
-
-	login_init(&m->login, server, &mirror_login_handler);
-	login_startup(&m->login, m->startup.data, m->startup.len, client_leg_compression(m->client, server->cluster));
-}
-
-static void mirror_on_closed(struct server *server, const char *why)
-{
-	give_up(server->owner, why);
-}
-
-static const struct server_handler mirror_server_handler = {
-	.on_open = mirror_on_open,
-	.on_closed = mirror_on_closed,
-};
-
-static void login_on_authenticate(struct login *login, struct strview class_name)
-{
-	struct mirror *m = container_of(login, struct mirror, login);
-	const struct client *c = m->client;
-	const struct credentials *credentials = client_credentials(c, (enum cluster_id)m->server->cluster);
-
-	(void)class_name;
-	if (credentials->user)
-		login_with(login, credentials);
-	else
-		give_up(m, "the client's log-in cannot be repeated");
-}
-
-static void login_on_challenge(struct login *login, struct frame *f)
-{
-	(void)f;
-	give_up(container_of(login, struct mirror, login), "its authenticator asks for something else than PLAIN");
-}
-
-static void login_on_ready(struct login *login, struct frame *f)
-{
-	struct mirror *m = container_of(login, struct mirror, login);
-	const struct client *c = m->client;
-
-	(void)f;
-	timeout_stop(&m->timeout);
-	m->is_ready = true;
-	log_debug("client %s #%llu: its reads are mirrored to %s at %s", c->name, (unsigned long long)c->number,
-		  cluster_id_name(m->server->cluster), m->server->name);
-	advance(m);
-}
-
-static void login_on_refused(struct login *login, struct frame *f, const struct error_message *error)
-{
-	char text[200];
-
-	(void)f;
-	snprintf(text, sizeof(text), "log-in refused: %.*s", error ? (int)MIN(error->text.len, 150) : 0,
-		 error ? error->text.p : "");
-	give_up(container_of(login, struct mirror, login), text);
-}
-
-static void login_on_lost(struct login *login, const char *why)
-{
-	char text[200];
-
-	snprintf(text, sizeof(text), "%s", why); /* it may die with the connection */
-	give_up(container_of(login, struct mirror, login), text);
-}
-
-static const struct login_handler mirror_login_handler = {
-	.on_authenticate = login_on_authenticate,
-	.on_challenge = login_on_challenge,
-	.on_ready = login_on_ready,
-	.on_refused = login_on_refused,
-	.on_lost = login_on_lost,
-};

@@ -1,16 +1,16 @@
 /*
- * mirror.h - asynchronous dual reads: what a client reads from the primary is
- * also read from the secondary cluster, so that this one bears the load before
- * reads are moved there. The answers are counted and thrown away.
+ * mirror.h - copies of reads: what a client reads from one cluster is also
+ * read from the other one, so that this one bears the load before reads are
+ * moved there. The answers are counted and thrown away. Who asks for that:
  *
- * A client has one mirror: one more connection to the node of the secondary
- * that the client's own connection goes to, opened once the client is READY,
- * with a log-in of its own. It is not opened again for the same client; when it
- * ends, the client goes on without it. Copies go out on it after the request
- * itself was queued. When the primary is switched, one to the other cluster
- * takes its place. Nothing here delays, fails or changes a client's answer:
+ *   read_mode = dual_async_on_secondary   of all reads from the primary, towards the secondary
+ *   a rule or a script                    of the reads that it says so of, towards the cluster they do not go to
+ *
+ * A client has a connection for it to each cluster that needs one (mirror_link.h). Copies go out on it after the
+ * request itself was queued. Nothing here delays, fails or changes a client's answer:
  *
  *   no stream id or no room in the output        the copy is dropped and counted
+ *   no connection, and none can be made          the same
  *   not connected yet, or USE not answered yet   the copy is kept, up to a bound
  *   a statement that is not prepared there       it is prepared; this copy is dropped and counted
  *   no answer in time                            counted, its stream id stays taken
@@ -25,31 +25,19 @@
 
 struct mirror;
 
-/*
- * The client is ready: begins to connect. `startup` is the body that the
- * secondary got from it; taken over. Does nothing when reads are not mirrored.
- */
-void mirror_open(struct client *c, struct writer *startup);
-/* The client ends. Harmless without a mirror. */
-void mirror_close(struct client *c);
-
-/*
- * The settings are others: a mirror whose cluster reads go to now ends, and one
- * to the other cluster takes its place; without read_mode = dual_async_on_secondary
- * none does. Harmless without a mirror: one is not opened for an old client.
- */
-void mirror_follow(struct client *c);
-
 /* A copy of a request that has been started and whose verdict says to mirror it. */
 void mirror_request(const struct request *rq);
 
-/* As server_keep_alive(), for a client that is idle. Harmless without a mirror. */
-void mirror_keep_alive(const struct client *c, uint64_t interval_ns);
-
-/* For worker->mirror_timeouts and worker->mirror_login_timeouts. */
+/* For worker->mirror_timeouts. */
 void mirror_on_timeout(struct timeout_item *item);
-void mirror_on_login_timeout(struct timeout_item *item);
 /* The size of the objects in worker->mirrored. */
 size_t mirror_object_size(void);
+
+/* ---- for mirror_link.c ---- */
+
+/* Its connection is ready: sends what is held, as far as that can be. */
+void mirror_advance(struct mirror *m);
+/* It ends. */
+void mirror_drop_copies(struct mirror *m);
 
 #endif

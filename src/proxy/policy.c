@@ -231,7 +231,9 @@ void policy_route_apply(const struct policy_route *route, struct verdict *verdic
 		return;
 	verdict->to = route->to;
 	verdict->answer_from = route->answer_from;
-	verdict->mirror = route->mirror ? MIRROR_IN_KEYSPACE : MIRROR_NONE;
+	/* A copy of a write would be a write on a cluster that the route leaves out. */
+	verdict->mirror = route->mirror && verdict->class == CLASS_READ && route->to != TO_BOTH ? MIRROR_IN_KEYSPACE
+												: MIRROR_NONE;
 	verdict->route = route;
 	verdict->is_split = false;
 	verdict->decided_by = DECIDED_BY_HOOK;
@@ -366,7 +368,11 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 		rq->verdict.route = plan.opinion.route;
 		return true;
 	}
-	return decide(rq, &q, &plan);
+	if (!decide(rq, &q, &plan))
+		return false;
+	if (rq->verdict.mirror == MIRROR_IN_KEYSPACE && facts->is_qualified)
+		rq->verdict.mirror = MIRROR_ANYWHERE;
+	return true;
 }
 
 bool policy_on_execute(struct request *rq, const struct query_params *params)

@@ -33,7 +33,8 @@ static bool apply_policy(const struct worker *worker, struct strview text, const
 static void choose_clusters(struct request *rq, const struct verdict *v, bool is_asked)
 {
 	rq->verdict = route_both(rq->client->worker->settings, CLASS_CONTROL, WRITE_SIMPLE);
-	rq->verdict.mirror = v->mirror;
+	/* Where routes mirror, both clusters prepare it, and the other one has its copies without a copy of this. */
+	rq->verdict.mirror = v->decided_by == DECIDED_BY_DEFAULT ? v->mirror : MIRROR_NONE;
 	rq->prepares_for = v->to;
 	if (unlikely(is_asked)) {
 		rq->prepares_for = 0;

@@ -38,7 +38,7 @@ enum write_type {
 };
 const char *write_type_name(enum write_type type);
 
-/* Whether the secondary cluster gets a copy whose answer is thrown away (mirror.h). */
+/* Whether the cluster that it does not go to gets a copy whose answer is thrown away (mirror.h). */
 enum mirror_mode {
 	MIRROR_NONE,
 	MIRROR_ANYWHERE,    /* the connection's keyspace does not matter */

@@ -225,3 +225,12 @@ const char *rules_describe_split_text(const struct rule_list *rules, struct strv
 	statement_tables_scan(text, &facts, keyspace, &tables);
 	return rules_describe_split(rules, &tables, out, out_size);
 }
+
+bool rules_mirror(const struct rule_list *rules)
+{
+	for (unsigned i = 0; i < rules->count; i++) {
+		if (rules->items[i].route == RULE_MIRROR)
+			return true;
+	}
+	return false;
+}

@@ -60,6 +60,8 @@ const char *rules_describe_split(const struct rule_list *rules, const struct sta
 const char *rules_describe_split_text(const struct rule_list *rules, struct strview text, struct strview keyspace,
 				      char *out, size_t out_size);
 
+/* Whether one of them mirrors. */
+bool rules_mirror(const struct rule_list *rules);
 /* Whether this rule fits; the one that counts may be another one. */
 bool rule_fits(const struct route_rule *rule, enum rule_words words, struct strview keyspace, struct strview table);
 

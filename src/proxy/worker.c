@@ -19,6 +19,7 @@
 #include "proxy/idle.h"
 #include "proxy/local_wait.h"
 #include "proxy/mirror.h"
+#include "proxy/mirror_link.h"
 #include "proxy/notice.h"
 #include "proxy/policy.h"
 #include "proxy/pool.h"
@@ -158,7 +159,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	timeout_queue_init(&w->loop, &w->repair_timeouts, s->request_timeout_ms, repair_on_timeout);
 	timeout_queue_init(&w->loop, &w->bulk_idle_timeouts, s->heartbeat_interval_ms, bulk_on_idle);
 	timeout_queue_init(&w->loop, &w->mirror_timeouts, s->request_timeout_ms, mirror_on_timeout);
-	timeout_queue_init(&w->loop, &w->mirror_login_timeouts, s->async_handshake_timeout_ms, mirror_on_login_timeout);
+	timeout_queue_init(&w->loop, &w->mirror_login_timeouts, s->async_handshake_timeout_ms, mirror_link_on_timeout);
 	timeout_queue_init(&w->loop, &w->upload_timeouts, s->request_timeout_ms, upload_on_timeout);
 	timeout_queue_init(&w->loop, &w->last_calls, LAST_CALL_MS, client_on_last_call);
 	timeout_queue_init(&w->loop, &w->handshake_timeouts, s->handshake_timeout_ms, handshake_timed_out);
@@ -525,7 +526,7 @@ static void run_change(struct loop_message *message)
 	list_for_each_safe(node, tmp, &w->clients) {
 		struct client *c = list_entry(node, struct client, node);
 
-		mirror_follow(c);
+		mirror_link_follow(c);
 		if (tells_of_instances)
 			notice_send_instances(c, before, w->settings);
 	}
