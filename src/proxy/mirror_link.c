@@ -12,7 +12,7 @@
 #include "proxy/rules.h"
 
 /* After a failure a client's reads make no further connection for so long. */
-#define PAUSE_MS 5000
+#define PAUSE_MS 2000
 
 static const struct login_handler mirror_login_handler;
 static const struct server_handler mirror_server_handler;
