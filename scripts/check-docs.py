@@ -11,6 +11,8 @@
 - `[section] key` and `key = value` in code name an option of that section, or of any.
 - The metrics of docs/operations.md are those of src/control/metrics_page.c, metrics_tables.c, metrics_limits.c and
   metrics_nodes.c, with the same type.
+- The same for metrics that are made by counters_register(), in src/policy and src/proxy.
+- docs/lua.md: see docs_lua.py.
 - docs/protocol-table.md has each line of tests/checklist.txt once, and a letter for each version of the protocol.
 """
 
@@ -22,6 +24,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+import docs_lua
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = "zdm_"
@@ -57,6 +61,7 @@ def runnable(text, folder):
         path.write_text("secret\n")
         return f"= file:{path}"
     text = re.sub(r"= *file:\S+", secret, text)
+    text = text.replace(docs_lua.INSTALLED, str(ROOT / "lua"))
     for cluster in ("origin", "target"):
         if not re.search(rf"^\[{cluster}\]", text, re.M):
             text += f"\n[{cluster}]\ncontact_points = 127.0.0.1\n"
@@ -72,6 +77,7 @@ def check_ini(pages, program):
             checked += 1
             with tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "example.ini"
+                docs_lua.write_scripts(page, path.parent)
                 path.write_text(runnable(text, pathlib.Path(folder)))
                 environment = {name: "secret" for name in re.findall(r"= *env:(\w+)", text)}
                 run = subprocess.run([program, "--print-config", "-c", path], env=environment, text=True,
@@ -126,9 +132,9 @@ def check_paths(pages, root):
 
 def source_words():
     words = set()
-    for folder in ("src", "tests", "bench", "etc", "scripts"):
+    for folder in ("src", "tests", "bench", "etc", "scripts", "lua"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".c", ".h", ".py", ".sh", ".ini") and path != pathlib.Path(__file__).resolve():
+            if path.suffix in (".c", ".h", ".py", ".sh", ".ini", ".lua") and path != pathlib.Path(__file__).resolve():
                 words.update(re.findall(r"\w+", path.read_text(errors="replace")))
     return words
 
@@ -162,7 +168,7 @@ def unknown_option(code, known):
     if not match or not (match.group(1) or " = " in code):
         return None
     section, key = match.groups()
-    if not section and len(key) == 1:  # a column in a piece of CQL
+    if not section and (len(key) == 1 or ' = "' in code):  # a column in a piece of CQL, a word of Lua
         return None
     keys = known.get(section, set()) if section else set().union(*known.values())
     # A duration may also be given in milliseconds.
@@ -189,11 +195,18 @@ def check_names(pages, program):
 ROLES = ("origin", "target", "async")
 
 
+def counters_of_source():
+    """Those that scripts and plugins make, by counters_register()."""
+    text = "".join(path.read_text() for folder in ("policy", "proxy") for path in (ROOT / "src" / folder).glob("*.c"))
+    return {f"{PREFIX}cqlferry_{name}": "gauge" if is_gauge == "true" else "counter" for name, is_gauge in
+            re.findall(r'\bcounters_register\([^;]*?"(\w+)",[^;]*\b(true|false)\);', text)}
+
+
 def metrics_of_source():
     text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_tables.c",
                                                                                   "metrics_limits.c"))
     gauges = re.findall(r'\bwrite_gauge\(p, out, "(\w+)"', text)
-    return dict.fromkeys((PREFIX + name for name in gauges), "gauge") | {PREFIX + name: kind for name, kind in re.findall(
+    return counters_of_source() | dict.fromkeys((PREFIX + name for name in gauges), "gauge") | {PREFIX + name: kind for name, kind in re.findall(
         r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
 
 
@@ -257,7 +270,7 @@ def check_table(pages):
 def check(root, program):
     pages = pages_of(root)
     return [*check_ini(pages, program), *check_links(pages, root), *check_paths(pages, root),
-            *check_names(pages, program), *check_metrics(pages), *check_table(pages)]
+            *check_names(pages, program), *check_metrics(pages), *check_table(pages), *docs_lua.check(pages, program)]
 
 
 #: what is put at the end of a page, and what has to be said about it

@@ -27,7 +27,7 @@
 
 ---@alias cqlferry.denial_code "unauthorized"|"invalid"|"overloaded"|"server_error"|"config_error"|"syntax_error"
 
----@alias cqlferry.level "debug"|"info"|"warn"|"error"
+---@alias cqlferry.level "error"|"warn"|"info"|"debug"|"trace"
 
 ---@alias cqlferry.consistency
 ---| "ANY"|"ONE"|"TWO"|"THREE"|"QUORUM"|"ALL"|"LOCAL_QUORUM"|"EACH_QUORUM"|"LOCAL_ONE"
@@ -49,8 +49,8 @@
 ---@field kinds? cqlferry.list      cqlferry.kind
 ---@field keyspaces? cqlferry.list  when any table of the request is in one of them
 ---@field tables? cqlferry.list     KEYSPACE.TABLE, when any table of the request is one of them
----@field users? cqlferry.list
----@field opcodes? cqlferry.list    QUERY, EXECUTE, BATCH
+---@field users? cqlferry.list      who has logged in; with scope "request" only
+---@field opcodes? cqlferry.list    QUERY, EXECUTE, BATCH; with scope "request" only
 ---@field scope? cqlferry.scope     "request" when it is left out
 ---@field on_error? cqlferry.on_error "pass" when it is left out
 
@@ -59,14 +59,18 @@
 ---@field answer_from? cqlferry.cluster        whose answer the client gets when both agree; with to = "both"
 ---@field mirror? boolean                      the other cluster gets a copy; reads to one cluster only
 ---@field consistency? cqlferry.consistency    in place of the request's, unless that is a serial one
----@field timeout_ms? integer                  in place of request_timeout
+---@field timeout? string                       "500ms", "30s", "2m": in place of request_timeout
+---@field timeout_ms? integer                   the same in milliseconds
 ---@field tag? string                          counted in policy_tagged_requests_total
 
 ---@class cqlferry.counter
 local counter = {}
 
----@param n? number 1 when it is left out
+---@param n? integer 1 when it is left out
 function counter:add(n) end
+
+---Adds 1.
+function counter:inc() end
 
 ---The request that a hook is asked about. It may be used until the hook returns.
 ---@class cqlferry.request
@@ -78,20 +82,21 @@ function request:kind() end
 ---@return string verb the statement's first word in lower case: "select", "insert", "create"
 function request:verb() end
 
----@return string|nil keyspace of the first table; nil where the statement has none or it is not known
+---@return string|nil keyspace nil where it is not known, and of a batch with several tables
 function request:keyspace() end
 
----@return string|nil table the first one; nil where the statement has none
+---@return string|nil table nil where there is none, and of a batch with several
 function request:table() end
 
----`for name, keyspace, table in req:tables() do`: each table once, of a batch all.
+---`for name, keyspace, table in req:tables() do`: each table once, of a batch all; `name`
+---is "keyspace.table", or "keyspace.*" of a statement about a keyspace.
 ---@return fun(): string|nil, string|nil, string|nil
 function request:tables() end
 
 ---@return string opcode "QUERY", "EXECUTE", "BATCH"
 function request:opcode() end
 
----@return string consistency "LOCAL_QUORUM"
+---@return cqlferry.consistency|"SERIAL"|"LOCAL_SERIAL"|nil consistency
 function request:consistency() end
 
 ---@return string|nil user nil when the client has not logged in
@@ -136,8 +141,8 @@ proxy = {}
 ---@type integer
 proxy.api_version = 1
 
----An option of the section [lua]; its type is the default's.
----@generic T: string|number|boolean
+---An option of the section [lua]; its type is the default's, a string where that is nil.
+---@generic T: string|number|boolean|nil
 ---@param name string
 ---@param default T
 ---@return T
@@ -155,6 +160,7 @@ function proxy.route(options) end
 ---@param name string 1 to 64 characters, shown by metrics and log
 ---@param filter cqlferry.filter
 ---@param fn fun(req: cqlferry.request): cqlferry.opinion
+---@overload fun(name: string, fn: fun(req: cqlferry.request): cqlferry.opinion)
 function proxy.on_request(name, filter, fn) end
 
 ---@param seconds number

@@ -7,15 +7,15 @@
 -- ---- options: [lua] in the configuration ----
 -- users whose reads come from target, by one replica's answer: by_user_names = report, export
 local users = proxy.option("by_user_names", "")
--- seconds that such a read may take; 0: as all others (request_timeout)
-local seconds = proxy.option("by_user_timeout", 30)
+-- how long such a read may take; empty: as long as all others (request_timeout)
+local timeout = proxy.option("by_user_timeout", "30s")
 
 -- Made once, when the script is loaded. The tag shows how much goes this way:
 -- zdm_cqlferry_policy_tagged_requests_total{tag="reporting"}
 local reporting = proxy.route {
   to = "target",
   consistency = "LOCAL_ONE",
-  timeout_ms = seconds > 0 and seconds * 1000 or nil,
+  timeout = timeout ~= "" and timeout or nil,
   tag = "reporting",
 }
 

@@ -9,7 +9,9 @@ local tables = proxy.option("freeze_tables", "")
 -- what is added to the error that drivers get
 local reason = proxy.option("freeze_reason", "is read-only during the migration")
 
-local frozen = proxy.set(lists.words(tables))
+if tables == "" then return end  -- nothing is frozen: no hook
+
+local frozen = proxy.set(tables)
 local touched = {}  -- keyspaces that hold a frozen table: nobody may drop them
 for _, name in ipairs(lists.words(tables)) do
   local keyspace = name:match("^([^.]+)%.[^.]+$")
@@ -18,19 +20,17 @@ for _, name in ipairs(lists.words(tables)) do
 end
 
 -- on_error = "deny": should this script fail, what it guards is refused, not let through.
-if tables ~= "" then
-  proxy.on_request("freeze", { kinds = "write,schema,unknown", on_error = "deny" }, function(req)
-    if req:kind() == "unknown" then
-      return req:deny("unauthorized", "not understood by the proxy, while some tables are frozen")
+proxy.on_request("freeze", { kinds = "write,schema,unknown", on_error = "deny" }, function(req)
+  if req:kind() == "unknown" then
+    return req:deny("unauthorized", "not understood by the proxy, while some tables are frozen")
+  end
+  -- Of a batch all tables. A statement about a whole keyspace has no table.
+  for name, keyspace, table in req:tables() do
+    if not table and touched[keyspace] then
+      return req:deny("unauthorized", "keyspace %s has a table that %s", keyspace, reason)
     end
-    -- Of a batch all tables. A statement about a whole keyspace has no table.
-    for name, keyspace, table in req:tables() do
-      if not table and touched[keyspace] then
-        return req:deny("unauthorized", "keyspace %s has a table that %s", keyspace, reason)
-      end
-      if table and keyspace and (frozen[name] or frozen[keyspace .. ".*"]) then
-        return req:deny("unauthorized", "%s %s", name, reason)
-      end
+    if table and keyspace and (frozen[name] or frozen[keyspace .. ".*"]) then
+      return req:deny("unauthorized", "%s %s", name, reason)
     end
-  end)
-end
+  end
+end)
