@@ -130,8 +130,9 @@ static void apply_rule(const struct settings *settings, const struct route_rule 
 	verdict->answer_from = (uint8_t)settings->primary;
 	if (verdict->to != TO_BOTH)
 		verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
-	/* It says where the statement goes, so read_mode does not. The copies' connection still has to follow a USE. */
-	if (verdict->mirror != MIRROR_USE)
+	/* It says where the statement goes, so read_mode does not. The copies' connection follows a USE of both at once,
+	 * and else when a copy needs it (mirror.c). */
+	if (verdict->mirror != MIRROR_USE || verdict->to != TO_BOTH)
 		verdict->mirror = MIRROR_NONE;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cql/statement_tables.h"
 #include "proxy/answer.h"
 #include "proxy/failure.h"
 #include "proxy/reply.h"
@@ -46,6 +47,26 @@ void use_note_split(struct client *c)
 	}
 }
 
+/* A closer look at DDL and at the text of a batch, of which statement_scan() does not say it: all names have a keyspace. */
+static bool names_all_keyspaces(const struct request *rq)
+{
+	struct statement_tables tables = { .count = 0 };
+	struct statement_facts facts;
+	struct query_message m;
+	uint32_t offset = 0;
+	bool names = true;
+	const char *why;
+
+	if (rq->opcode != OP_QUERY || !message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
+	    !message_parse_query(rq->data, rq->len, offset, rq->client->version, &m, &why))
+		return false;
+	statement_scan(m.text, &facts);
+	statement_tables_scan(m.text, &facts, SV(""), &tables);
+	for (unsigned i = 0; i < tables.count; i++)
+		names &= tables.items[i].keyspace.len > 0;
+	return names && tables.count > 0 && !tables.is_incomplete;
+}
+
 bool use_check_split(struct request *rq)
 {
 	const struct client *c = rq->client;
@@ -55,6 +76,8 @@ bool use_check_split(struct request *rq)
 
 		if (!(rq->verdict.to & 1u << i) || is_same(there, c->keyspace))
 			continue;
+		if (names_all_keyspaces(rq))
+			return true;
 		failure_unsent(rq, CQL_ERR_INVALID,
 			       "the connection is in keyspace %s, but on %s it is in %s%s: USE went to %s only; name "
 			       "the table with its keyspace; nothing was sent",

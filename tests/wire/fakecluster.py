@@ -184,6 +184,8 @@ class Cluster:
         self.peers_overrides = {}
         #: nodes that system.peers leaves out
         self.hidden = set()
+        #: keyspaces ("shop") and tables ("shop.orders") that this cluster has not got
+        self.lacks = set()
         self.compress_answers = True
         #: (text, keyspace) -> (bind columns, partition key positions, result columns)
         self.describe = self.describe_default
@@ -210,6 +212,7 @@ class Cluster:
         self.rules.clear()
         self.received.clear()
         self.complaints.clear()
+        self.lacks.clear()
 
     def on(self, match, behave, times=None, control=False, node=None):
         """
@@ -653,6 +656,10 @@ class Connection(asyncio.Protocol):
         if table is not None and own is None and keyspace is None:
             return self.error(Err.INVALID, "No keyspace has been specified. USE a keyspace, or explicitly specify "
                               "keyspace.tablename")
+        if (own or keyspace) in self.cluster.lacks and table is not None:
+            return self.error(Err.INVALID, f"Keyspace {own or keyspace} does not exist")
+        if f"{own or keyspace}.{table}" in self.cluster.lacks:
+            return self.error(Err.INVALID, f"unconfigured table {table}")
         if (own or keyspace) == "system" and table == "peers_v2" and not self.cluster.has_peers_v2():
             return self.error(Err.INVALID, "unconfigured table peers_v2")
         if (own or keyspace) == "system_schema" and self.cluster.release_version < "3":
@@ -701,7 +708,10 @@ class Connection(asyncio.Protocol):
     def _run(self, got, text, keyspace, result=RESULT_COLUMNS, new_id=None):
         verb = verb_of(text)
         if verb == "USE":
-            self.keyspace = name_of(strip_comments(text).split(None, 1)[1].rstrip("; "))
+            wanted = name_of(strip_comments(text).split(None, 1)[1].rstrip("; "))
+            if wanted in self.cluster.lacks:
+                return self.error(Err.INVALID, f"Keyspace '{wanted}' does not exist")
+            self.keyspace = wanted
             return Answer(Op.RESULT, responses.set_keyspace(self.keyspace))
         problem = self._check_names(text, keyspace)
         if problem:

@@ -1,0 +1,836 @@
+"""
+Statements that go to one cluster only, as a [routing] rule says: what the rest of the proxy makes of them. Item by item
+of docs/lua.md: PREPARE, changes of the routing, batches, USE, DDL, conditional writes, pages, traces, errors, counters.
+"""
+import pytest
+
+import behaviour
+from behaviour import Hold, error, mute, unprepared
+from cqlwire import Column, Err, FrameFlag, Kind, Op, RowsFlag, Type, responses
+from fakecluster import RESULT_COLUMNS
+from helpers import PRIMARIES, assert_alive, assert_error, reached
+
+READ = "SELECT * FROM shop.orders WHERE k = ?"
+WRITE = "INSERT INTO shop.orders (k) VALUES (?)"
+WAYS = [(3, None), (4, "lz4"), (5, None)]
+WAY_IDS = ["v3", "v4-lz4", "v5"]
+
+
+def other_of(bench, name):
+    """(the cluster of this name, the other one)."""
+    return (bench.origin, bench.target) if name == "origin" else (bench.target, bench.origin)
+
+
+def sequence(cluster, *opcodes):
+    return [r.opcode for r in cluster.requests(*(opcodes or (Op.PREPARE, Op.EXECUTE, Op.BATCH)))]
+
+
+def asked(cluster):
+    return cluster.requests(Op.QUERY, Op.PREPARE, Op.EXECUTE, Op.BATCH)
+
+
+async def with_rules(make_bench, *rules, fresh=False, primary="origin", **sections):
+    return await make_bench(fresh=fresh, primary=primary,
+                            sections={"routing": {"rule": list(rules)}, **sections})
+
+
+async def replacing(make_bench):
+    return await make_bench(fresh=True, sections={"routing": {"rule": ["all shop.* target"],
+                                                              "replace_cql_functions": "true"}})
+
+
+async def reroute(bench, *rules):
+    """Other rules from now on; what the clusters have received is forgotten."""
+    await bench.reload(routing={"rule": list(rules) or None})
+    for cluster in bench.clusters:
+        cluster.received.clear()
+
+
+def with_ids_of_their_text(bench):
+    """As Cassandra's: both clusters give one statement the same id."""
+    for cluster in bench.clusters:
+        cluster.prepared_id = lambda text, keyspace: bench.plain_id(text, keyspace)
+    bench.plain_id = type(bench.origin).prepared_id.__get__(bench.origin)
+
+
+async def inflight(bench):
+    metrics = await bench.proxy.metrics()
+    return [metrics[f'zdm_proxy_inflight_requests_total{{type="{t}"}}'] for t in ("reads_origin", "reads_target", "writes")]
+
+
+# ---- PREPARE ----
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_prepare_goes_where_the_rule_says(make_bench, where, version, compression):
+    """The other cluster hears of nothing, and need not have the table; the driver's id is that of the one that was asked."""
+    bench = await with_rules(make_bench, f"all shop.* {where}")
+    here, there = other_of(bench, where)
+    there.lacks.add("shop.orders")
+    c = await bench.client(version, compression)
+    read, write = await c.prepare(READ), await c.prepare(WRITE)
+    assert read.prepared_id == here.prepared_id(READ, None) and write.prepared_id == here.prepared_id(WRITE, None)
+    assert (await c.execute(read, values=[b"k"])).rows == [[where, None, READ]]
+    assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    assert (await c.batch([(write.prepared_id, [b"1"]), ("DELETE FROM shop.orders WHERE k = 1", [])])).kind == Kind.VOID
+    await bench.settle(c)
+    assert sequence(here) == [Op.PREPARE, Op.PREPARE, Op.EXECUTE, Op.EXECUTE, Op.BATCH]
+    assert sequence(there) == []
+
+
+@pytest.mark.parametrize("kinds", ["read", "write"])
+async def test_a_rule_for_one_kind_prepares_that_kind_alone(make_bench, kinds):
+    bench = await with_rules(make_bench, f"{kinds} shop.* target")
+    c = await bench.client()
+    await c.prepare(READ)
+    await c.prepare(WRITE)
+    alone, both = (READ, WRITE) if kinds == "read" else (WRITE, READ)
+    assert reached(bench, Op.PREPARE, alone) == "target" and reached(bench, Op.PREPARE, both) == "both"
+
+
+@pytest.mark.parametrize("rule", ["read shop.* both", "write shop.* both", "read other.* target"])
+async def test_both_are_asked_where_no_rule_says_one(make_bench, rule):
+    """And both have to have it."""
+    bench = await with_rules(make_bench, rule)
+    c = await bench.client()
+    for text in (READ, WRITE):
+        assert (await c.prepare(text)).kind == Kind.PREPARED
+        assert reached(bench, Op.PREPARE, text) == "both"
+    bench.target.lacks.add("shop.orders")
+    assert_error(await c.prepare(READ), Err.INVALID, "unconfigured table")
+
+
+async def test_system_tables_are_prepared_as_ever(make_bench):
+    """A rule for all tables is not asked: their reads are the protocol's."""
+    bench = await with_rules(make_bench, "all *.* target")
+    c = await bench.client()
+    for text in ("SELECT * FROM system.local", "SELECT * FROM system_schema.tables"):
+        prepared = await c.prepare(text)
+        assert prepared.kind == Kind.PREPARED
+        assert (await c.execute(prepared)).kind == Kind.ROWS
+    assert reached(bench, Op.EXECUTE, "SELECT * FROM system_schema.tables") == "origin"
+    assert reached(bench, Op.PREPARE, "SELECT * FROM system_schema.tables") == "both"
+
+
+async def test_a_refused_prepare(make_bench):
+    bench = await with_rules(make_bench, "all shop.* target")
+    bench.target.lacks.add("shop.orders")
+    c = await bench.client()
+    assert_error(await c.prepare(READ), Err.INVALID, "unconfigured table orders")
+    assert reached(bench, Op.PREPARE) == "target"
+    assert_error(await c.execute(bench.target.prepared_id(READ, None), values=[b"k"]), Err.UNPREPARED)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_functions_are_replaced_for_one_cluster_too(make_bench, version):
+    """The routing may change, and then both clusters have to store the same value."""
+    text = "INSERT INTO shop.orders (k, id) VALUES (?, now())"
+    bench = await replacing(make_bench)
+    c = await bench.client(version)
+    prepared = await c.prepare(text)
+    assert len(prepared.bind) == 1 and reached(bench, Op.PREPARE) == "target"
+    assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+    assert reached(bench, Op.EXECUTE) == "target" and len(bench.target.requests(Op.EXECUTE)[0].bound) == 2
+    await reroute(bench)
+    assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+    assert sequence(bench.origin) == [Op.PREPARE, Op.EXECUTE] and sequence(bench.target) == [Op.EXECUTE]
+    bound = [cluster.requests(Op.EXECUTE)[0].bound for cluster in bench.clusters]
+    assert bound[0] == bound[1] and len(bound[0]) == 2
+    assert "now()" not in bench.origin.requests(Op.PREPARE)[0].statement
+
+
+@pytest.mark.parametrize("text", ["INSERT INTO shop.orders (k, id) VALUES (?, now())"])
+async def test_a_cluster_that_refuses_the_changed_text(make_bench, text):
+    """It alone gets the client's own."""
+    bench = await replacing(make_bench)
+    bench.target.on(lambda got: got.opcode == Op.PREPARE and "now()" not in got.statement,
+                    error(Err.INVALID, "no marker there"))
+    c = await bench.client()
+    prepared = await c.prepare(text)
+    assert prepared.kind == Kind.PREPARED and len(prepared.bind) == 1
+    assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+    assert sequence(bench.target) == [Op.PREPARE, Op.PREPARE, Op.EXECUTE] and sequence(bench.origin) == []
+
+
+# ---- the routing changes ----
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("ids", ["same", "others"])
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_prepared_for_one_and_executed_on_both(make_bench, where, ids, version, compression):
+    """The cluster that was not asked prepares it behind the scenes, once; the driver's id stays good for ever."""
+    bench = await with_rules(make_bench, f"all shop.* {where}", fresh=True)
+    if ids == "same":
+        with_ids_of_their_text(bench)
+    here, there = other_of(bench, where)
+    c = await bench.client(version, compression)
+    write = await c.prepare(WRITE)
+    await reroute(bench)
+    for _ in range(3):
+        assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    assert sequence(here) == [Op.EXECUTE] * 3
+    assert sequence(there) == [Op.PREPARE] + [Op.EXECUTE] * 3
+    assert {r.prepared_id for r in there.requests(Op.EXECUTE)} == {there.prepared_id(WRITE, None)}
+    await reroute(bench, f"all shop.* {there.name}")
+    other = await bench.client(version, compression)
+    for client in (c, other):
+        assert (await client.execute(write, values=[b"k"])).kind == Kind.VOID
+        assert (await client.batch([(write.prepared_id, [b"k"])])).kind == Kind.VOID
+    await bench.settle(c)
+    assert sequence(here) == [] and sequence(there) == [Op.EXECUTE, Op.BATCH] * 2
+
+
+async def test_prepared_for_both_and_executed_on_one(make_bench):
+    bench = await with_rules(make_bench, fresh=True)
+    c = await bench.client()
+    read, write = await c.prepare(READ), await c.prepare(WRITE)
+    await reroute(bench, "all shop.* target")
+    assert (await c.execute(read, values=[b"k"])).rows[0][0] == "target"
+    assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    assert (await c.batch([(write.prepared_id, [b"k"])])).kind == Kind.VOID
+    await bench.settle(c)
+    assert sequence(bench.target) == [Op.EXECUTE, Op.EXECUTE, Op.BATCH] and sequence(bench.origin) == []
+
+
+async def test_a_read_moves_to_the_cluster_that_was_not_asked(make_bench):
+    bench = await with_rules(make_bench, "read shop.* origin", fresh=True, primary="target")
+    c = await bench.client()
+    read = await c.prepare(READ)
+    assert reached(bench, Op.PREPARE) == "origin"
+    await reroute(bench)
+    for _ in range(2):
+        assert (await c.execute(read, values=[b"k"])).rows == [["target", None, READ]]
+    await bench.settle(c)
+    assert sequence(bench.target) == [Op.PREPARE, Op.EXECUTE, Op.EXECUTE] and sequence(bench.origin) == []
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_it_is_prepared_in_the_keyspace_that_it_was_prepared_in(make_bench, version):
+    """Wherever the connection that executes it stands, which stays there."""
+    text = "INSERT INTO orders (k) VALUES (?)"
+    bench = await with_rules(make_bench, "write shop.* target", fresh=True)
+    c = await bench.client(version, keyspace="shop")
+    prepared = await c.prepare(text)
+    assert reached(bench, Op.PREPARE) == "target"
+    await reroute(bench)
+    other = await bench.client(version, keyspace="elsewhere")
+    assert (await other.execute(prepared, values=[b"k"])).kind == Kind.VOID
+    got = bench.origin.requests(Op.EXECUTE)[-1]
+    assert got.node.prepared[got.prepared_id] == (text, "shop")
+    await other.query("INSERT INTO t (k) VALUES (1)")
+    assert {cluster.requests(Op.QUERY)[-1].keyspace for cluster in bench.clusters} == {"elsewhere"}
+
+
+@pytest.mark.parametrize("clients", [1, 5])
+async def test_many_wait_for_one_prepare(make_bench, clients):
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True)
+    everyone = [await bench.client() for _ in range(clients)]
+    write = await everyone[0].prepare(WRITE)
+    await reroute(bench)
+    hold = Hold()
+    bench.origin.on(Op.PREPARE, hold)
+    streams = [(c, c.send_execute(write, values=[b"k"])) for c in everyone for _ in range(20 // clients)]
+    await hold.arrived()
+    for c in everyone:
+        await bench.settle(c)
+    hold.release()
+    for c, stream in streams:
+        assert (await c.answer(stream)).kind == Kind.VOID
+    assert sequence(bench.origin) == [Op.PREPARE] + [Op.EXECUTE] * 20 and sequence(bench.target) == [Op.EXECUTE] * 20
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_children_of_a_batch(make_bench, version, where):
+    """Each one that the cluster lacks is prepared there first; then comes the batch, once, with the cluster's ids."""
+    texts = [f"INSERT INTO shop.t{n} (k) VALUES (?)" for n in range(4)]
+    bench = await with_rules(make_bench, f"all shop.* {where}", fresh=True)
+    here, there = other_of(bench, where)
+    c = await bench.client(version)
+    prepared = [await c.prepare(text) for text in texts[:3]]
+    await reroute(bench)
+    prepared.append(await c.prepare(texts[3]))
+    there.received.clear()
+    children = [(p.prepared_id, [b"k"]) for p in prepared] * 2 + [("DELETE FROM shop.t9 WHERE k = 1", [])]
+    for _ in range(2):
+        assert (await c.batch(children)).kind == Kind.VOID
+    assert sorted(r.statement for r in there.requests(Op.PREPARE)) == texts[:3]
+    assert sequence(there) == [Op.PREPARE] * 3 + [Op.BATCH] * 2
+    for cluster in bench.clusters:
+        ids = [cluster.prepared_id(text, None) for text in texts]
+        assert [s for s, _ in cluster.requests(Op.BATCH)[-1].children[:8]] == ids * 2
+
+
+@pytest.mark.parametrize("what", ["execute", "batch"])
+async def test_a_cluster_without_the_table(make_bench, what):
+    """Its error is the driver's, and comes with the request; when the table is there, all is well."""
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True)
+    bench.origin.lacks.add("shop.orders")
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await reroute(bench)
+
+    async def write_once():
+        return await (c.execute(write, values=[b"k"]) if what == "execute" else c.batch([(write.prepared_id, [b"k"])]))
+    assert_error(await write_once(), Err.INVALID, "unconfigured table orders")
+    assert not bench.origin.requests(Op.EXECUTE, Op.BATCH)
+    bench.origin.lacks.clear()
+    assert (await write_once()).kind == Kind.VOID
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_cluster_without_the_keyspace(make_bench, version):
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True)
+    bench.origin.lacks.add("shop")
+    c = await bench.client(version)
+    await c.use("shop")
+    read = await c.prepare("SELECT * FROM orders")
+    assert read.kind == Kind.PREPARED, read
+    await reroute(bench)
+    assert_error(await c.execute(read), Err.INVALID, "shop", "does not exist")
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("way", ["execute", "batch"])
+async def test_a_cluster_that_does_not_answer_prepare(make_bench, way):
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True, proxy={"request_timeout": "400ms"})
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await reroute(bench)
+    bench.origin.on(Op.PREPARE, mute(), times=1)
+    answer = await (c.execute(write, values=[b"k"]) if way == "execute" else c.batch([(write.prepared_id, [b"k"])]))
+    assert_error(answer, Err.WRITE_TIMEOUT, "origin")
+    assert "target" not in answer.text
+    assert not bench.origin.requests(Op.EXECUTE, Op.BATCH)
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_a_node_that_never_learns_it(make_bench, primary):
+    """UNPREPARED again and again behind a PREPARE that went well: bounded."""
+    bench = await with_rules(make_bench, f"read shop.* {'target' if primary == 'origin' else 'origin'}", fresh=True,
+                             primary=primary)
+    c = await bench.client()
+    read = await c.prepare(READ)
+    await reroute(bench)
+    bench.primary.on(Op.EXECUTE, unprepared())
+    answer = await c.execute(read, values=[b"k"])
+    assert_error(answer, Err.UNPREPARED)
+    assert answer.fields["id"] == read.prepared_id
+    assert len(bench.primary.requests(Op.EXECUTE)) <= 5 and len(bench.primary.requests(Op.PREPARE)) <= 5
+    await assert_alive(c, bench)
+
+
+async def test_a_batch_that_no_node_learns(make_bench):
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True)
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await reroute(bench, "all shop.* origin")
+    bench.origin.on(Op.BATCH, unprepared())
+    answer = await c.batch([(write.prepared_id, [b"k"])] * 3)
+    assert_error(answer, Err.UNPREPARED)
+    assert answer.fields["id"] == write.prepared_id
+    assert len(bench.origin.requests(Op.BATCH)) <= 5 and len(bench.origin.requests(Op.PREPARE)) <= 5
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_nodes_that_forget(make_bench, where, version, compression):
+    """One cluster only has the statement: it is prepared there again, and nowhere else."""
+    bench = await with_rules(make_bench, f"all shop.* {where}")
+    here, there = other_of(bench, where)
+    c = await bench.client(version, compression)
+    write = await c.prepare(WRITE)
+    for _ in range(2):
+        here.forget_prepared()
+        assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+        here.forget_prepared()
+        assert (await c.batch([(write.prepared_id, [b"k"])])).kind == Kind.VOID
+    await bench.settle(c)
+    assert sequence(here)[1:] == [Op.EXECUTE, Op.PREPARE, Op.EXECUTE, Op.BATCH, Op.PREPARE, Op.BATCH] * 2
+    assert sequence(there) == []
+
+
+async def test_a_node_that_gives_another_id(make_bench):
+    """The driver's, target's first, goes on to stand for both of them, whatever the clusters call it."""
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True)
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await reroute(bench)
+    assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    for n, cluster in enumerate(bench.clusters):
+        cluster.prepared_id = lambda text, keyspace, n=n: bytes([n]) * 16
+        cluster.forget_prepared()
+    for _ in range(2):
+        assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+        assert (await c.batch([(write.prepared_id, [b"k"])])).kind == Kind.VOID
+    for n, cluster in enumerate(bench.clusters):
+        assert cluster.requests(Op.EXECUTE)[-1].prepared_id == bytes([n]) * 16
+        assert cluster.requests(Op.BATCH)[-1].children[0][0] == bytes([n]) * 16
+
+
+@pytest.mark.parametrize("ids", ["same", "others"])
+async def test_what_was_learnt_is_kept(make_bench, ids):
+    """Another driver prepares it while one cluster is asked; the other one's id is known still."""
+    bench = await with_rules(make_bench, fresh=True)
+    if ids == "same":
+        with_ids_of_their_text(bench)
+    c = await bench.client()
+    first = await c.prepare(WRITE)
+    await reroute(bench, "all shop.* target")
+    second = await (await bench.client()).prepare(WRITE)
+    assert reached(bench, Op.PREPARE) == "target"
+    await reroute(bench)
+    for prepared in (first, second):
+        assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+    prepares = sequence(bench.origin).count(Op.PREPARE)
+    assert prepares == 0 if ids == "same" else prepares <= 1
+    assert sequence(bench.target) == [Op.EXECUTE] * 2 and len(bench.origin.requests(Op.EXECUTE)) == 2
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("qualified", [True, False])
+async def test_copies_of_reads(make_bench, qualified):
+    """The cluster of the copies lacks the statement: one copy is left out and counted, and behind it they go there."""
+    text = READ if qualified else "SELECT * FROM orders WHERE k = ?"
+    bench = await make_bench(fresh=True, sections={"routing": {"rule": ["read shop.* origin"],
+                                                              "read_mode": "dual_async_on_secondary"}})
+    c, mirror = await bench.mirrored_client()
+    await c.use("shop")
+    read = await c.prepare(text)
+    await reroute(bench)
+
+    def copies(opcode):
+        return [r for r in bench.target.received if r.conn is mirror and r.opcode == opcode]
+    dropped = 'zdm_cqlferry_async_dropped_total{reason="unprepared"}'
+    assert (await c.execute(read, values=[b"k"])).rows[0][0] == "origin"
+    await bench.target.until(lambda: copies(Op.PREPARE), "PREPARE for the copies")
+    await bench.settle(c)
+
+    async def is_copied():
+        assert (await c.execute(read, values=[b"k"])).rows[0][0] == "origin"
+        return copies(Op.EXECUTE)
+    await bench.proxy.until(is_copied, "copy of a read")
+    assert all(r.statement == text for r in copies(Op.EXECUTE)) and len(copies(Op.PREPARE)) == 1
+    assert (await bench.proxy.metrics())[dropped] >= 1
+
+
+# ---- result columns ----
+
+OTHER_COLUMNS = [Column("cluster"), Column("statement"), Column("added", Type.INT)]
+
+
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_skip_metadata_below_v5(make_bench, version, same, where):
+    """
+    Drivers decode rows by what PREPARED said. Once the columns of both clusters are known and equal, they may be left
+    out; before, a driver's may be those of the other cluster.
+    """
+    bench = await with_rules(make_bench, f"read shop.* {where}", fresh=True)
+    here, there = other_of(bench, where)
+    if not same:
+        bench.target.describe = lambda text, keyspace: ([Column("k")], [0], OTHER_COLUMNS)
+    c = await bench.client(version)
+    read = await c.prepare(READ)
+    assert (await c.execute(read, values=[b"k"], skip_metadata=True)).kind == Kind.ROWS
+    assert here.requests(Op.EXECUTE)[-1].params.skip_metadata == (where == "origin")
+    await reroute(bench, f"read shop.* {there.name}")
+    answer = await c.execute(read, values=[b"k"], skip_metadata=True)
+    assert there.requests(Op.EXECUTE)[-1].params.skip_metadata == same
+    if not same:
+        expected = OTHER_COLUMNS if where == "origin" else RESULT_COLUMNS
+        assert [column.name for column in answer.columns] == [column.name for column in expected]
+    await reroute(bench, f"read shop.* {where}")
+    answer = await c.execute(read, values=[b"k"], skip_metadata=True)
+    assert here.requests(Op.EXECUTE)[-1].params.skip_metadata == (same or where == "origin")
+
+
+@pytest.mark.parametrize("version", [3, 4])
+async def test_drivers_with_columns_of_either_cluster(make_bench, version):
+    """One of them was given origin's and the other one target's, with the same id: both get them with the rows."""
+    bench = await with_rules(make_bench, fresh=True)
+    with_ids_of_their_text(bench)
+    bench.target.describe = lambda text, keyspace: ([Column("k")], [0], OTHER_COLUMNS)
+    one, other = await bench.client(version), await bench.client(version)
+    read = await one.prepare(READ)
+    await reroute(bench, "read shop.* target")
+    assert (await other.prepare(READ)).prepared_id == read.prepared_id
+    for where in PRIMARIES:
+        await reroute(bench, f"read shop.* {where}")
+        for c in (one, other):
+            answer = await c.execute(read, values=[b"k"], skip_metadata=True)
+            assert answer.columns is not None and answer.rows[0][0] == where
+
+
+async def test_metadata_ids_of_v5(make_bench):
+    """The node that finds another one sends its columns, whoever the driver has its id from."""
+    bench = await with_rules(make_bench, "read shop.* target", fresh=True)
+    bench.target.describe = lambda text, keyspace: ([Column("k")], [0], OTHER_COLUMNS)
+    c = await bench.client(5)
+    read = await c.prepare(READ)
+    assert read.result_metadata_id == responses.metadata_id(OTHER_COLUMNS, "shop", "orders")
+    answer = await c.execute(read, values=[b"k"], skip_metadata=True)
+    assert answer.columns is None and bench.target.requests(Op.EXECUTE)[0].params.skip_metadata
+    await reroute(bench)
+    answer = await c.execute(read, values=[b"k"], skip_metadata=True)
+    assert answer.flags & RowsFlag.METADATA_CHANGED and answer.rows == [["origin", None, READ]]
+    assert answer.new_metadata_id == responses.metadata_id(RESULT_COLUMNS, "shop", "orders")
+
+
+# ---- USE and the schema ----
+
+@pytest.mark.dedicated
+@pytest.mark.native
+class TestTwoKeyspaces:
+    """USE went to one cluster: on connections of the client's own the other one stands in another keyspace."""
+
+    @staticmethod
+    async def split(make_bench, before, version=4):
+        """A client in keyspace shop of origin; on target it is in `before` still. The rule has gone since, reads go to target."""
+        bench = await with_rules(make_bench, "all shop.* origin", fresh=True, primary="target")
+        bench.target.lacks.add("shop")
+        c = await bench.client(version, keyspace=before)
+        bench.origin.received.clear()
+        bench.target.received.clear()
+        await c.use("shop")
+        assert [len(asked(cluster)) for cluster in bench.clusters] == [1, 0]
+        await reroute(bench)
+        return bench, c
+
+    @pytest.mark.parametrize("version", [3, 4, 5])
+    @pytest.mark.parametrize("before", [None, "old"])
+    async def test_what_depends_on_the_keyspace(self, make_bench, before, version):
+        """It is answered INVALID, naming both, wherever a cluster that stands elsewhere would get it. Nothing is sent."""
+        bench, c = await self.split(make_bench, before, version)
+        texts = ["SELECT * FROM orders", "INSERT INTO orders (k) VALUES (1)", "FROB orders", "CREATE TABLE t (k int)",
+                 "BEGIN BATCH INSERT INTO orders (k) VALUES (1) APPLY BATCH", "TRUNCATE orders"]
+        answers = [await c.query(text) for text in texts]
+        answers.append(await c.prepare("SELECT * FROM orders WHERE k = ?"))
+        answers.append(await c.batch([("INSERT INTO shop.orders (k) VALUES (1)", []),
+                                      ("INSERT INTO orders (k) VALUES (1)", [])]))
+        for answer in answers:
+            assert_error(answer, Err.INVALID, "shop", "target", before or "none", "nothing was sent")
+        await bench.settle(c)
+        for cluster in bench.clusters:
+            assert asked(cluster) == []
+        assert await inflight(bench) == [0, 0, 0]
+
+    @pytest.mark.parametrize("version", [3, 4, 5])
+    async def test_what_does_not_depend_on_it(self, make_bench, version):
+        bench, c = await self.split(make_bench, "old", version)
+        assert (await c.query("SELECT * FROM ks.t")).rows[0][0] == "target"
+        for text in ("INSERT INTO ks.t (k) VALUES (1)", "CREATE TABLE ks.t (k int)", "CREATE KEYSPACE k2",
+                     "BEGIN BATCH INSERT INTO ks.t (k) VALUES (1) APPLY BATCH"):
+            assert not (await c.query(text)).is_error(), text
+        assert (await c.batch([("INSERT INTO ks.t (k) VALUES (1)", [])])).kind == Kind.VOID
+        prepared = await c.prepare("INSERT INTO ks.t (k) VALUES (?)")
+        assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+        assert (await c.batch([(prepared.prepared_id, [b"k"])])).kind == Kind.VOID
+        for cluster in bench.clusters:
+            cluster.forget_prepared()
+        assert (await c.execute(prepared, values=[b"k"])).kind == Kind.VOID
+        if version == 5:
+            assert (await c.query("SELECT * FROM t", keyspace="ks")).rows == [["target", "ks", "SELECT * FROM t"]]
+            assert (await c.prepare("SELECT * FROM t", keyspace="ks")).kind == Kind.PREPARED
+
+    async def test_what_goes_to_the_one_that_followed(self, make_bench):
+        """A statement for origin alone: there the connection stands where the client wants it."""
+        bench, c = await self.split(make_bench, "old")
+        await reroute(bench, "all shop.* origin")
+        assert (await c.query("SELECT * FROM orders")).rows == [["origin", "shop", "SELECT * FROM orders"]]
+        assert (await c.query("INSERT INTO orders (k) VALUES (1)")).kind == Kind.VOID
+        prepared = await c.prepare("SELECT * FROM orders WHERE k = ?")
+        assert (await c.execute(prepared, values=[b"k"])).rows[0][1] == "shop"
+        assert (await c.batch([("INSERT INTO orders (k) VALUES (1)", [])])).kind == Kind.VOID
+        assert asked(bench.target) == []
+
+    async def test_a_common_keyspace_heals_it(self, make_bench):
+        bench, c = await self.split(make_bench, "old")
+        assert_error(await c.query("SELECT * FROM t"), Err.INVALID)
+        await c.use("ks")
+        assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["target", "ks"]
+        await c.query("INSERT INTO t (k) VALUES (1)")
+        assert {cluster.requests(Op.QUERY)[-1].keyspace for cluster in bench.clusters} == {"ks"}
+
+    async def test_the_keyspace_of_the_other_one_heals_it(self, make_bench):
+        """USE of the keyspace in which target still stands, by a rule for origin: both are in it."""
+        bench, c = await self.split(make_bench, "old")
+        await reroute(bench, "all old.* origin")
+        await c.use("old")
+        assert bench.target.requests(Op.QUERY) == []
+        await reroute(bench)
+        assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["target", "old"]
+
+    @pytest.mark.parametrize("failing", PRIMARIES)
+    async def test_a_use_that_one_cluster_refuses(self, make_bench, failing):
+        """The other one is put back to where it stood, and what stood apart stands apart still."""
+        bench, c = await self.split(make_bench, "old")
+        getattr(bench, failing).lacks.add("new")
+        assert_error(await c.query("USE new"), Err.INVALID, "new")
+        await bench.settle(c)
+        here = {cluster.name: cluster.connections()[0].keyspace for cluster in bench.clusters}
+        assert here == {"origin": "shop", "target": "old"}
+        assert_error(await c.query("SELECT * FROM t"), Err.INVALID, "shop", "old")
+        await c.use("ks")
+        assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["target", "ks"]
+
+    async def test_a_use_that_the_one_cluster_refuses(self, make_bench):
+        bench = await with_rules(make_bench, "all shop.* origin")
+        bench.origin.lacks.add("shop")
+        c = await bench.client(keyspace="old")
+        assert_error(await c.query("USE shop"), Err.INVALID, "shop")
+        assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["origin", "old"]
+        await c.query("INSERT INTO t (k) VALUES (1)")
+        assert {cluster.requests(Op.QUERY)[-1].keyspace for cluster in bench.clusters} == {"old"}
+
+    async def test_large_requests(self, make_bench):
+        """Their connections stand where those of their cluster do."""
+        bench, c = await self.split(make_bench, "old")
+        big = b"x" * 300_000
+        answer = await c.query("INSERT INTO ks.t (k) VALUES (?)", values=[big])
+        assert answer.kind == Kind.VOID, answer
+        assert_error(await c.query("INSERT INTO t (k) VALUES (?)", values=[big]), Err.INVALID, "shop", "old")
+        inserts = [[r for r in cluster.requests(Op.QUERY) if "INSERT" in r.statement] for cluster in bench.clusters]
+        assert [len(found) for found in inserts] == [1, 1]
+        assert [found[0].keyspace for found in inserts] == ["shop", "old"]
+
+    async def test_copies_of_reads(self, make_bench):
+        """A copy never runs in another keyspace than the read: it is left out and counted."""
+        bench = await make_bench(fresh=True, primary="origin",
+                                 sections={"routing": {"rule": ["all shop.* origin"],
+                                                       "read_mode": "dual_async_on_secondary"}})
+        bench.target.lacks.add("shop")
+        c, mirror = await bench.mirrored_client()
+        await c.use("old")
+        await c.use("shop")
+        await reroute(bench)
+        assert (await c.query("SELECT * FROM orders")).rows[0][:2] == ["origin", "shop"]
+
+        async def is_dropped():
+            return (await bench.proxy.metrics())['zdm_cqlferry_async_dropped_total{reason="keyspace"}'] >= 1
+        await bench.proxy.until(is_dropped, "copy that is left out")
+        assert not [r for r in bench.target.received if r.conn is mirror and "orders" in (r.statement or "")]
+
+
+@pytest.mark.native
+async def test_use_over_shared_connections(pooled):
+    """They are opened in the keyspace that a request needs: where a cluster lacks it, the request gets its error."""
+    bench = await pooled(sections={"routing": {"rule": ["all shop.* origin"]}}, primary="target")
+    bench.target.lacks.add("shop")
+    c = await bench.client(keyspace="shop")
+    assert (await c.query("SELECT * FROM orders")).rows == [["origin", "shop", "SELECT * FROM orders"]]
+    assert (await c.query("INSERT INTO orders (k) VALUES (1)")).kind == Kind.VOID
+    assert asked(bench.target) == []
+    await reroute(bench)
+    for text in ("SELECT * FROM orders", "INSERT INTO orders (k) VALUES (1)"):
+        assert_error(await c.query(text), Err.INVALID, "Keyspace", "shop")
+    assert not asked(bench.target) and not asked(bench.origin)
+    bench.target.lacks.clear()
+    assert (await c.query("SELECT * FROM orders")).rows == [["target", "shop", "SELECT * FROM orders"]]
+    assert (await c.query("INSERT INTO orders (k) VALUES (1)")).kind == Kind.VOID
+    assert {r.keyspace for cluster in bench.clusters for r in cluster.requests(Op.QUERY)} == {"shop"}
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_a_schema_change_on_one_cluster(make_bench, prepared):
+    """The driver is told by the answer; the event of one cluster alone is test_schema_events.py's."""
+    text = "CREATE TABLE shop.t (k int PRIMARY KEY)"
+    bench = await with_rules(make_bench, "all shop.* target")
+    c = await bench.client()
+    if prepared:
+        answer = await c.execute(await c.prepare(text))
+    else:
+        answer = await c.query(text)
+    assert answer.kind == Kind.SCHEMA_CHANGE
+    await bench.settle(c)
+    assert asked(bench.origin) == [] and text in bench.target.statements()
+
+
+# ---- conditional writes, pages, traces ----
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_conditional_write(make_bench, where):
+    """The other cluster's state has no say in it."""
+    bench = await with_rules(make_bench, f"write shop.* {where}")
+    here, there = other_of(bench, where)
+    c = await bench.client()
+    prepared = await c.prepare(WRITE + " IF NOT EXISTS")
+    assert (await c.execute(prepared, values=[b"k"])).rows == [[True, where]]
+    assert (await c.query("UPDATE shop.orders SET v = 1 WHERE k = 1 IF v = 0")).rows == [[True, where]]
+    await bench.settle(c)
+    assert asked(there) == []
+
+
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+async def test_pages_come_from_the_cluster_of_the_first(make_bench, version, compression):
+    """Whatever the rules say by then; prepared there if it has to be."""
+    bench = await with_rules(make_bench, "read shop.* target", fresh=True)
+    c = await bench.client(version, compression)
+    prepared = await c.prepare("SELECT * FROM shop.paged")
+    texts = await c.query("SELECT * FROM shop.paged", page_size=1)
+    first = await c.execute(prepared, page_size=1)
+    assert first.rows[0][0] == texts.rows[0][0] == "target"
+    await reroute(bench, "read shop.* origin")
+    state = (await c.query("SELECT * FROM shop.paged", page_size=1, paging_state=texts.paging_state))
+    assert state.rows == [["target", None, "page 1"]]
+    state = await c.execute(prepared, page_size=1, paging_state=first.paging_state)
+    assert state.rows == [["target", None, "page 1"]]
+    assert asked(bench.origin) == []
+    fresh = await c.execute(prepared, page_size=1)
+    assert fresh.rows == [["origin", None, "page 0"]]
+    await reroute(bench, "read shop.* target")
+    other = await bench.client(version, compression)
+    assert (await other.execute(prepared, page_size=1, paging_state=fresh.paging_state)).rows[0][::2] == ["origin", "page 1"]
+    await bench.settle(other)
+    assert asked(bench.target) == []
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_trace_is_read_where_it_was_made(make_bench, where):
+    bench = await with_rules(make_bench, f"all shop.* {where}")
+    here, there = other_of(bench, where)
+    c = await bench.client()
+    for text in ("SELECT * FROM shop.orders", "INSERT INTO shop.orders (k) VALUES (1)"):
+        answer = await c.query(text, flags=FrameFlag.TRACING)
+        assert len(answer.tracing_id) == 16
+        await c.query("SELECT * FROM system_traces.sessions WHERE session_id = ?", values=[answer.tracing_id])
+    assert len([r for r in here.requests(Op.QUERY) if "system_traces" in r.statement]) == 2
+    assert asked(there) == []
+
+
+# ---- reads of both ----
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+async def test_a_read_of_both(make_bench, primary):
+    """Both must answer; the primary's answer counts, and its pages follow."""
+    bench = await with_rules(make_bench, "read shop.* both", primary=primary)
+    c = await bench.client()
+    prepared = await c.prepare(READ)
+    assert (await c.execute(prepared, values=[b"k"])).rows[0][0] == primary
+    assert reached(bench, Op.EXECUTE) == "both"
+    first = await c.query("SELECT * FROM shop.paged", page_size=1)
+    second = await c.query("SELECT * FROM shop.paged", page_size=1, paging_state=first.paging_state)
+    assert second.rows == [[primary, None, "page 1"]]
+    await bench.settle(c)
+    assert len(bench.primary.requests(Op.QUERY)) == 2 and len(bench.secondary.requests(Op.QUERY)) == 1
+    before = await bench.proxy.metrics()
+    bench.secondary.on("shop.orders", error(Err.READ_FAILURE, "disk"))
+    assert_error(await c.execute(prepared, values=[b"k"]), Err.READ_FAILURE, "disk")
+    bench.secondary.on("shop.orders", error(Err.OVERLOADED, "busy"))
+    assert_error(await c.execute(prepared, values=[b"k"]), Err.OVERLOADED, "busy")
+    after = await bench.proxy.metrics()
+    name = 'zdm_proxy_failed_reads_total{{cluster="{}"}}'
+    assert after[name.format(bench.secondary.name)] == before[name.format(bench.secondary.name)] + 2
+    assert after[name.format(primary)] == before[name.format(primary)]
+    assert await inflight(bench) == [0, 0, 0]
+
+
+# ---- errors and counters ----
+
+@pytest.mark.parametrize("code,fields", [(Err.OVERLOADED, {}), (Err.INVALID, {}), (Err.UNAUTHORIZED, {})])
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_errors_of_a_write_to_one_cluster(make_bench, where, code, fields):
+    """There is nothing to be merged: the driver gets what the node said."""
+    bench = await with_rules(make_bench, f"all shop.* {where}")
+    here, there = other_of(bench, where)
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    before = await bench.proxy.metrics()
+    here.on(lambda got: got.opcode in (Op.EXECUTE, Op.BATCH), error(code, "said the node", **fields))
+    assert_error(await c.execute(write, values=[b"k"]), code, "said the node")
+    assert_error(await c.batch([(write.prepared_id, [b"k"])]), code, "said the node")
+    after = await bench.proxy.metrics()
+    for name in ('zdm_proxy_failed_writes_total{failed_on="%s"}',):
+        assert after[name % where] == before[name % where] + 2
+        assert after[name % there.name] == before[name % there.name] and after[name % "both"] == before[name % "both"]
+    for name in ('zdm_proxy_failed_reads_total{cluster="%s"}',):
+        assert all(after[name % each] == before[name % each] for each in PRIMARIES)
+    assert await inflight(bench) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+@pytest.mark.parametrize("how", ["query", "execute", "batch"])
+async def test_a_write_that_is_not_answered(make_bench, where, how):
+    """The time-out names the cluster that was asked, and that one alone."""
+    bench = await make_bench(sections={"routing": {"rule": [f"all shop.* {where}"]},
+                                       "proxy": {"request_timeout": "300ms"}})
+    here, there = other_of(bench, where)
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    here.on(lambda got: got.opcode != Op.PREPARE, mute(), times=1)
+    if how == "query":
+        answer = await c.query("INSERT INTO shop.orders (k) VALUES (1)")
+    elif how == "execute":
+        answer = await c.execute(write, values=[b"k"])
+    else:
+        answer = await c.batch([(write.prepared_id, [b"k"])])
+    assert_error(answer, Err.WRITE_TIMEOUT, f"no answer from {where}")
+    assert there.name not in answer.text
+    assert await inflight(bench) == [0, 0, 0]
+    await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_requests_are_counted_by_what_they_are(make_bench, where):
+    """A write to one cluster is a write; while it is out, too."""
+    bench = await with_rules(make_bench, f"all shop.* {where}")
+    here, _ = other_of(bench, where)
+    c = await bench.client()
+    read, write = await c.prepare(READ), await c.prepare(WRITE)
+    before = await bench.proxy.metrics()
+    hold = Hold()
+    here.on(lambda got: got.opcode in (Op.EXECUTE, Op.BATCH, Op.QUERY), hold)
+    streams = [c.send_execute(write, values=[b"k"]), c.send_batch([(write.prepared_id, [b"k"])]),
+               c.send_query("INSERT INTO shop.orders (k) VALUES (1)"), c.send_execute(read, values=[b"k"])]
+    await hold.arrived(4)
+    assert await inflight(bench) == ([1, 0, 3] if where == "origin" else [0, 1, 3])
+    hold.release()
+    for stream in streams:
+        assert not (await c.answer(stream)).is_error()
+    assert await inflight(bench) == [0, 0, 0]
+    after = await bench.proxy.metrics()
+    single = f'zdm_cqlferry_single_cluster_writes_total{{cluster="{where}"}}'
+    assert after[single] == before[single] + 3
+
+    def count(metrics, kind):
+        return metrics[f'zdm_proxy_request_duration_seconds_count{{type="{kind}"}}']
+    assert count(after, "writes") == count(before, "writes") + 3
+    assert count(after, f"reads_{where}") == count(before, f"reads_{where}") + 1
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("where", PRIMARIES)
+async def test_a_write_to_one_cluster_moves_to_another_node(pooled, where):
+    """Where it does no harm, as a write to both does it."""
+    bench = await pooled(**{where: {"nodes": 2}}, sections={"routing": {"rule": [f"all shop.* {where}"]}})
+    here, there = other_of(bench, where)
+    c = await bench.client()
+    text = "INSERT INTO shop.orders (k) VALUES (1) USING TIMESTAMP 5"
+    here.on(text, behaviour.close(), times=1)
+    assert (await c.query(text)).kind == Kind.VOID
+    here.on("SET v = v + 1", behaviour.close(), times=1)
+    assert_error(await c.query("UPDATE shop.orders SET v = v + 1 WHERE k = 1"), Err.WRITE_TIMEOUT, where,
+                 "may have been applied")
+    assert asked(there) == []
+
+
+@pytest.mark.native
+async def test_the_other_cluster_is_down(pooled):
+    """Over shared connections: who needs one cluster only, goes on; PREPARE, too."""
+    bench = await pooled(sections={"routing": {"rule": ["all shop.* target"]}})
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await bench.origin.nodes[0].stop()
+    assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    assert (await c.execute(await c.prepare(READ), values=[b"k"])).rows[0][0] == "target"
+    assert (await c.batch([(write.prepared_id, [b"k"])])).kind == Kind.VOID
+
+    async def is_noticed():
+        return (await c.query("INSERT INTO ks.t (k) VALUES (1)")).code == Err.UNAVAILABLE
+    await bench.proxy.until(is_noticed, "loss of origin")
+    assert (await c.execute(write, values=[b"k"])).kind == Kind.VOID
+    await bench.origin.nodes[0].start()
