@@ -96,6 +96,7 @@ static void policy_start(struct worker *w)
 {
 	struct policy_engine *engine = policy_cache_engine(w->policy);
 
+	w->policy_runs = true;
 	if (engine)
 		engine->ops->start(engine, &w->loop);
 }
@@ -104,8 +105,9 @@ static void policy_stop(struct worker *w)
 {
 	struct policy_engine *engine = policy_cache_engine(w->policy);
 
-	if (engine)
+	if (engine && w->policy_runs)
 		engine->ops->stop(engine);
+	w->policy_runs = false;
 }
 
 /* Those that the settings give; with new ones the queues get new durations here. */
@@ -173,11 +175,11 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 		backends_init(&w->backends[i], w, (enum cluster_id)i);
 	}
 	prepared_front_init(&w->prepared, &proxy->prepared);
+	idle_init(w);
+	functions_init(&w->functions, index);
 	if (!make_policy(proxy, s, index, &w->policy, error, error_size))
 		return false;
 	use_settings(w, s, 1);
-	idle_init(w);
-	functions_init(&w->functions, index);
 	return make_tls(s, w->cluster_tls, w->listener_tls, error, error_size);
 }
 
@@ -478,11 +480,14 @@ void worker_change_fini(struct worker_change *change)
 static void swap_policy(struct worker *w, struct worker_change *change)
 {
 	struct policy_cache *old = w->policy;
+	const bool runs = w->policy_runs;
 
 	policy_stop(w);
 	w->policy = change->policy;
 	change->policy = old;
-	policy_start(w);
+	/* Not in a worker that has been stopped meanwhile: nothing would stop this engine's timers. */
+	if (runs)
+		policy_start(w);
 }
 
 static void swap_tls(struct tls_context **a, struct tls_context **b, unsigned count)

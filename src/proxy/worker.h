@@ -48,6 +48,7 @@ struct worker {
 	struct drivers drivers;       /* what its clients call themselves */
 	struct prepared_front prepared;
 	struct policy_cache *policy; /* what scripts say; NULL without them (policy.h) */
+	bool policy_runs;            /* its engine was started, and not stopped */
 	struct function_source functions;
 	struct event idle_timer; /* idle.h */
 	struct list repairs;     /* PREPAREs under way for statements that a node has lost */
