@@ -9,8 +9,7 @@
  *   5 control connections                  5 all idle, or shutdown_timeout passes
  *   6 both clusters reached: listeners     6 control connections and HTTP close
  *
- * A second one of these ends the process at once. SIGHUP reloads the
- * configuration and SIGUSR1 opens files anew: see control/reload.h.
+ * A second one of these ends the process at once. For SIGHUP and SIGUSR1 see control/reload.h.
  */
 #include <event2/event.h>
 #include <signal.h>
@@ -25,6 +24,8 @@
 #include "control/descriptors.h"
 #include "control/http.h"
 #include "control/reload.h"
+#include "policy/hook_report.h"
+#include "policy/rehearsal.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
 #include "proxy/handshake.h"
@@ -82,6 +83,11 @@ static const int signal_numbers[] = { SIGTERM, SIGINT };
 
 /* ---- 2: configuration ---- */
 
+static int config_status(void)
+{
+	return run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+}
+
 static bool load_config(const struct arguments *args)
 {
 	run.request = (struct config_request){
@@ -92,53 +98,45 @@ static bool load_config(const struct arguments *args)
 	};
 	run.is_zdm_start = config_request_is_zdm(&run.request);
 	run.config = reload_read(&run.request);
-	if (!run.config) {
-		run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
-		return false;
-	}
-	run.settings = config_settings(run.config);
-	return true;
+	if (run.config)
+		run.settings = config_settings(run.config);
+	else
+		run.exit_status = config_status();
+	return run.config != NULL;
 }
 
-/* --check-config: what only shows when the files that the settings name are opened. */
-static bool check_files(void)
+/* --check-config: what only shows when the files that the settings name are opened, too. The exit status. */
+static int check_config(void)
 {
-	static struct proxy proxy;
-	static struct worker worker;
-	char error[512];
-	bool ok;
+	const struct settings *s = run.settings;
+	char error[REHEARSAL_ERROR_MAX];
 
-	proxy_init(&proxy, run.settings);
-	ok = proxy_load(&proxy, error, sizeof(error));
-	if (ok) {
-		ok = worker_init(&worker, &proxy, 0, error, sizeof(error));
-		worker_free(&worker);
-	}
-	proxy_fini(&proxy);
-	if (ok && run.settings->log_file)
-		ok = log_can_open(run.settings->log_file, error, sizeof(error));
-	if (!ok)
+	if (!rehearsal_check(s, stdout, error, sizeof(error)) ||
+	    (s->log_file && !log_can_open(s->log_file, error, sizeof(error)))) {
 		log_error("%s", error);
-	return ok;
+		return config_status();
+	}
+	config_print_good(run.config, stdout);
+	return 0;
 }
 
-/* The configuration in force is in the log of every start: the first question of any support case. */
-static void log_config(void)
+/* --explain. The exit status. */
+static int explain(const struct arguments_explain *args)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *memory = open_memstream(&text, &size);
+	struct explain_request request;
+	char error[REHEARSAL_ERROR_MAX];
 
-	if (!memory)
-		return;
-	config_print(run.config, memory);
-	fclose(memory);
-	for (char *line = text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
-		*end = '\0';
-		if (*line)
-			log_debug("config: %s", line);
+	if (!explain_request_read(&(struct explain_words){ args->statement, args->keyspace, args->user, args->address,
+							   args->driver, args->driver_version, args->consistency,
+							   args->is_prepared },
+				  &request, error, sizeof(error))) {
+		fprintf(stderr, "cqlferry: %s\n", error);
+		return EXIT_USAGE;
 	}
-	free(text);
+	if (rehearsal_explain(run.settings, &request, stdout, error, sizeof(error)))
+		return 0;
+	log_error("%s", error);
+	return config_status();
 }
 
 /* ---- the end ---- */
@@ -152,7 +150,7 @@ static void end_now(void)
 static void fatal(const char *why)
 {
 	log_error("%s", why);
-	run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+	run.exit_status = config_status();
 	end_now();
 }
 
@@ -468,6 +466,7 @@ static bool start_http(void)
 		.counters = run.proxy.counters,
 		.prepared_entries = prepared_entries,
 		.reload = reload_status(run.reload),
+		.hooks = hook_report_read,
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,
 	};
@@ -490,7 +489,7 @@ static bool start_http(void)
 
 static bool start_workers(void)
 {
-	char error[512];
+	char error[REHEARSAL_ERROR_MAX];
 
 	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
 	run.proxy.workers = run.workers;
@@ -511,6 +510,7 @@ static bool start_workers(void)
 		}
 	}
 	run.workers_busy = run.workers_started;
+	hook_report_use(run.settings);
 	return true;
 }
 
@@ -521,6 +521,7 @@ static void on_settings(const struct settings *settings, void *arg)
 
 	(void)arg;
 	run.settings = settings;
+	hook_report_use(settings);
 	timeout_queue_set_duration(&run.loop, &run.loop.write_timeouts, settings->client_write_timeout_ms);
 	if (run.http)
 		http_set_settings(run.http, settings);
@@ -553,18 +554,10 @@ static void make_reload(void)
 	evsignal_add(&run.reopen_signal, NULL);
 }
 
-static bool load_files(void)
+static bool start(void)
 {
 	char error[512];
 
-	if (proxy_load(&run.proxy, error, sizeof(error)))
-		return true;
-	fatal(error);
-	return false;
-}
-
-static bool start(void)
-{
 	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
@@ -579,7 +572,12 @@ static bool start(void)
 	evtimer_assign(&run.deadline_timer, run.loop.base, on_deadline, NULL);
 	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
 	proxy_init(&run.proxy, run.settings);
-	if (!load_files() || !start_workers())
+	run.proxy.engine_new = hook_report_engine_new;
+	if (!proxy_load(&run.proxy, error, sizeof(error))) {
+		fatal(error);
+		return false;
+	}
+	if (!start_workers())
 		return false;
 	make_reload();
 	return start_http() && make_controls();
@@ -622,6 +620,7 @@ static void stop(void)
 	free(run.workers);
 	free(run.metrics);
 	reload_free(run.reload);
+	hook_report_free();
 }
 
 /* [log] file. */
@@ -636,7 +635,7 @@ static bool use_log_file(void)
 	fd = log_open(path, error, sizeof(error));
 	if (fd < 0) {
 		log_error("%s", error);
-		run.exit_status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+		run.exit_status = config_status();
 		return false;
 	}
 	log_info("the log goes on in %s", path);
@@ -654,7 +653,7 @@ static int run_proxy(void)
 	log_set_json(run.settings->log_format == LOG_FORMAT_JSON);
 	if (!use_log_file())
 		return run.exit_status;
-	log_config();
+	config_log(run.config);
 	if (start())
 		loop_run(&run.loop);
 	stop();
@@ -690,10 +689,10 @@ int main(int argc, char **argv)
 		return run.exit_status;
 	if (args.mode == RUN_PRINT_CONFIG)
 		config_print(run.config, stdout);
-	else if (args.mode == RUN_CHECK_CONFIG && check_files())
-		config_print_good(run.config, stdout);
 	else if (args.mode == RUN_CHECK_CONFIG)
-		status = run.is_zdm_start ? EXIT_CONFIG_ZDM : EXIT_CONFIG;
+		status = check_config();
+	else if (args.mode == RUN_EXPLAIN)
+		status = explain(&args.explain);
 	else
 		status = run_proxy();
 	config_free(run.config);

@@ -15,20 +15,102 @@ void arguments_print_usage(FILE *out)
 	      "      --check-config     check the configuration and end: 0 when it is good\n"
 	      "      --print-config     print every setting in force and where it comes from, secrets hidden\n"
 	      "      --print-options    print the reference of all settings (docs/config.md)\n"
+	      "      --explain STATEMENT   say where a request with this statement goes and why, without a cluster\n"
 	      "      --version          print the version\n"
 	      "  -h, --help             print this text\n"
+	      "\n"
+	      "What --explain may take for granted:\n"
+	      "      --keyspace NAME    the connection's keyspace; else none\n"
+	      "      --user NAME        who has logged in; else nobody\n"
+	      "      --address IP       where the client is; else 127.0.0.1\n"
+	      "      --driver NAME, --driver-version VERSION   what its STARTUP says; else nothing\n"
+	      "      --consistency LEVEL   else LOCAL_ONE\n"
+	      "      --prepared         it is an EXECUTE, not a QUERY\n"
 	      "\n"
 	      "Options may be written with one dash, too (-config FILE), as ZDM's are.\n",
 	      out);
 }
 
+enum {
+	OPTION_EXPLAIN = 256,
+	OPTION_KEYSPACE,
+	OPTION_USER,
+	OPTION_ADDRESS,
+	OPTION_DRIVER,
+	OPTION_DRIVER_VERSION,
+	OPTION_CONSISTENCY,
+	OPTION_PREPARED,
+};
+
+/* The options that describe a request; false for another one. */
+static bool explain_option(struct arguments *out, int option)
+{
+	struct arguments_explain *e = &out->explain;
+
+	switch (option) {
+	case OPTION_EXPLAIN:
+		out->mode = RUN_EXPLAIN;
+		e->statement = optarg;
+		return true;
+	case OPTION_KEYSPACE:
+		e->keyspace = optarg;
+		return true;
+	case OPTION_USER:
+		e->user = optarg;
+		return true;
+	case OPTION_ADDRESS:
+		e->address = optarg;
+		return true;
+	case OPTION_DRIVER:
+		e->driver = optarg;
+		return true;
+	case OPTION_DRIVER_VERSION:
+		e->driver_version = optarg;
+		return true;
+	case OPTION_CONSISTENCY:
+		e->consistency = optarg;
+		return true;
+	case OPTION_PREPARED:
+		e->is_prepared = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Without it they would be forgotten in silence. */
+static bool check_explain(const struct arguments *args)
+{
+	const struct arguments_explain *e = &args->explain;
+
+	if (args->mode == RUN_EXPLAIN || !(e->keyspace || e->user || e->address || e->driver || e->driver_version ||
+					   e->consistency || e->is_prepared))
+		return true;
+	fputs("cqlferry: --keyspace, --user, --address, --driver, --driver-version, --consistency and --prepared "
+	      "belong to --explain\n",
+	      stderr);
+	return false;
+}
+
 bool arguments_parse(int argc, char **argv, struct arguments *out)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },  { "set", required_argument, NULL, 's' },
-		{ "check-config", no_argument, NULL, 'k' },  { "print-config", no_argument, NULL, 'p' },
-		{ "print-options", no_argument, NULL, 'o' }, { "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },          { NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "set", required_argument, NULL, 's' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "print-config", no_argument, NULL, 'p' },
+		{ "print-options", no_argument, NULL, 'o' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "explain", required_argument, NULL, OPTION_EXPLAIN },
+		{ "keyspace", required_argument, NULL, OPTION_KEYSPACE },
+		{ "user", required_argument, NULL, OPTION_USER },
+		{ "address", required_argument, NULL, OPTION_ADDRESS },
+		{ "driver", required_argument, NULL, OPTION_DRIVER },
+		{ "driver-version", required_argument, NULL, OPTION_DRIVER_VERSION },
+		{ "consistency", required_argument, NULL, OPTION_CONSISTENCY },
+		{ "prepared", no_argument, NULL, OPTION_PREPARED },
+		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
@@ -61,12 +143,13 @@ bool arguments_parse(int argc, char **argv, struct arguments *out)
 			out->mode = RUN_HELP;
 			break;
 		default:
-			return false;
+			if (!explain_option(out, option))
+				return false;
 		}
 	}
 	if (optind < argc) {
 		fprintf(stderr, "cqlferry: unexpected argument '%s'\n", argv[optind]);
 		return false;
 	}
-	return true;
+	return check_explain(out);
 }

@@ -15,8 +15,21 @@ enum run_mode {
 	RUN_CHECK_CONFIG,
 	RUN_PRINT_CONFIG,
 	RUN_PRINT_OPTIONS,
+	RUN_EXPLAIN,
 	RUN_VERSION,
 	RUN_HELP,
+};
+
+/* --explain: the request that is to be explained, as far as the command line says. NULL: as --help says. */
+struct arguments_explain {
+	const char *statement;
+	const char *keyspace;
+	const char *user;
+	const char *address;
+	const char *driver;
+	const char *driver_version;
+	const char *consistency;
+	bool is_prepared;
 };
 
 struct arguments {
@@ -24,6 +37,7 @@ struct arguments {
 	const char *path;
 	char *overrides[ARGUMENTS_MAX_OVERRIDES];
 	unsigned override_count;
+	struct arguments_explain explain;
 };
 
 /* False after the reason was said on stderr. What it points to is argv's. */

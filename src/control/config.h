@@ -42,6 +42,9 @@ bool config_request_is_zdm(const struct config_request *request);
 /* Every setting with its effective value and its source, secrets as "***". */
 void config_print(const struct config *config, FILE *out);
 
+/* The same at level debug: the configuration in force is the first question of any support case. */
+void config_log(const struct config *config);
+
 /*
  * What --check-config says of a good one, and which of the settings made in it
  * a running process takes over by a restart only.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "control/config_lua.h"
 #include "control/config_model.h"
 
@@ -97,6 +98,24 @@ void config_print(const struct config *config, FILE *out)
 		config_print_value(v->text, out);
 		fprintf(out, "  ; from %s, without effect\n", v->place);
 	}
+}
+
+void config_log(const struct config *config)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		return;
+	config_print(config, memory);
+	fclose(memory);
+	for (char *line = text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (*line)
+			log_debug("config: %s", line);
+	}
+	free(text);
 }
 
 void config_print_good(const struct config *config, FILE *out)

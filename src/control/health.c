@@ -9,8 +9,7 @@ static void add_text(struct evbuffer *out, const char *text)
 	evbuffer_add(out, text, strlen(text));
 }
 
-/* A JSON string. Addresses come from the configuration, so anything may stand in them. */
-static void add_string(struct evbuffer *out, const char *s)
+void health_add_string(struct evbuffer *out, const char *s)
 {
 	add_text(out, "\"");
 	for (; *s; s++) {
@@ -26,25 +25,24 @@ static void add_string(struct evbuffer *out, const char *s)
 	add_text(out, "\"");
 }
 
-static bool is_down(const struct health *h, enum cluster_id id)
+bool health_cluster_is_down(const struct health *h, enum cluster_id id)
 {
 	return h->cluster[id].failures >= h->failure_threshold || !h->cluster[id].was_up;
 }
 
-static bool whole_is_down(const struct health *h)
+bool health_is_down(const struct health *h)
 {
-	return h->is_draining || is_down(h, h->primary) ||
-	       (!h->needs_primary_only && is_down(h, cluster_id_other(h->primary)));
+	return h->is_draining || health_cluster_is_down(h, h->primary) ||
+	       (!h->needs_primary_only && health_cluster_is_down(h, cluster_id_other(h->primary)));
 }
 
 static void add_cluster(struct evbuffer *out, const struct health *h, enum cluster_id id)
 {
 	add_text(out, "{\"Addr\":");
-	add_string(out, h->cluster[id].address);
-	evbuffer_add_printf(out,
-			    ",\"CurrentFailureCount\":%" PRIu32 ",\"FailureCountThreshold\":%" PRIu32
-			    ",\"Status\":\"%s\"}",
-			    h->cluster[id].failures, h->failure_threshold, is_down(h, id) ? "DOWN" : "UP");
+	health_add_string(out, h->cluster[id].address);
+	evbuffer_add_printf(
+		out, ",\"CurrentFailureCount\":%" PRIu32 ",\"FailureCountThreshold\":%" PRIu32 ",\"Status\":\"%s\"}",
+		h->cluster[id].failures, h->failure_threshold, health_cluster_is_down(h, id) ? "DOWN" : "UP");
 }
 
 static void add_primary(struct evbuffer *out, const struct health *h)
@@ -57,7 +55,7 @@ static void add_primary(struct evbuffer *out, const struct health *h)
 
 int health_write_readiness(const struct health *h, struct evbuffer *out)
 {
-	const bool down = whole_is_down(h);
+	const bool down = health_is_down(h);
 
 	if (!h->is_started) {
 		add_text(out, "{\"OriginStatus\":null,\"TargetStatus\":null,\"Status\":\"STARTUP\"}");

@@ -41,4 +41,10 @@ struct health {
 /* Adds the body to `out` and returns the HTTP status. */
 int health_write_readiness(const struct health *health, struct evbuffer *out);
 
+/* For other pages about the same (health_status.h). */
+bool health_cluster_is_down(const struct health *health, enum cluster_id id);
+bool health_is_down(const struct health *health);
+/* A JSON string. Addresses and names come from the configuration, so anything may stand in them. */
+void health_add_string(struct evbuffer *out, const char *text);
+
 #endif

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "control/gzip.h"
 #include "control/health.h"
+#include "control/health_status.h"
 #include "control/metrics_page.h"
 #include "control/metrics_process.h"
 #include "control/reload.h"
@@ -116,6 +117,32 @@ static void readiness(struct evhttp_request *rq, void *arg)
 		evbuffer_free(body);
 }
 
+/* ZDM Proxy does not know this page at all. */
+static void status_page(struct evhttp_request *rq, void *arg)
+{
+	struct http *http = arg;
+	const struct http_context *c = &http->context;
+	struct policy_hook_status hooks[POLICY_HOOKS_MAX];
+	struct health health = { .epoch = 0 };
+	struct health_policy policy = { .rules = c->settings->rules.count,
+					.scripts = &c->settings->lua.scripts,
+					.hooks = hooks };
+	struct evbuffer *body;
+
+	if (evhttp_request_get_command(rq) != EVHTTP_REQ_GET || c->settings->profile != PROFILE_NATIVE) {
+		not_found(rq, arg);
+		return;
+	}
+	get_health(http, &health);
+	policy.hook_count = c->hooks ? c->hooks(hooks) : 0;
+	body = evbuffer_new();
+	if (body)
+		health_write_status(&health, c->reload, &policy, body);
+	reply(rq, body ? 200 : 500, "application/json", body);
+	if (body)
+		evbuffer_free(body);
+}
+
 static void metrics(struct evhttp_request *rq, void *arg)
 {
 	const struct http_context *c = &((struct http *)arg)->context;
@@ -166,6 +193,7 @@ static void set_pages(struct http *http)
 	evhttp_set_timeout(e, IDLE_TIMEOUT_S);
 	evhttp_set_cb(e, "/health/liveness", liveness, http);
 	evhttp_set_cb(e, "/health/readiness", readiness, http);
+	evhttp_set_cb(e, "/health/status", status_page, http);
 	evhttp_set_cb(e, "/metrics", metrics, http);
 	evhttp_set_gencb(e, not_found, http);
 }

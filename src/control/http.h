@@ -9,6 +9,7 @@
 #include "proxy/metrics.h"
 
 struct divergences;
+struct policy_hook_status;
 struct reload_status;
 struct counters;
 struct gate;
@@ -31,6 +32,8 @@ struct http_context {
 	/* Number of entries of the prepared statement cache. */
 	uint64_t (*prepared_entries)(void);
 	const struct reload_status *reload; /* NULL: nothing is said of reloads and the primary */
+	/* The scripts' hooks, at most POLICY_HOOKS_MAX; how many there are. NULL: there are none. */
+	unsigned (*hooks)(struct policy_hook_status *out);
 	/* True once requests are served, false again when draining: readiness then is 503. */
 	const bool *is_started;
 	const bool *is_draining;

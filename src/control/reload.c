@@ -138,7 +138,7 @@ static bool load_bundle(struct reload *r, const struct cluster_settings *cs, uns
 static bool make_parts(struct reload *r)
 {
 	const struct settings *settings = config_settings(r->next);
-	char error[512];
+	char error[2048]; /* a script's may have a traceback */
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (!contexts_new_cluster(&settings->cluster[i], &r->tls[i], error, sizeof(error)) ||
@@ -262,6 +262,19 @@ static void note_primary(struct reload *r)
 		 cluster_id_name(primary), (unsigned long long)r->status.epoch);
 }
 
+static void say_outcome(const struct reload *r)
+{
+	const struct settings *s = config_settings(r->config);
+	const char *scripts = s->lua.scripts.count > 0 ? ", scripts were loaded again" : "";
+
+	if (r->changes.count > 0)
+		log_info("the configuration was reloaded: %u setting%s changed%s", r->changes.count,
+			 r->changes.count == 1 ? "" : "s", scripts);
+	else
+		log_info("the configuration was reloaded: no setting changed%s%s",
+			 reads_tls_files(s) ? ", TLS files were read again" : "", scripts);
+}
+
 static void finish(struct reload *r)
 {
 	config_free(r->config);
@@ -271,12 +284,7 @@ static void finish(struct reload *r)
 	r->status.last_failed = false;
 	r->status.last_success = now_s();
 	note_primary(r);
-	if (r->changes.count > 0)
-		log_info("the configuration was reloaded: %u setting%s changed", r->changes.count,
-			 r->changes.count == 1 ? "" : "s");
-	else
-		log_info("the configuration was reloaded: no setting changed%s",
-			 reads_tls_files(config_settings(r->config)) ? ", TLS files were read again" : "");
+	say_outcome(r);
 	clear(r);
 	if (r->again) {
 		r->again = false;

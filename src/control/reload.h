@@ -6,10 +6,13 @@
  *
  *   read     the same file and --set options as at the start, checked as there
  *   compare  what has changed; one setting that needs a restart refuses all
- *   make     TLS contexts for every worker and control connection, the log file
+ *   make     TLS contexts for every worker and control connection, each worker's scripts, the log file
  *   swap     the main thread's own readers, then each worker by a message
  *   confirm  every worker has answered: the old settings are freed, and where
  *            the primary is another one, its epoch is counted up
+ *
+ * Files that settings name are read again whether settings have changed or not:
+ * certificates, secure connect bundles, scripts.
  *
  * Up to `swap` an error leaves everything as it was. Between swap and confirm
  * requests of some workers go by the old settings and those of others by the

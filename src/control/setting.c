@@ -389,10 +389,10 @@ const struct setting setting_table[] = {
 	  .help = "of one call of a hook; one that takes longer is ended, and its on_error decides" },
 	{ SECTION_LUA, "memory_limit", NULL, SETTING_SIZE, PROXY(lua.memory_limit), "32MiB", .min = MIB(1),
 	  .max = GIB(1), .flags = SETTING_RELOAD, .help = "for all that the scripts of one worker hold" },
-	{ SECTION_LUA, "fail_limit", NULL, SETTING_COUNT, PROXY(lua.fail_limit), "100", .min = 1, .max = 1000000000,
+	{ SECTION_LUA, "fail_limit", NULL, SETTING_COUNT, PROXY(lua.fail_limit), "100", .max = 1000000000,
 	  .flags = SETTING_RELOAD,
 	  .help = "errors of a hook in a minute at which it is switched off until the next reload (with on_error = "
-		  "deny: what it is for is denied)" },
+		  "deny: what it is for is denied), in each worker; 0: never" },
 	{ SECTION_LUA, "jit", NULL, SETTING_BOOL, PROXY(lua.jit), "false", .flags = SETTING_RELOAD,
 	  .help = "compile scripts to machine code: faster, but an endless loop in them is then not ended" },
 

@@ -242,3 +242,21 @@ void lua_engine_explain(struct policy_engine *e, const struct policy_question *q
 		say(&word, arg);
 	}
 }
+
+/* ---- hooks ---- */
+
+void lua_engine_visit_hooks(struct policy_engine *e, void (*visit)(const struct lua_engine_hook *hook, void *arg),
+			    void *arg)
+{
+	struct lua_host *host = host_of(e);
+
+	for (unsigned i = 0; i < host->hook_count; i++) {
+		const struct lua_hook *hook = &host->hooks[i];
+		char keyspaces[512] = "", tables[512] = "";
+		const struct lua_engine_hook shown = { hook->name, hook->place, keyspaces, tables };
+
+		lua_names_text(&hook->keyspaces, keyspaces, sizeof(keyspaces));
+		lua_names_text(&hook->tables, tables, sizeof(tables));
+		visit(&shown, arg);
+	}
+}

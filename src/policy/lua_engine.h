@@ -16,6 +16,17 @@
 MUSTCHECK bool lua_engine_new(struct proxy *proxy, const struct settings *settings, unsigned worker,
 			      struct policy_engine **out, char *error, size_t error_size);
 
+/* A hook as its script registered it. */
+struct lua_engine_hook {
+	const char *name;
+	const char *place;     /* "FILE:LINE" */
+	const char *keyspaces; /* of its filter, "a, b"; a long list is cut; "" without one */
+	const char *tables;
+};
+/* In the order in which they are asked; what they point to lives until visit() returns. */
+void lua_engine_visit_hooks(struct policy_engine *e, void (*visit)(const struct lua_engine_hook *hook, void *arg),
+			    void *arg);
+
 /* What a hook would say, for --explain: in order, also those behind the first opinion. */
 struct lua_engine_word {
 	const char *hook;  /* its name */

@@ -4,11 +4,12 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy/lua_module.h"
 
-/* For all scripts of a worker together: they may read lists, but the process waits for them. */
-#define LOAD_TIME_US 5000000
+/* Scripts may read lists meanwhile, but the main thread waits for them, and with it whoever wants to connect. */
+#define LOAD_TIME_US 1000000
 
 static int open_state(lua_State *L)
 {
@@ -36,6 +37,26 @@ static bool check_options(const struct lua_host *host, char *error, size_t error
 	return true;
 }
 
+/* "FILE.lua:12: ..." */
+static bool begins_with_place(const char *text)
+{
+	const char *p = strstr(text, ".lua:");
+
+	return p && p[5] >= '1' && p[5] <= '9' && p < strchrnul(text, '\n');
+}
+
+/* Some messages have no place: of error(text, 0), of a limit that was reached, of what is no script at all. */
+static void add_place(const char *path, char *error, size_t error_size)
+{
+	char *text;
+
+	if (begins_with_place(error))
+		return;
+	text = xasprintf("%s: %s", path, error);
+	snprintf(error, error_size, "%s", text);
+	free(text);
+}
+
 static bool load(struct lua_host *host, char *error, size_t error_size)
 {
 	const struct lua_settings *s = &host->settings->lua;
@@ -45,8 +66,10 @@ static bool load(struct lua_host *host, char *error, size_t error_size)
 	/* `require` works while scripts are loaded, and no longer: the settings last so long. */
 	lua_vm_set_path(&host->vm, s->path.items, s->path.count);
 	for (unsigned i = 0; i < s->scripts.count; i++) {
-		if (!lua_vm_run_file(&host->vm, s->scripts.items[i], error, error_size))
+		if (!lua_vm_run_file(&host->vm, s->scripts.items[i], error, error_size)) {
+			add_place(s->scripts.items[i], error, error_size);
 			return false;
+		}
 	}
 	lua_vm_set_path(&host->vm, NULL, 0);
 	lua_vm_freeze(&host->vm);

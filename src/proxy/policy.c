@@ -241,8 +241,8 @@ void policy_route_apply(const struct policy_route *route, struct verdict *verdic
 
 /* ---- statements ---- */
 
-static void question_about(struct policy_question *q, const struct statement_facts *facts,
-			   const struct statement_tables *tables)
+void policy_question_init(struct policy_question *q, const struct statement_facts *facts,
+			  const struct statement_tables *tables)
 {
 	*q = (struct policy_question){
 		.kind = (uint8_t)policy_kind_of(facts->kind),
@@ -271,7 +271,7 @@ struct policy_statement *policy_statement_new(struct policy_cache *cache, struct
 	tables.count = 0;
 	tables.is_incomplete = false;
 	statement_tables_scan(text, facts, keyspace, &tables);
-	question_about(&q, facts, &tables);
+	policy_question_init(&q, facts, &tables);
 	q.is_prepared = true;
 	q.opcode = OP_EXECUTE;
 	plan = policy_plan_make(cache, &q, true);
@@ -361,7 +361,7 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 	tables.count = 0;
 	tables.is_incomplete = false;
 	statement_tables_scan(text, facts, keyspace, &tables);
-	question_about(&q, facts, &tables);
+	policy_question_init(&q, facts, &tables);
 	plan = policy_plan_make(rq->client->worker->policy, &q, false);
 	if (is_later_page(rq, params)) {
 		/* What is known without asking holds for each page: its level and time-out. */
@@ -389,7 +389,7 @@ bool policy_on_batch(struct request *rq, const struct statement_tables *tables, 
 	struct policy_question q;
 	struct policy_plan plan;
 
-	question_about(&q, &facts, tables);
+	policy_question_init(&q, &facts, tables);
 	if (!is_known)
 		q.kind = POLICY_UNKNOWN;
 	q.opcode = OP_BATCH;

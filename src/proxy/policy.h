@@ -78,6 +78,10 @@ struct policy_question {
 	void *arg;
 };
 
+/* The statement's part, as of a QUERY; `tables` stays the caller's. */
+void policy_question_init(struct policy_question *q, const struct statement_facts *facts,
+			  const struct statement_tables *tables);
+
 #define POLICY_KEEP_LEVEL 0xFFFF
 
 /* A route as an opinion names it. Owned by the engine (or the rule), valid as long as that. */
@@ -105,6 +109,17 @@ struct policy_opinion {
 
 /* Sets of hooks are uint64_t, a bit for each by its number. */
 #define POLICY_HOOKS_MAX 64
+
+/* What pages say of one. */
+struct policy_hook_status {
+	const char *name;
+	const char *place; /* "FILE:LINE" of its registration */
+	/* Since the start of the process, in all workers; of a hook of this name before a reload, too. */
+	int64_t calls;
+	int64_t errors;
+	int64_t denials;
+	int64_t workers_off; /* in which it is switched off after too many errors */
+};
 
 struct policy_engine;
 

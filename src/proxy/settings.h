@@ -213,7 +213,7 @@ struct lua_settings {
 	unsigned option_count;
 	uint32_t time_limit_us; /* of one call */
 	uint64_t memory_limit;  /* of one worker's state */
-	uint32_t fail_limit;    /* errors of a hook in a minute, then it is switched off */
+	uint32_t fail_limit;    /* errors of a hook in a minute, then it is switched off; 0: never */
 	bool jit;
 };
 

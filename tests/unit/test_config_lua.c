@@ -233,7 +233,7 @@ static const struct {
 	{ "time_limit_ms = 1001", NULL, "etc/t.ini:6: [lua] time_limit: 1001 is out of range; allowed: 0 to 1000" },
 	{ "memory_limit = 1023KiB", NULL,
 	  "etc/t.ini:6: [lua] memory_limit: 1023KiB is out of range; allowed: 1MiB to 1GiB" },
-	{ "fail_limit = 0", NULL, "etc/t.ini:6: [lua] fail_limit: 0 is out of range; allowed: 1 to 1000000000" },
+	{ "fail_limit = -1", NULL, "etc/t.ini:6: [lua] fail_limit: -1 is out of range; allowed: 0 to 1000000000" },
 	{ "jit = maybe", NULL, "etc/t.ini:6: [lua] jit: \"maybe\" is not a boolean; allowed: true, false" },
 	{ "jit = on\njit = off", NULL, "etc/t.ini:7: [lua] jit: given already at etc/t.ini:6; allowed: once" },
 	{ "", "lua.scritp=a.lua",

@@ -69,6 +69,7 @@ class Bench:
         self.clients = []
         self.sections = sections or {}
         self.variables = variables or {}
+        self.arguments = []  # of the command line, beside -c
         self.origin = self._cluster(addresses, "origin", dict(origin or {}))
         self.target = self._cluster(addresses, "target", dict(target or {}))
         address = addresses.take()[0]
@@ -156,9 +157,9 @@ class Bench:
     async def start_proxy(self, wait=True):
         if self.profile == "zdm":
             assert not self.sections
-            await self.proxy.start(variables=self.zdm(), wait=wait)
+            await self.proxy.start(variables=self.zdm(), arguments=self.arguments, wait=wait)
         else:
-            await self.proxy.start(sections=self.ini(), variables=self.variables, wait=wait)
+            await self.proxy.start(sections=self.ini(), variables=self.variables, arguments=self.arguments, wait=wait)
 
     async def start(self, wait=True):
         await self.start_clusters()

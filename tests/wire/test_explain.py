@@ -1,0 +1,195 @@
+"""--explain: where a request goes and why, without a cluster. The last line is for programs, the others for people."""
+import pytest
+
+import policies
+
+pytestmark = pytest.mark.own_profile
+
+SECTIONS = {
+    "routing": {"rule": ["read billing.* target", "read billing.invoices both", "all log_*.* target",
+                         "read shop.orders mirror"]},
+    "lua": {"script": ["scripts/freeze.lua", "scripts/users.lua"], "who": "ann"},
+}
+FREEZE = """
+proxy.on_request("freeze", { kinds = "write,schema", keyspaces = "billing", scope = "table" }, function(req)
+  if req:table() == "ledger" then return req:deny("unauthorized", "%s is frozen", req:table()) end
+end)
+"""
+USERS = """
+local canary = proxy.route { to = "both", answer_from = "target", consistency = "LOCAL_QUORUM", timeout = "500ms",
+                             tag = "canary" }
+local who = proxy.option("who", "nobody")
+proxy.on_request("users", { kinds = "read" }, function(req)
+  if req:user() == who then return canary end
+  if req:user() == "eve" then return req:deny("invalid", "%s from %s", req:user(), req:client_addr()) end
+  if req:client_driver() == "DataStax Java" and req:client_driver_version() == "4.17.0" then return "target" end
+  if req:consistency() == "QUORUM" then return "mirror" end
+  if req:is_prepared() and req:opcode() == "EXECUTE" then return "both" end
+end)
+proxy.on_request("broken", { users = "bob", kinds = "write", on_error = "deny" }, function(req)
+  return req.nothing.more
+end)
+"""
+ROUTES = [
+    # the default
+    ("SELECT * FROM ks.t", [], "origin", "the default"),
+    ("INSERT INTO ks.t (a) VALUES (1)", [], "both (answer from origin)", "the default"),
+    ("CREATE TABLE ks.x (a int PRIMARY KEY)", [], "both (answer from origin)", "the default"),
+    ("NONSENSE", [], "both (answer from origin)", "the default"),
+    ("", [], "both (answer from origin)", "the default"),
+    ("SELECT * FROM ks.t", ["--set", "routing.primary=target"], "target", "the default"),
+    ("SELECT * FROM ks.t", ["--set", "routing.read_mode=dual_async_on_secondary"], "origin (mirror to target)",
+     "the default"),
+    # protocol rules
+    ("SELECT * FROM system.local", [], "answered by the proxy", "a protocol rule"),
+    ("SELECT key FROM peers_v2", ["--keyspace", "system"], "answered by the proxy", "a protocol rule"),
+    ("SELECT * FROM system_schema.tables", ["--user", "ann"], "origin", "a protocol rule"),
+    ("LIST ROLES", ["--set", "routing.system_queries_mode=target"], "target", "a protocol rule"),
+    # rules
+    ("SELECT * FROM billing.x", [], "target", "a rule"),
+    ("SELECT * FROM x", ["--keyspace", "Billing"], "target", "a rule"),
+    ("SELECT * FROM x", ["--keyspace", '"Billing"'], "origin", "the default"),
+    ("SELECT * FROM billing.invoices", [], "both (answer from origin)", "a rule"),
+    ("SELECT * FROM shop.orders", [], "origin (mirror to target)", "a rule"),
+    ("USE log_a", [], "target", "a rule"),
+    ("BEGIN BATCH INSERT INTO log_a.x (a) VALUES (1); DELETE FROM log_b.x WHERE a = 1; APPLY BATCH", [], "target",
+     "a rule"),
+    # hooks
+    ("SELECT * FROM billing.x", ["--user", "ann"], "both (answer from target)", "hook users"),
+    ("SELECT * FROM billing.x", ["--user", "ann", "--set", "lua.who=jim"], "target", "a rule"),
+    ("SELECT * FROM ks.t", ["--driver", "DataStax Java", "--driver-version", "4.17.0"], "target", "hook users"),
+    ("SELECT * FROM ks.t", ["--driver", "DataStax Java"], "origin", "the default"),
+    ("SELECT * FROM ks.t", ["--consistency", "quorum"], "origin (mirror to target)", "hook users"),
+    ("SELECT * FROM ks.t WHERE a = ?", ["--prepared"], "both (answer from origin)", "hook users"),
+    ("SELECT * FROM ks.t", ["--user", "eve", "--address", "10.0.0.1"], "denied (invalid): eve from 10.0.0.1",
+     "hook users"),
+    ("DROP TABLE billing.ledger", [], "denied (unauthorized): ledger is frozen", "hook freeze"),
+    ("UPDATE ledger SET b = 1 WHERE a = 1", ["--keyspace", "billing"], "denied (unauthorized): ledger is frozen",
+     "hook freeze"),
+    ("BEGIN BATCH INSERT INTO billing.x (a) VALUES (1); DELETE FROM billing.ledger WHERE a = 1; APPLY BATCH", [],
+     "denied (unauthorized): ledger is frozen", "hook freeze"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explain")
+    policies.write(folder, {"scripts/freeze.lua": FREEZE, "scripts/users.lua": USERS})
+    return folder
+
+
+def explain(folder, *arguments, status=0):
+    done = policies.run(folder, "--explain", *arguments, sections=SECTIONS)
+    assert done.returncode == status, done
+    assert "Sanitizer" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("text,arguments,route,decided", ROUTES)
+def test_route(folder, text, arguments, route, decided):
+    """The last line is the route, exactly; the one that decided is named."""
+    lines = explain(folder, text, *arguments)
+    assert lines[-1] == f"route: {route}", lines
+    assert f"decided by: {decided}" in lines, lines
+
+
+def test_each_step(folder):
+    """Every hook, asked or not, with its place; every rule that fits, the one that counts first."""
+    assert explain(folder, "SELECT * FROM billing.invoices", "--user", "ann") == [
+        "statement: select, kind read, about billing.invoices",
+        "protocol: no rule",
+        "hook freeze (scripts/freeze.lua:2): not asked: kinds = write, schema",
+        "hook users (scripts/users.lua:5): both (answer_from target, consistency LOCAL_QUORUM, timeout 500 ms, tag canary)",
+        "hook broken (scripts/users.lua:12): not asked: kinds = write",
+        "rule t.ini:9: read billing.invoices both",
+        "rule t.ini:8: read billing.* target",
+        "default: reads go to the primary, origin",
+        "decided by: hook users",
+        "with: both (answer_from target, consistency LOCAL_QUORUM, timeout 500 ms, tag canary)",
+        "route: both (answer from target)",
+    ]
+
+
+def test_a_hook_that_fails(folder):
+    """Its message with the place, on one line; its on_error decides."""
+    lines = explain(folder, "INSERT INTO ks.t (a) VALUES (1)", "--user", "bob")
+    broken = next(line for line in lines if line.startswith("hook broken"))
+    assert "error: scripts/users.lua:13: " in broken
+    assert lines[-2] == "decided by: hook broken"
+    assert lines[-1].startswith("route: denied (unauthorized): denied: the hook 'broken' failed")
+
+
+def test_tables_that_disagree(folder):
+    lines = explain(folder, "BEGIN BATCH INSERT INTO log_a.x (a) VALUES (1); INSERT INTO b.x (a) VALUES (1); APPLY BATCH")
+    assert lines[-1].startswith("route: denied (invalid): ")
+    assert "log_a.x (target" in lines[-1] and "b.x (both" in lines[-1]
+    assert "rule t.ini:10: all log_*.* target, for log_a.x" in lines
+
+
+def test_hooks_that_disagree(tmp_path):
+    """A hook of scope table is asked for each table of a batch by itself."""
+    policies.write(tmp_path, {"a.lua": """
+        proxy.on_request("by-table", { scope = "table" }, function(req) if req:table() == "a" then return "target" end end)
+    """})
+    batch = "BEGIN BATCH INSERT INTO ks.a (a) VALUES (1); INSERT INTO ks.b (a) VALUES (1); APPLY BATCH"
+    done = policies.run(tmp_path, "--explain", batch, sections={"lua": {"script": "a.lua"}})
+    lines = done.stdout.splitlines()
+    assert lines[-2] == "decided by: hook by-table", lines
+    assert lines[-1].startswith("route: denied (invalid): ") and "ks.a (target), ks.b" in lines[-1]
+
+
+def test_a_trace(folder):
+    lines = explain(folder, "SELECT * FROM system_traces.sessions WHERE session_id = ?")
+    assert lines[1].startswith("protocol: a trace is read from the cluster that made it")
+    assert lines[-1] == "route: origin"
+
+
+def test_without_scripts_and_rules(tmp_path):
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", sections={})
+    assert done.returncode == 0
+    assert done.stdout == ("statement: select, kind read, about t\nprotocol: no rule\n"
+                           "default: reads go to the primary, origin\ndecided by: the default\nroute: origin\n")
+
+
+def test_with_zdm_variables(tmp_path):
+    """Any source of settings will do; scripts come by --set."""
+    policies.write(tmp_path, {"a.lua": 'proxy.on_request("a", {}, function() return "target" end)'})
+    variables = {f"ZDM_{c}_{k}": v for c in ("ORIGIN", "TARGET") for k, v in
+                 {"CONTACT_POINTS": "127.0.0.1", "PORT": "9042", "USERNAME": "", "PASSWORD": ""}.items()}
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", "--set", "lua.script=a.lua", variables=variables)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "route: target"), done
+    policies.write(tmp_path, {"a.lua": "x ="})
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", "--set", "lua.script=a.lua", variables=variables)
+    assert done.returncode == 255, done
+
+
+@pytest.mark.parametrize("arguments,why", [
+    (["--address", "somewhere"], "--address somewhere: no IP address"),
+    (["--keyspace", "a.b"], "--keyspace a.b: no name of a keyspace"),
+    (["--keyspace", ""], "--keyspace : no name of a keyspace"),
+    (["--consistency", "MOST"], "--consistency MOST: no consistency level of a request; allowed: ANY, ONE"),
+    (["more"], "unexpected argument 'more'"),
+    (["--drivers", "x"], "drivers"),
+])
+def test_wrong_usage(tmp_path, arguments, why):
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", *arguments, sections={})
+    assert done.returncode == 2, done
+    assert why in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--keyspace", "x"], ["--prepared"], ["--user", "x", "--check-config"]])
+def test_words_that_belong_to_explain(tmp_path, arguments):
+    done = policies.run(tmp_path, *arguments, sections={})
+    assert done.returncode == 2, done
+    assert "belong to --explain" in done.stderr
+
+
+@pytest.mark.parametrize("scripts,why", [
+    ({"a.lua": "return return"}, "a.lua:1: "),
+    ({"a.lua": "\n\nerror('no')"}, "a.lua:3: no"),
+])
+def test_a_script_that_does_not_load(tmp_path, scripts, why):
+    policies.write(tmp_path, scripts)
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", sections={"lua": {"script": "a.lua"}})
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert why in done.stderr
