@@ -79,6 +79,9 @@ struct verdict route_statement(const struct settings *settings, struct strview t
 
 /* The verdict for everything that always goes to both: BATCH, PREPARE, REGISTER ... */
 struct verdict route_both(const struct settings *settings, enum request_class class, enum write_type type);
+/* The same for OPTIONS, a heartbeat, which the mirror gets, too. */
+struct verdict route_options(const struct settings *settings);
+
 /* What the route of a BATCH follows from, by its children. Zeroed at first. */
 struct route_children {
 	uint8_t to;        /* where all of them so far go; 0: there was none */
@@ -89,8 +92,5 @@ struct route_children {
 void route_add_child(struct route_children *children, const struct verdict *child);
 /* What the rules say of a BATCH with these children, into its verdict, which is of route_both(). */
 void route_batch(const struct settings *settings, const struct route_children *children, struct verdict *verdict);
-
-/* The same for OPTIONS, a heartbeat, which the mirror gets, too. */
-struct verdict route_options(const struct settings *settings);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * fuzz_statement.c - CQL texts: tokens, classification, what writes say of
+ * fuzz_statement.c - CQL texts: tokens, classification, tables, what writes say of
  * timestamps, counters and repetition, the parser of system table reads.
  * Besides staying inside the text, a scan must not depend on
  * comments and white space in front.
  */
 #include "cql/idempotence.h"
 #include "cql/select.h"
-#include "cql/statement.h"
+#include "cql/statement_tables.h"
 #include "cql/write_facts.h"
 #include "fuzz.h"
 
@@ -78,6 +78,50 @@ static void try_scan(struct strview text)
 	free(longer);
 }
 
+/* Names are whole, pairs are there once, and what the scan itself has found is among them. */
+static void check_tables(const struct statement_facts *facts, const struct statement_tables *t)
+{
+	bool has_own = false;
+
+	CHECK(t->count <= STATEMENT_TABLES_MAX);
+	for (unsigned i = 0; i < t->count; i++) {
+		const struct statement_table *a = &t->items[i];
+
+		CHECK(a->keyspace.len <= STATEMENT_NAME_MAX && a->table.len <= STATEMENT_NAME_MAX);
+		has_own |= same_name(&a->table, &facts->table);
+		for (unsigned j = 0; j < i; j++)
+			CHECK(!sv_equal(statement_name_view(&a->keyspace),
+					statement_name_view(&t->items[j].keyspace)) ||
+			      !sv_equal(statement_name_view(&a->table), statement_name_view(&t->items[j].table)));
+	}
+	CHECK(facts->table.len == 0 || has_own);
+	CHECK(facts->kind != STATEMENT_UNKNOWN || t->is_incomplete);
+}
+
+/* Comments and white space in front do not change what is found. */
+static void try_tables(struct strview text)
+{
+	static const char front[] = "/* BEGIN BATCH */ ";
+	char *longer = malloc(sizeof(front) - 1 + text.len);
+	struct statement_facts facts;
+	struct statement_tables a = { .count = 0 }, b = { .count = 0 };
+
+	statement_scan(text, &facts);
+	statement_tables_scan(text, &facts, SV("ks"), &a);
+	check_tables(&facts, &a);
+	memcpy(longer, front, sizeof(front) - 1);
+	if (text.len > 0)
+		memcpy(longer + sizeof(front) - 1, text.p, text.len);
+	text = (struct strview){ longer, sizeof(front) - 1 + text.len };
+	statement_scan(text, &facts);
+	statement_tables_scan(text, &facts, SV("ks"), &b);
+	CHECK(a.count == b.count && a.is_incomplete == b.is_incomplete);
+	for (unsigned i = 0; i < a.count; i++)
+		CHECK(same_name(&a.items[i].keyspace, &b.items[i].keyspace) &&
+		      same_name(&a.items[i].table, &b.items[i].table));
+	free(longer);
+}
+
 /* Every index points at an expression, lists end, no expression is reached twice. */
 static unsigned count_exprs(const struct select_query *q, unsigned first, unsigned depth)
 {
@@ -143,6 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	try_tokens(text);
 	try_scan(text);
+	try_tables(text);
 	(void)idempotence_json(text);
 	(void)idempotence_may_be_list((struct bytesview){ .p = data, .len = (uint32_t)size });
 	try_select(text);

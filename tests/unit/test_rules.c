@@ -1,6 +1,7 @@
 /* test_rules.c - [routing] rule: how it is read, and which rule counts for a statement. */
 #include "config_helper.h"
 #include "control/config_compare.h"
+#include "proxy/route.h"
 #include "proxy/rules.h"
 
 #define BASE                                                                                                           \
@@ -213,6 +214,17 @@ END_TEST
 
 /* ---- which one counts ---- */
 
+/* `rules`, a line each, as the settings. */
+static void load_rules(const char *rules)
+{
+	char text[1024] = BASE, lines[512];
+
+	snprintf(lines, sizeof(lines), "%s", rules);
+	for (const char *line = strtok(lines, "\n"); line; line = strtok(NULL, "\n"))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "rule = %s\n", line);
+	ck_assert_msg(load_text("t.ini", text), "%s", error);
+}
+
 static const struct {
 	const char *rules; /* one a line, the least fitting first */
 	enum rule_words words;
@@ -278,17 +290,245 @@ static const struct {
 
 START_TEST(the_most_specific_one_counts)
 {
-	char text[1024] = BASE, lines[512];
 	const struct route_rule *r;
 
-	snprintf(lines, sizeof(lines), "%s", matches[_i].rules);
-	for (const char *line = strtok(lines, "\n"); line; line = strtok(NULL, "\n"))
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "rule = %s\n", line);
-	ck_assert_msg(load_text("t.ini", text), "%s", error);
+	load_rules(matches[_i].rules);
 	r = rules_match(&settings->rules, matches[_i].words, sv_from(matches[_i].keyspace), sv_from(matches[_i].table));
 	ck_assert_msg((r != NULL) == (matches[_i].expected != NULL), "%s: %s", matches[_i].rules, r ? r->text : "none");
 	if (r)
 		ck_assert_msg(strcmp(r->text, matches[_i].expected) == 0, "%s: %s", matches[_i].rules, r->text);
+}
+END_TEST
+
+/* What rules of a keyspace say about the keyspace itself. */
+static const struct {
+	const char *rules;
+	const char *keyspace;
+	const char *expected;
+} keyspaces[] = {
+	{ "all k.* target", "k", "all k.* target" },
+	{ "all k*.* target", "kk", "all k*.* target" },
+	{ "all *.* target", "k", "all *.* target" },
+	{ "all k.* both", "k", "all k.* both" },
+	{ "all k.* target", "l", NULL },
+	{ "all k.t target", "k", NULL },
+	{ "all k.t* target", "k", NULL },
+	{ "read k.* target\nwrite k.* target", "k", NULL },
+	/* A part of it is elsewhere. */
+	{ "all k.* target\nread k.t origin", "k", NULL },
+	{ "all k.* target\nwrite k.t* both", "k", NULL },
+	{ "all k.* target\nread k.* mirror", "k", NULL },
+	{ "all k*.* target\nall kk.x origin", "kk", NULL },
+	{ "all *.* target\nall k.x origin", "k", NULL },
+	/* What is elsewhere belongs to others, or is less specific. */
+	{ "all k.* target\nread l.t origin", "k", "all k.* target" },
+	{ "all k.* target\nread k.t target", "k", "all k.* target" },
+	{ "all k.* target\nread *.t origin", "k", "all k.* target" },
+	{ "all *.* origin\nall k.* target", "k", "all k.* target" },
+	{ "all *.* origin\nall k.* target", "l", "all *.* origin" },
+	{ "all *.* target", "system_auth", NULL },
+};
+
+START_TEST(about_a_keyspace)
+{
+	const struct route_rule *r;
+
+	load_rules(keyspaces[_i].rules);
+	r = rules_match_keyspace(&settings->rules, sv_from(keyspaces[_i].keyspace));
+	ck_assert_msg((r != NULL) == (keyspaces[_i].expected != NULL), "%s: %s", keyspaces[_i].rules,
+		      r ? r->text : "none");
+	if (r)
+		ck_assert_str_eq(r->text, keyspaces[_i].expected);
+}
+END_TEST
+
+/* Rules for tables that are not known: only what is so for all of them. */
+START_TEST(about_everything)
+{
+	static const struct {
+		const char *rules, *expected;
+	} cases[] = {
+		{ "write *.* target", "write *.* target" },
+		{ "all *.* target", "all *.* target" },
+		{ "write *.* target\nread *.* origin\nread k.t origin", "write *.* target" },
+		{ "write *.* target\nall k.* target", "write *.* target" },
+		{ "write *.* target\nall k.* origin", NULL },
+		{ "write *.* target\nwrite k.t both", NULL },
+		{ "write k.* target", NULL },
+		{ "write *.t target", NULL },
+		{ "read *.* target", NULL },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct route_rule *r;
+
+		load_rules(cases[i].rules);
+		r = rules_match_everything(&settings->rules, RULE_WRITE);
+		ck_assert_msg((r != NULL) == (cases[i].expected != NULL), "%s", cases[i].rules);
+		if (r)
+			ck_assert_str_eq(r->text, cases[i].expected);
+	}
+}
+END_TEST
+
+START_TEST(system_keyspaces_have_none)
+{
+	load_rules("all *.* target");
+	ck_assert_ptr_null(rules_match(&settings->rules, RULE_READ, SV("system"), SV("local")));
+	ck_assert_ptr_null(rules_match(&settings->rules, RULE_WRITE, SV("system_auth"), SV("roles")));
+	ck_assert_ptr_nonnull(rules_match(&settings->rules, RULE_READ, SV("systems"), SV("local")));
+}
+END_TEST
+
+/* ---- verdicts ---- */
+
+#define VERDICT_RULES                                                                                                  \
+	"read k.r target\nread k.b both\nread k.m mirror\nwrite k.r origin\nall a.* target\nwrite a.w origin\n"        \
+	"read k.o origin"
+
+static const struct {
+	const char *text;
+	uint8_t to; /* 0: the primary */
+	uint8_t mirror;
+	uint8_t class;
+	uint8_t by;
+} verdicts[] = {
+	{ "SELECT * FROM r", TO_TARGET, MIRROR_NONE, CLASS_READ, DECIDED_BY_RULE },
+	{ "SELECT * FROM o", TO_ORIGIN, MIRROR_NONE, CLASS_READ, DECIDED_BY_RULE },
+	{ "SELECT * FROM k.b", TO_BOTH, MIRROR_NONE, CLASS_READ, DECIDED_BY_RULE },
+	{ "SELECT * FROM m", 0, MIRROR_IN_KEYSPACE, CLASS_READ, DECIDED_BY_RULE },
+	{ "SELECT * FROM k.m", 0, MIRROR_ANYWHERE, CLASS_READ, DECIDED_BY_RULE },
+	{ "SELECT * FROM x", 0, MIRROR_NONE, CLASS_READ, DECIDED_BY_DEFAULT },
+	{ "SELECT * FROM system.size_estimates", TO_ORIGIN, MIRROR_NONE, CLASS_READ, DECIDED_BY_PROTOCOL },
+	{ "INSERT INTO r (k) VALUES (1)", TO_ORIGIN, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_RULE },
+	{ "INSERT INTO m (k) VALUES (1)", TO_BOTH, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_DEFAULT },
+	{ "CREATE TABLE r (k int PRIMARY KEY)", TO_BOTH, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_DEFAULT },
+	{ "CREATE TABLE a.t (k int PRIMARY KEY)", TO_TARGET, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_RULE },
+	{ "USE a", TO_BOTH, MIRROR_NONE, CLASS_CONTROL, DECIDED_BY_DEFAULT },
+	{ "BEGIN BATCH DELETE FROM r WHERE k = 1; DELETE FROM a.w WHERE k = 1 APPLY BATCH", TO_ORIGIN, MIRROR_NONE,
+	  CLASS_WRITE, DECIDED_BY_RULE },
+	{ "BEGIN BATCH DELETE FROM r WHERE k = 1; DELETE r WHERE k = 1 APPLY BATCH", TO_BOTH, MIRROR_NONE, CLASS_WRITE,
+	  DECIDED_BY_DEFAULT },
+	{ "DELETE WHERE k = 1", TO_BOTH, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_DEFAULT },
+	{ "SELECT 1", 0, MIRROR_NONE, CLASS_READ, DECIDED_BY_DEFAULT },
+	{ "FROBNICATE a.t", TO_BOTH, MIRROR_NONE, CLASS_WRITE, DECIDED_BY_DEFAULT },
+};
+
+START_TEST(verdicts_by_rules)
+{
+	const uint8_t to = verdicts[_i].to;
+
+	load_rules(VERDICT_RULES);
+	for (unsigned primary = 0; primary < CLUSTER_COUNT; primary++) {
+		struct settings s = *settings;
+		struct statement_facts facts;
+		struct verdict v;
+
+		s.primary = primary;
+		statement_scan(sv_from(verdicts[_i].text), &facts);
+		v = route_statement(&s, sv_from(verdicts[_i].text), &facts, SV("k"));
+		ck_assert_uint_eq(v.to, to ? to : 1u << primary);
+		ck_assert_uint_eq(v.answer_from, to == TO_ORIGIN   ? CLUSTER_ORIGIN
+						 : to == TO_TARGET ? CLUSTER_TARGET
+								   : primary);
+		ck_assert_uint_eq(v.mirror, verdicts[_i].mirror);
+		ck_assert_uint_eq(v.class, verdicts[_i].class);
+		ck_assert_uint_eq(v.decided_by, verdicts[_i].by);
+		ck_assert(!v.is_split);
+		ck_assert_ptr_null(v.route);
+	}
+}
+END_TEST
+
+/* A rule says where a read goes, also when read_mode would send a copy; USE has to reach the copies' connection. */
+START_TEST(rules_beside_mirrored_reads)
+{
+	struct settings s;
+	struct statement_facts facts;
+
+	load_rules("read k.t target\nread k.b both\nall u.* target");
+	s = *settings;
+	s.read_mode = READ_DUAL_ASYNC_ON_SECONDARY;
+	statement_scan(SV("SELECT * FROM k.t"), &facts);
+	ck_assert_uint_eq(route_statement(&s, SV("SELECT * FROM k.t"), &facts, SV("")).mirror, MIRROR_NONE);
+	statement_scan(SV("SELECT * FROM k.b"), &facts);
+	ck_assert_uint_eq(route_statement(&s, SV("SELECT * FROM k.b"), &facts, SV("")).mirror, MIRROR_NONE);
+	statement_scan(SV("SELECT * FROM k.x"), &facts);
+	ck_assert_uint_eq(route_statement(&s, SV("SELECT * FROM k.x"), &facts, SV("")).mirror, MIRROR_ANYWHERE);
+	statement_scan(SV("USE u"), &facts);
+	ck_assert_uint_eq(route_statement(&s, SV("USE u"), &facts, SV("")).to, TO_TARGET);
+	ck_assert_uint_eq(route_statement(&s, SV("USE u"), &facts, SV("")).mirror, MIRROR_USE);
+}
+END_TEST
+
+START_TEST(split_batches)
+{
+	static const char text[] =
+		"BEGIN BATCH DELETE FROM r WHERE k = 1; DELETE FROM r WHERE k = 2; DELETE FROM \"X\" "
+		"WHERE k = 1; DELETE FROM a.t WHERE k = 1 APPLY BATCH";
+	struct statement_facts facts;
+	struct verdict v;
+	char why[512], cut[40];
+
+	load_rules(VERDICT_RULES);
+	statement_scan(sv_from(text), &facts);
+	v = route_statement(settings, sv_from(text), &facts, SV("k"));
+	ck_assert(v.is_split);
+	ck_assert_uint_eq(v.to, TO_BOTH);
+	ck_assert_str_eq(rules_describe_split_text(&settings->rules, sv_from(text), SV("k"), why, sizeof(why)),
+			 "a batch cannot be routed whose tables are routed differently: k.r (origin, by the rule at "
+			 "t.ini:9), k.X (both, without a rule)");
+	rules_describe_split_text(&settings->rules, sv_from(text), SV("k"), cut, sizeof(cut));
+	ck_assert_str_eq(cut, "a batch cannot be routed whose tables a");
+	rules_describe_split_text(&settings->rules, SV("BEGIN"), SV("k"), why, sizeof(why));
+	ck_assert_str_eq(why, "a batch cannot be routed whose tables are routed differently");
+}
+END_TEST
+
+/* A BATCH by the verdicts of its children. */
+START_TEST(children_of_a_batch)
+{
+	const struct verdict origin = { .to = TO_ORIGIN, .class = CLASS_WRITE },
+			     target = { .to = TO_TARGET, .class = CLASS_WRITE },
+			     both = { .to = TO_BOTH, .class = CLASS_WRITE },
+			     read = { .to = TO_TARGET, .class = CLASS_READ };
+	const struct {
+		const struct verdict *children[3];
+		uint8_t to;
+		bool is_split;
+	} cases[] = {
+		{ { NULL }, TO_BOTH, false },
+		{ { &origin }, TO_ORIGIN, false },
+		{ { &target, &target, &target }, TO_TARGET, false },
+		{ { &both, &both }, TO_BOTH, false },
+		{ { &target, &target, &origin }, TO_BOTH, true },
+		{ { &target, &both }, TO_BOTH, true },
+		{ { &both, &origin }, TO_BOTH, true },
+		{ { &target, &read }, TO_BOTH, false },
+		{ { &read, &origin, &target }, TO_BOTH, false },
+	};
+
+	load_rules("write k.t target");
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct route_children children = { .to = 0 };
+		struct verdict v = route_both(settings, CLASS_WRITE, WRITE_BATCH);
+
+		for (unsigned j = 0; j < 3 && cases[i].children[j]; j++)
+			route_add_child(&children, cases[i].children[j]);
+		route_batch(settings, &children, &v);
+		ck_assert_msg(v.to == cases[i].to && v.is_split == cases[i].is_split, "case %u", i);
+		ck_assert(v.to == TO_BOTH || 1u << v.answer_from == v.to);
+		ck_assert_uint_eq(v.write_type, WRITE_BATCH);
+	}
+	load_rules("write *.* target");
+	for (unsigned i = 7; i < ARRAY_LEN(cases); i++) {
+		struct route_children children = { .is_undecided = true };
+		struct verdict v = route_both(settings, CLASS_WRITE, WRITE_BATCH);
+
+		route_batch(settings, &children, &v);
+		ck_assert_uint_eq(v.to, TO_TARGET);
+		ck_assert_uint_eq(v.answer_from, CLUSTER_TARGET);
+	}
 }
 END_TEST
 
@@ -310,6 +550,13 @@ int main(void)
 	tcase_add_test(tc, only_in_lines_of_its_own);
 	tcase_add_test(tc, changes_are_told);
 	tcase_add_loop_test(tc, the_most_specific_one_counts, 0, (int)ARRAY_LEN(matches));
+	tcase_add_loop_test(tc, about_a_keyspace, 0, (int)ARRAY_LEN(keyspaces));
+	tcase_add_test(tc, about_everything);
+	tcase_add_test(tc, system_keyspaces_have_none);
+	tcase_add_loop_test(tc, verdicts_by_rules, 0, (int)ARRAY_LEN(verdicts));
+	tcase_add_test(tc, rules_beside_mirrored_reads);
+	tcase_add_test(tc, split_batches);
+	tcase_add_test(tc, children_of_a_batch);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -4,6 +4,7 @@ import pytest
 import behaviour
 from cqlwire import Err, Kind, Op
 from helpers import PRIMARIES, assert_error, reached
+from proxy import Proxy
 
 pytestmark = pytest.mark.native  # rules stand in an INI file
 
@@ -273,6 +274,42 @@ async def test_writes_to_one_cluster_are_counted(make_bench):
     await c.query("USE fresh")
     await c.batch([(SESSIONS, []), (AUDIT, [])])
     assert await counted() == [1, 5]
+
+
+# ---- the start ----
+
+async def refused_start(folder, rules):
+    """The log of a process that ends with exit status 1 because of these rules."""
+    proxy = Proxy(folder, "proxy")
+    await proxy.start(sections={"routing": {"rule": rules}, "origin": {"contact_points": "127.0.0.1"},
+                                "target": {"contact_points": "127.0.0.1"}}, wait=False)
+    try:
+        assert await proxy.wait() == 1
+    finally:
+        await proxy.kill()
+    proxy.check_log()
+    return proxy.log
+
+
+@pytest.mark.parametrize("rule, why", [
+    ("raed shop.* target", '"raed" does not say which statements; allowed: read, write or all'),
+    ("read shop target", '"shop" is no KEYSPACE.TABLE'),
+    ("read shop.* elsewhere", '"elsewhere" is no route'),
+    ("write shop.* mirror", 'mirror is for reads, not for "write"'),
+    ("read system.local target", "system is a system keyspace"),
+    (f"read shop.{'x' * 49} target", "longer than 48 characters"),
+])
+async def test_a_wrong_rule_is_an_error_at_the_start(tmp_path, rule, why):
+    """Exit status 1, and a line that names file, line, the rule's key and what is allowed."""
+    log = await refused_start(tmp_path, ["read shop.a both", rule])
+    assert "proxy.ini:3: [routing] rule: " in log and why in log, log
+
+
+async def test_rules_for_the_same_statements_are_an_error(tmp_path):
+    """The second one's line is named, and that of the first."""
+    log = await refused_start(tmp_path, ["read Shop.a both", "all shop.a origin", "read shop.A target"])
+    assert "proxy.ini:4: [routing] rule: the rule at " in log, log
+    assert "proxy.ini:2, \"read shop.a both\", is about the same statements" in log, log
 
 
 # ---- reload ----
