@@ -110,6 +110,14 @@ static void engine_decide(struct policy_engine *e, const struct policy_question 
 	}
 }
 
+static void engine_denied(struct policy_engine *e, unsigned hook)
+{
+	struct lua_host *host = host_of(e);
+
+	if (host->counters)
+		counters_add(host->counters, host->worker, host->hooks[hook].denials, 1);
+}
+
 static void set_gauge(struct lua_host *host, const struct lua_fault *fault)
 {
 	if (host->counters)
@@ -154,6 +162,7 @@ static void engine_free(struct policy_engine *e)
 static const struct policy_engine_ops ops = {
 	.plan = engine_plan,
 	.decide = engine_decide,
+	.denied = engine_denied,
 	.start = engine_start,
 	.stop = engine_stop,
 	.free = engine_free,

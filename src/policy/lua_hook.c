@@ -406,7 +406,7 @@ static void deny_conflict(struct lua_host *host, const struct statement_table *a
 		 SV_ARG(statement_name_view(&a->keyspace)), SV_ARG(statement_name_view(&a->table)), route_name(one),
 		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)), route_name(other));
 	host->denial = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = host->denial_text };
-	*out = (struct policy_opinion){ .denial = &host->denial, .hook = other->hook };
+	*out = (struct policy_opinion){ .denial = &host->denial, .hook = POLICY_HOOKS_MAX };
 }
 
 /* About each table for itself. A denial of one counts for all; otherwise they have to agree, the request goes one way. */

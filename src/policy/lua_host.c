@@ -192,9 +192,24 @@ void lua_host_need_request_scope(lua_State *L, struct lua_host *host, const char
 		return;
 	luaL_error(
 		L,
-		"%s cannot be used in the hook '%s', whose scope is \"%s\": what it says is kept for later requests; "
+		"%s() cannot be used in the hook '%s', whose scope is \"%s\": what it says is kept for later requests; "
 		"scope \"request\" would ask it for each",
 		function, host->hook->name, words[host->hook->scope]);
+}
+
+void lua_host_format(lua_State *L, const struct lua_host *host, int first, const char *function)
+{
+	int status;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, host->words.format);
+	lua_insert(L, first);
+	status = lua_pcall(L, lua_gettop(L) - first, 1, 0);
+	if (likely(status == 0))
+		return;
+	/* With the place in the script, which a function called from C does not find. */
+	if (status == LUA_ERRRUN && lua_type(L, -1) == LUA_TSTRING)
+		luaL_error(L, "%s: %s", function, lua_tostring(L, -1));
+	lua_error(L);
 }
 
 void lua_host_check_keys(lua_State *L, int index, const char *what, const char *const *keys)

@@ -99,6 +99,9 @@ struct lua_object *lua_host_object(lua_State *L, int index, enum lua_object_type
 struct luaL_Reg;
 void lua_host_push_meta(lua_State *L, const struct luaL_Reg *methods, const char *name);
 
+/* string.format() of the values from `first` to the top of the stack, in place of them. */
+void lua_host_format(lua_State *L, const struct lua_host *host, int first, const char *function);
+
 /* Throws where the hook under way has a scope for which what the function says does not hold. */
 void lua_host_need_request_scope(lua_State *L, struct lua_host *host, const char *function);
 

@@ -122,7 +122,7 @@ static int counter_change(lua_State *L, const char *function, double n)
 	const struct lua_object *o = lua_host_object(L, 1, LUA_OBJECT_COUNTER);
 
 	if (!o)
-		luaL_error(L, "%s is called with a colon, on what proxy.counter() returns", function);
+		luaL_error(L, "%s() is called with a colon, on what proxy.counter() returns", function);
 	lua_vm_need_context(L, SERVING, function);
 	lua_host_need_request_scope(L, host, function);
 	if (host->counters)
@@ -139,12 +139,12 @@ static int counter_add(lua_State *L)
 		if (!(n >= 0 && n <= 1e15) || n != floor(n))
 			luaL_error(L, "counter:add(n): n is a whole number from 0, since counters only grow");
 	}
-	return counter_change(L, "counter:add()", n);
+	return counter_change(L, "counter:add", n);
 }
 
 static int counter_inc(lua_State *L)
 {
-	return counter_change(L, "counter:inc()", 1);
+	return counter_change(L, "counter:inc", 1);
 }
 
 static void counter_name_check(lua_State *L)
@@ -207,7 +207,7 @@ static int module_rate(lua_State *L)
 	double per_second;
 
 	lua_vm_need_context(L, SERVING, "proxy.rate");
-	lua_host_need_request_scope(L, host, "proxy.rate()");
+	lua_host_need_request_scope(L, host, "proxy.rate");
 	if (lua_type(L, 1) != LUA_TSTRING)
 		luaL_error(L, "proxy.rate(key, per_second): the key is a string, not a %s", luaL_typename(L, 1));
 	key.p = lua_tolstring(L, 1, &key.len);
@@ -224,7 +224,7 @@ static int module_time(lua_State *L)
 	uint64_t now_ns;
 
 	lua_vm_need_context(L, LOADING | SERVING, "proxy.time");
-	lua_host_need_request_scope(L, host, "proxy.time()");
+	lua_host_need_request_scope(L, host, "proxy.time");
 	now_ns = lua_host_now(host);
 	/* The clock of the day may be set: it is looked at once in a second. */
 	if (now_ns - host->day_read_ns >= NS_PER_S) {
@@ -276,9 +276,7 @@ static int module_log(lua_State *L)
 	/* Each worker loads the scripts; what they say then is said once. */
 	if (!log_enabled(level) || (host->settings && host->worker != 0))
 		return 0;
-	lua_rawgeti(L, LUA_REGISTRYINDEX, host->words.format);
-	lua_insert(L, 2);
-	lua_call(L, lua_gettop(L) - 2, 1);
+	lua_host_format(L, host, 2, "proxy.log");
 	if (!may_log(host))
 		return 0;
 	place = lua_host_place(L);

@@ -289,9 +289,7 @@ static int req_deny(lua_State *L)
 			   word ? word : luaL_typename(L, 2));
 	if (lua_type(L, 3) != LUA_TSTRING)
 		luaL_error(L, "req:deny(code, format, ...): the format is a string, not a %s", luaL_typename(L, 3));
-	lua_rawgeti(L, LUA_REGISTRYINDEX, host->words.format);
-	lua_insert(L, 3);
-	lua_call(L, lua_gettop(L) - 3, 1);
+	lua_host_format(L, host, 3, "req:deny");
 	text = lua_tolstring(L, -1, &len);
 	len = MIN(len, sizeof(host->denial_text) - 1);
 	memcpy(host->denial_text, text, len);

@@ -183,7 +183,7 @@ static void deny_conflict(struct policy_cache *cache, const struct statement_tab
 		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)),
 		 opinion_name(other));
 	cache->conflict = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = cache->conflict_text };
-	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = one->hook };
+	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = POLICY_HOOKS_MAX };
 }
 
 /* Each table of a batch for itself: they must agree. A denial of one counts for all. */
@@ -334,6 +334,8 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 	if (!opinion.route && !opinion.denial)
 		opinion = plan->opinion;
 	if (unlikely(opinion.denial != NULL)) {
+		if (e->ops->denied && opinion.hook < POLICY_HOOKS_MAX)
+			e->ops->denied(e, opinion.hook);
 		failure_unsent(rq, opinion.denial->code, "%s", opinion.denial->text);
 		return false;
 	}

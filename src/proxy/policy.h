@@ -104,7 +104,7 @@ struct policy_denial {
 struct policy_opinion {
 	const struct policy_route *route;
 	const struct policy_denial *denial;
-	uint8_t hook; /* the number of the one that has it */
+	uint8_t hook; /* the number of the one that has it; POLICY_HOOKS_MAX: several, which disagree */
 };
 
 /* Sets of hooks are uint64_t, a bit for each by its number. */
@@ -136,6 +136,8 @@ struct policy_engine_ops {
 	/* Asks the hooks of `among` in order until one has an opinion. What is in `out` lives until the next call. */
 	void (*decide)(struct policy_engine *e, const struct policy_question *q, uint64_t among,
 		       struct policy_opinion *out);
+	/* A client was given this hook's denial, kept or new. NULL: nobody counts them. */
+	void (*denied)(struct policy_engine *e, unsigned hook);
 	/* On the worker's thread, when it begins to be used: its timers start. */
 	void (*start)(struct policy_engine *e, struct loop *loop);
 	/* The same, when it is used no more: its timers end. */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "policy/lua_engine.h"
+#include "policy/lua_host.h"
 #include "proxy/counters.h"
 #include "vectors.h"
 
@@ -193,6 +194,21 @@ static inline const char *explain(void)
 	words[0] = 0;
 	lua_engine_explain(engine, &question, keep_word, NULL);
 	return words;
+}
+
+/* ---- ticks ---- */
+
+/* Runs a function of proxy.on_tick(): the message of its error, "" when it had none. */
+static inline const char *tick_error(unsigned number)
+{
+	struct lua_host *host = container_of(engine, struct lua_host, engine);
+
+	ck_assert_uint_lt(number, host->tick_count);
+	error[0] = 0;
+	lua_rawgeti(host->vm.L, LUA_REGISTRYINDEX, host->ticks[number].function);
+	if (lua_vm_call(&host->vm, LUA_CONTEXT_TICK, 0, 0, error, sizeof(error)) == LUA_VM_OK)
+		error[0] = 0;
+	return error;
 }
 
 /* ---- counters ---- */

@@ -426,6 +426,8 @@ START_TEST(on_error_decides)
 	ask_read();
 	ck_assert_str_eq(decide(), "UNAUTHORIZED: denied: the hook 'denies' failed");
 	ck_assert_uint_eq(opinion.hook, 1);
+	engine->ops->denied(engine, opinion.hook);
+	ck_assert_int_eq(counter("policy_denials_total", "hook=\"denies\""), 1);
 	ck_assert_str_eq(decide_among(5), "target");
 	ck_assert_ptr_nonnull(strstr(explain(), "denies: error: "));
 }
