@@ -116,6 +116,88 @@ START_TEST(ids_that_are_no_ids)
 }
 END_TEST
 
+/* An entry that the clusters of `origin` and `target` have described (NULL: was not asked), the driver by `reporter`. */
+static struct prepared *described(const char *origin, const char *target, const char *columns, enum cluster_id reporter)
+{
+	struct prepared *p = prepared_new(SV("text"), SV("ks"));
+
+	if (origin)
+		prepared_learn(p, CLUSTER_ORIGIN, id_of(origin), id_of("columns"));
+	if (target)
+		prepared_learn(p, CLUSTER_TARGET, id_of(target), id_of(columns));
+	prepared_report(p, reporter, NULL);
+	return p;
+}
+
+static void check_once(struct prepared *p, bool is_one_sided, uint8_t may_skip)
+{
+	ck_assert(p->is_one_sided == is_one_sided);
+	ck_assert_uint_eq(p->may_skip, may_skip);
+	prepared_unref(p);
+}
+
+START_TEST(who_may_leave_out_columns)
+{
+	check_once(described("o", "t", "columns", CLUSTER_ORIGIN), false, TO_BOTH);
+	check_once(described("o", "t", "others", CLUSTER_ORIGIN), false, TO_ORIGIN);
+	check_once(described("o", NULL, "", CLUSTER_ORIGIN), true, TO_ORIGIN);
+	check_once(described(NULL, "t", "columns", CLUSTER_TARGET), true, 0);
+	/* without a description nothing is known to be equal */
+	check_once(described("o", "t", "", CLUSTER_ORIGIN), false, TO_ORIGIN);
+}
+END_TEST
+
+/* Prepared on target alone; origin is asked later. */
+START_TEST(the_second_id)
+{
+	static const char *const columns[] = { "columns", "others" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(columns); i++) {
+		struct prepared *p;
+
+		start(100, 1 << 20);
+		prepared_insert(&table, described(NULL, "target-1", "columns", CLUSTER_TARGET));
+		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("target-1"));
+		prepared_change_id(&table, p, CLUSTER_ORIGIN, id_of("origin-1"), id_of(columns[i]));
+		ck_assert(p->is_stale);
+		prepared_unref(p);
+		ck_assert_str_eq(found_on(CLUSTER_ORIGIN, "origin-1"), "text");
+		p = prepared_find_on(&table, PREPARED_CLIENT, id_of("target-1"));
+		ck_assert_ptr_nonnull(p);
+		check_once(p, false, i == 0 ? TO_BOTH : 0);
+		ck_assert_uint_eq(table.count, 1);
+		end();
+	}
+}
+END_TEST
+
+/* It is prepared anew while one cluster is asked; what was known of the other one stays known, as long as it is one text. */
+START_TEST(what_was_known_before)
+{
+	struct prepared *known = described("id", "id", "others", CLUSTER_ORIGIN);
+	struct prepared *p = described(NULL, "id", "others", CLUSTER_TARGET);
+	struct prepared *other = prepared_new(SV("another text"), SV("ks"));
+
+	prepared_note_on(known, CLUSTER_ORIGIN, 3);
+	prepared_report(p, CLUSTER_TARGET, known);
+	ck_assert(prepared_id_equal(&p->id[CLUSTER_ORIGIN], id_of("id")));
+	ck_assert(prepared_is_on(p, CLUSTER_ORIGIN, 3));
+	ck_assert(prepared_client_id(p).len == 2);
+	check_once(p, false, 0); /* drivers may hold columns of either */
+	prepared_learn(other, CLUSTER_TARGET, id_of("id"), id_of("others"));
+	prepared_report(other, CLUSTER_TARGET, known);
+	check_once(other, true, 0);
+	prepared_unref(known);
+	/* origin's id, which comes from what was known, does not become the driver's */
+	known = described("origin-1", "target-1", "columns", CLUSTER_ORIGIN);
+	p = described(NULL, "target-1", "columns", CLUSTER_TARGET);
+	prepared_report(p, CLUSTER_TARGET, known);
+	ck_assert_int_eq(memcmp(prepared_client_id(p).p, "target-1", 8), 0);
+	check_once(p, false, TO_BOTH);
+	prepared_unref(known);
+}
+END_TEST
+
 START_TEST(the_clients_id)
 {
 	struct prepared *p = entry("origin-1", "target-1", "one");
@@ -593,6 +675,9 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, either_id_is_good);
 	tcase_add_test(tcase, ids_that_are_no_ids);
+	tcase_add_test(tcase, who_may_leave_out_columns);
+	tcase_add_test(tcase, the_second_id);
+	tcase_add_test(tcase, what_was_known_before);
 	tcase_add_test(tcase, the_clients_id);
 	tcase_add_test(tcase, an_id_of_our_own);
 	tcase_add_test(tcase, digests);

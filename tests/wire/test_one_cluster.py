@@ -6,7 +6,7 @@ import pytest
 
 import behaviour
 from behaviour import Hold, error, mute, unprepared
-from cqlwire import Column, Err, FrameFlag, Kind, Op, RowsFlag, Type, responses
+from cqlwire import DSE1, DSE2, Column, Err, FrameFlag, Kind, Op, RowsFlag, Type, responses
 from fakecluster import RESULT_COLUMNS
 from helpers import PRIMARIES, assert_alive, assert_error, reached
 
@@ -727,6 +727,20 @@ async def test_a_read_of_both(make_bench, primary):
     assert after[name.format(bench.secondary.name)] == before[name.format(bench.secondary.name)] + 2
     assert after[name.format(primary)] == before[name.format(primary)]
     assert await inflight(bench) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("version", [DSE1, DSE2])
+async def test_many_pages_of_a_read_of_both(make_bench, version):
+    """DSE's continuous paging: nobody could merge the pages of two clusters, so the primary alone is asked."""
+    versions = {"versions": (3, 4, DSE1, DSE2)}
+    bench = await make_bench(origin=versions, target=versions, sections={"routing": {"rule": ["read shop.* both"]}})
+    for cluster in bench.clusters:
+        cluster.on("shop.orders", behaviour.pages(3))
+    c = await bench.client(version)
+    stream = c.send_query("SELECT * FROM shop.orders", stream=50, page_size=1, continuous=(0, 0, 0))
+    assert [(await c.answer(stream)).rows[0][0] for _ in range(3)] == ["origin"] * 3
+    await bench.settle(c)
+    assert asked(bench.target) == []
 
 
 # ---- errors and counters ----
