@@ -178,7 +178,7 @@ static void write_hooks(struct explanation *e, struct policy_cache *cache)
 	if (e->is_decided || (!plan.opinion.route && !plan.opinion.denial))
 		return;
 	e->opinion = plan.opinion;
-	if (e->have_opinions >> plan.opinion.hook & 1)
+	if (plan.opinion.hook < e->count && (e->have_opinions >> plan.opinion.hook & 1))
 		e->hook = e->names[plan.opinion.hook];
 }
 
