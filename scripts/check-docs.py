@@ -299,6 +299,18 @@ TABLE_MISTAKES = [
 ]
 
 
+#: what is changed in docs/lua.md, and what has to be said about it
+LUA_MISTAKES = [
+    ("local permille = proxy.option(", "local promille = proxy.option(", "not what lua/examples/canary.lua says"),
+    ("-- canary.lua - ", "-- canaries.lua - ", "lua/examples has no canaries.lua"),
+    ("-- canary.lua - ", "-- a share - ", "canary.lua is missing"),
+    ("-- routing.lua\n", "-- routing.lua\nproxy.on_requst()\n", "on_requst"),
+    ("by: a rule\n", "by: the default\n", "decided by: a rule"),
+    ("#### `proxy.rate(", "#### `proxy.rates(", "proxy.rate is missing"),
+    ("| `req:size()`", "| `req:length()`", "there is no req:length"),
+]
+
+
 def self_test(program):
     missed = []
     with tempfile.TemporaryDirectory() as folder:
@@ -327,6 +339,12 @@ def self_test(program):
             bad = re.sub(pattern, text, good, count=1, flags=re.M)
             page.write_text(bad)
             if bad == good or not any(expected in problem for problem in check_table(pages_of(root))):
+                missed.append(expected)
+        page = root / "docs/lua.md"
+        good = page.read_text()
+        for text, mistake, expected in LUA_MISTAKES:
+            page.write_text(good.replace(text, mistake, 1))
+            if text not in good or not any(expected in problem for problem in docs_lua.check(pages_of(root), program)):
                 missed.append(expected)
     return [f"not found by the check: {text!r}" for text in missed]
 
