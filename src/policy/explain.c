@@ -262,12 +262,12 @@ static void write_decider(const struct explanation *e)
 		fprintf(e->out, "decided by: %s\n", names[e->verdict.decided_by]);
 }
 
-/* What a route changes beside the clusters. */
+/* What a route changes beside the clusters, which the last line says. */
 static void write_extras(const struct explanation *e)
 {
 	const struct policy_route *r = e->opinion.denial ? NULL : e->verdict.route;
 
-	if (r)
+	if (r && strchr(r->name, '('))
 		fprintf(e->out, "with: %s\n", r->name);
 }
 
