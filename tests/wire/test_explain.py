@@ -134,7 +134,7 @@ def test_hooks_that_disagree(tmp_path):
     batch = "BEGIN BATCH INSERT INTO ks.a (a) VALUES (1); INSERT INTO ks.b (a) VALUES (1); APPLY BATCH"
     done = policies.run(tmp_path, "--explain", batch, sections={"lua": {"script": "a.lua"}})
     lines = done.stdout.splitlines()
-    assert lines[-2] == "decided by: hook by-table", lines
+    assert lines[-2] == "decided by: the hooks, which disagree about the tables", lines
     assert lines[-1].startswith("route: denied (invalid): ") and "ks.a (target), ks.b" in lines[-1]
 
 
