@@ -440,13 +440,13 @@ START_TEST(verdicts_by_rules)
 }
 END_TEST
 
-/* A rule says where a read goes, also when read_mode would send a copy; USE has to reach the copies' connection. */
+/* A rule says where a read goes, also when read_mode would send a copy; of USE the copies' connection hears if it goes to both. */
 START_TEST(rules_beside_mirrored_reads)
 {
 	struct settings s;
 	struct statement_facts facts;
 
-	load_rules("read k.t target\nread k.b both\nall u.* target");
+	load_rules("read k.t target\nread k.b both\nall u.* target\nall v.* both");
 	s = *settings;
 	s.read_mode = READ_DUAL_ASYNC_ON_SECONDARY;
 	statement_scan(SV("SELECT * FROM k.t"), &facts);
@@ -457,7 +457,10 @@ START_TEST(rules_beside_mirrored_reads)
 	ck_assert_uint_eq(route_statement(&s, SV("SELECT * FROM k.x"), &facts, SV("")).mirror, MIRROR_ANYWHERE);
 	statement_scan(SV("USE u"), &facts);
 	ck_assert_uint_eq(route_statement(&s, SV("USE u"), &facts, SV("")).to, TO_TARGET);
-	ck_assert_uint_eq(route_statement(&s, SV("USE u"), &facts, SV("")).mirror, MIRROR_USE);
+	ck_assert_uint_eq(route_statement(&s, SV("USE u"), &facts, SV("")).mirror, MIRROR_NONE);
+	statement_scan(SV("USE v"), &facts);
+	ck_assert_uint_eq(route_statement(&s, SV("USE v"), &facts, SV("")).to, TO_BOTH);
+	ck_assert_uint_eq(route_statement(&s, SV("USE v"), &facts, SV("")).mirror, MIRROR_USE);
 }
 END_TEST
 
