@@ -150,6 +150,21 @@ async def test_of_a_read_of_both_the_primary_answers(make_bench, primary):
         assert len(cluster.requests(Op.QUERY)) == 2 and len(cluster.requests(Op.EXECUTE)) == 2
 
 
+@pytest.mark.parametrize("primary", PRIMARIES)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_copy_of_a_mirrored_read_goes_to_the_other_cluster(make_bench, primary, version):
+    """`read ... mirror`, without read_mode: the primary answers, the other cluster gets a copy, of QUERY and EXECUTE."""
+    bench = await rules_bench(make_bench, primary)
+    c = await bench.client(version, keyspace="shop")
+    text = "SELECT * FROM mirrored"
+    prepared = await c.prepare(text)
+    assert (await c.query(text)).rows[0][0] == primary
+    await bench.secondary.until(lambda: reached(bench, Op.QUERY, text) == "both", "the copy of a QUERY")
+    assert (await c.execute(prepared)).rows[0][0] == primary
+    await bench.secondary.until(lambda: reached(bench, Op.EXECUTE, text) == "both", "the copy of an EXECUTE")
+    assert (await c.query("SELECT * FROM shop.orders")).rows[0][0] == "target"
+
+
 # ---- batches ----
 
 async def batch_children(c, kind, texts):
