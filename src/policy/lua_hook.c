@@ -327,8 +327,13 @@ static bool opinion_read(struct lua_host *host, struct lua_hook *hook, const str
 	lua_State *L = host->vm.L;
 
 	*out = (struct policy_opinion){ .hook = (uint8_t)(hook - host->hooks) };
-	if (lua_isnil(L, -1))
-		return true;
+	if (lua_isnil(L, -1)) {
+		if (likely(!host->has_denial))
+			return true;
+		/* It would let through what it was written to refuse. */
+		snprintf(error, error_size, "it called req:deny() and returned nothing: 'return req:deny(...)'");
+		return false;
+	}
 	out->route = lua_route_of(L, host, -1);
 	if (likely(out->route != NULL)) {
 		if (!out->route->mirror || q->kind == POLICY_READ)

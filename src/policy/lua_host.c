@@ -37,11 +37,13 @@ static bool check_options(const struct lua_host *host, char *error, size_t error
 	return true;
 }
 
-/* "FILE.lua:12: ..." */
-static bool begins_with_place(const char *text)
+/* "PATH:12: ...", or that of a file that the script requires. */
+static bool begins_with_place(const char *text, const char *path)
 {
 	const char *p = strstr(text, ".lua:");
 
+	if (strncmp(text, path, strlen(path)) == 0 && text[strlen(path)] == ':')
+		return true;
 	return p && p[5] >= '1' && p[5] <= '9' && p < strchrnul(text, '\n');
 }
 
@@ -50,7 +52,7 @@ static void add_place(const char *path, char *error, size_t error_size)
 {
 	char *text;
 
-	if (begins_with_place(error))
+	if (begins_with_place(error, path))
 		return;
 	text = xasprintf("%s: %s", path, error);
 	snprintf(error, error_size, "%s", text);
