@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "control/arguments.h"
+#include "control/config_lua.h"
 #include "control/descriptors.h"
 #include "control/http.h"
 #include "control/reload.h"
@@ -146,12 +147,13 @@ static void end_now(void)
 	loop_stop(&run.loop);
 }
 
-/* What cannot be helped by trying again ends a process that has not started to serve. */
-static void fatal(const char *why)
+/* What cannot be helped by trying again ends a process that has not started to serve. False, to be returned. */
+static bool fatal(const char *why)
 {
 	log_error("%s", why);
 	run.exit_status = config_status();
 	end_now();
+	return false;
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -421,10 +423,8 @@ static bool make_controls(void)
 		.deliver = deliver,
 	});
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		if (!contexts_new_cluster(&run.settings->cluster[i], &run.tls[i], error, sizeof(error))) {
-			fatal(error);
-			return false;
-		}
+		if (!contexts_new_cluster(&run.settings->cluster[i], &run.tls[i], error, sizeof(error)))
+			return fatal(error);
 		run.controls[i] = control_new(&(struct control_options){
 			.loop = &run.loop,
 			.cluster = &run.proxy.clusters[i],
@@ -481,14 +481,14 @@ static bool start_http(void)
 		log_error("%s; going on without health pages and metrics", error);
 		return true;
 	}
-	fatal(error);
-	return false;
+	return fatal(error);
 }
 
 /* ---- 3: workers ---- */
 
 static bool start_workers(void)
 {
+	const uint64_t stamp = config_lua_stamp(&run.settings->lua);
 	char error[REHEARSAL_ERROR_MAX];
 
 	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
@@ -499,16 +499,14 @@ static bool start_workers(void)
 
 		run.workers_started++;
 		run.metrics[i] = &w->metrics;
-		if (!worker_init(w, &run.proxy, i, error, sizeof(error))) {
-			fatal(error);
-			return false;
-		}
+		if (!worker_init(w, &run.proxy, i, error, sizeof(error)))
+			return fatal(error);
 		w->on_drained = on_worker_drained;
-		if (!worker_start(w)) {
-			fatal("a worker thread cannot be started");
-			return false;
-		}
+		if (!worker_start(w))
+			return fatal("a worker thread cannot be started");
 	}
+	if (config_lua_stamp(&run.settings->lua) != stamp)
+		return fatal(CONFIG_LUA_CHANGED);
 	run.workers_busy = run.workers_started;
 	hook_report_use(run.settings);
 	return true;
@@ -560,10 +558,8 @@ static bool start(void)
 
 	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
-	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms)) {
-		fatal("no event loop can be made");
-		return false;
-	}
+	if (!loop_init(&run.loop, run.settings->client_write_timeout_ms))
+		return fatal("no event loop can be made");
 	for (unsigned i = 0; i < ARRAY_LEN(signal_numbers); i++) {
 		evsignal_assign(&run.signals[i], run.loop.base, signal_numbers[i], on_signal, NULL);
 		evsignal_add(&run.signals[i], NULL);
@@ -573,10 +569,8 @@ static bool start(void)
 	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
 	proxy_init(&run.proxy, run.settings);
 	run.proxy.engine_new = hook_report_engine_new;
-	if (!proxy_load(&run.proxy, error, sizeof(error))) {
-		fatal(error);
-		return false;
-	}
+	if (!proxy_load(&run.proxy, error, sizeof(error)))
+		return fatal(error);
 	if (!start_workers())
 		return false;
 	make_reload();

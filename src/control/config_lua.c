@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define SCRIPT_END ".lua"
 
 const struct setting config_lua_any_option = { .section = SECTION_LUA, .key = "option", .flags = SETTING_RELOAD };
@@ -213,6 +216,60 @@ bool config_lua_check(struct config *config)
 
 	return resolve(config, "script", &lua->scripts, add_script) && check_twice(config) &&
 	       resolve(config, "lua_path", &lua->path, add_to_path) && check_options(config);
+}
+
+/* ---- have they changed? ---- */
+
+/* Levels of folders below those of lua_path; `require "a.b.c"` looks in the third. */
+#define STAMP_DEPTH 8
+
+static void stamp_add(uint64_t *stamp, const void *data, size_t size)
+{
+	*stamp = XXH3_64bits_withSeed(data, size, *stamp);
+}
+
+static void stamp_file(uint64_t *stamp, const char *path, const struct stat *st)
+{
+	const int64_t facts[] = { (int64_t)st->st_ino, st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec };
+
+	stamp_add(stamp, path, strlen(path));
+	stamp_add(stamp, facts, sizeof(facts));
+}
+
+static void stamp_folder(uint64_t *stamp, const char *folder, int depth)
+{
+	struct dirent **entries;
+	const int count = scandir(folder, &entries, NULL, by_name);
+
+	for (int i = 0; i < count; i++) {
+		char *path = xasprintf("%s/%s", folder, entries[i]->d_name);
+		struct stat st;
+
+		if (entries[i]->d_name[0] == '.' || stat(path, &st) < 0)
+			; /* what `require` cannot read either */
+		else if (S_ISDIR(st.st_mode) && depth < STAMP_DEPTH)
+			stamp_folder(stamp, path, depth + 1);
+		else if (is_script(entries[i]))
+			stamp_file(stamp, path, &st);
+		free(path);
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+}
+
+uint64_t config_lua_stamp(const struct lua_settings *lua)
+{
+	uint64_t stamp = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < lua->scripts.count; i++) {
+		if (stat(lua->scripts.items[i], &st) == 0)
+			stamp_file(&stamp, lua->scripts.items[i], &st);
+	}
+	for (unsigned i = 0; lua->scripts.count > 0 && i < lua->path.count; i++)
+		stamp_folder(&stamp, lua->path.items[i], 0);
+	return stamp;
 }
 
 /* ---- showing ---- */

@@ -24,6 +24,14 @@ void config_lua_set_option(struct config *config, const char *name, const char *
  */
 MUSTCHECK bool config_lua_check(struct config *config);
 
+/*
+ * A number that is another one when one of the files was written anew, or one
+ * came or went, also below the folders of lua_path. Workers load their scripts
+ * one after the other: the same before and behind says that all have the same.
+ */
+uint64_t config_lua_stamp(const struct lua_settings *lua);
+#define CONFIG_LUA_CHANGED "scripts, or files below lua_path, were changed while they were being loaded"
+
 /* The lines of --print-config about all this. */
 void config_lua_print(const struct config *config, FILE *out);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "control/config_compare.h"
+#include "control/config_lua.h"
 #include "control/setting.h"
 #include "proxy/contexts.h"
 #include "proxy/sni.h"
@@ -139,12 +140,14 @@ static bool make_parts(struct reload *r)
 {
 	const struct settings *settings = config_settings(r->next);
 	char error[2048]; /* a script's may have a traceback */
+	uint64_t stamp;
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (!contexts_new_cluster(&settings->cluster[i], &r->tls[i], error, sizeof(error)) ||
 		    !load_bundle(r, &settings->cluster[i], i, error, sizeof(error)))
 			goto failed;
 	}
+	stamp = config_lua_stamp(&settings->lua);
 	r->parts = xcalloc(r->context.worker_count, sizeof(*r->parts));
 	for (unsigned i = 0; i < r->context.worker_count; i++) {
 		struct reload_part *part = &r->parts[i];
@@ -156,7 +159,9 @@ static bool make_parts(struct reload *r)
 			goto failed;
 		part->change.on_done = on_worker_done;
 	}
-	if (make_log(r, error, sizeof(error)))
+	if (config_lua_stamp(&settings->lua) != stamp)
+		snprintf(error, sizeof(error), CONFIG_LUA_CHANGED "; send SIGHUP again");
+	else if (make_log(r, error, sizeof(error)))
 		return true;
 failed:
 	log_error("%s", error);

@@ -1,9 +1,10 @@
 /* test_config_lua.c - [lua]: scripts and folders of them, options, limits. */
+#include "control/config_lua.h"
+
 #include <sys/stat.h>
 
 #include "config_helper.h"
 #include "control/config_compare.h"
-#include "control/setting.h"
 
 /* Four lines, so that [lua] is line 5. */
 #define BASE "[origin]\ncontact_points = a\n[target]\ncontact_points = b\n"
@@ -314,6 +315,36 @@ START_TEST(changes_of_folders)
 }
 END_TEST
 
+/* What the files are, not what the settings say: a reload loads them in turn for every worker. */
+START_TEST(stamps)
+{
+	static const char text[] = "[lua]\nscript = lua\nlua_path = lib\n";
+	uint64_t stamp, same;
+
+	touch("etc/lua/1.lua");
+	ck_assert_int_eq(mkdir("etc/lib/deep", 0755), 0);
+	touch("etc/lib/deep/help.lua");
+	ck_assert_msg(load_lua(text, NULL, NULL), "%s", error);
+	stamp = config_lua_stamp(&settings->lua);
+	same = config_lua_stamp(&settings->lua);
+	ck_assert_uint_eq(stamp, same);
+	touch("etc/lib/deep/notes.txt");
+	touch("etc/lib/.hidden.lua");
+	ck_assert_uint_eq(config_lua_stamp(&settings->lua), stamp);
+	file_write("etc/lua/1.lua", "--", 2);
+	ck_assert_uint_ne(config_lua_stamp(&settings->lua), stamp);
+	stamp = config_lua_stamp(&settings->lua);
+	file_write("etc/lib/deep/help.lua", "--", 2);
+	ck_assert_uint_ne(config_lua_stamp(&settings->lua), stamp);
+	stamp = config_lua_stamp(&settings->lua);
+	touch("etc/lib/more.lua");
+	ck_assert_uint_ne(config_lua_stamp(&settings->lua), stamp);
+	stamp = config_lua_stamp(&settings->lua);
+	ck_assert_int_eq(unlink("etc/lua/1.lua"), 0);
+	ck_assert_uint_ne(config_lua_stamp(&settings->lua), stamp);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("config_lua");
@@ -331,6 +362,7 @@ int main(void)
 	tcase_add_loop_test(tc, wrong_values, 0, (int)ARRAY_LEN(errors));
 	tcase_add_test(tc, changes_of_options);
 	tcase_add_test(tc, changes_of_folders);
+	tcase_add_test(tc, stamps);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

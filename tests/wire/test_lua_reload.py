@@ -234,3 +234,35 @@ async def test_prepared_under_other_scripts(make_bench):
         after = [len(cluster.requests(Op.EXECUTE)) for cluster in bench.clusters]
         grown = [cluster.name for cluster, a, b in zip(bench.clusters, before, after) if b > a]
         assert grown == (["origin", "target"] if name == "both" else [name])
+
+
+async def test_all_workers_get_the_same(make_bench):
+    """Files that are written while the workers' scripts are loaded, one after the other: the old ones stay for all."""
+    slow = """
+        proxy.log("info", "loading")
+        local n = 0
+        for i = 1, 8e5 do n = n + i % 7 end
+        local help = require "help"
+        proxy.on_request("route", { kinds = "read" }, function() return help end)
+    """
+
+    def configure(bench):
+        policies.write(bench.proxy.folder / "scripts", {"a.lua": sends_reads_to("target")})
+        policies.write(bench.proxy.folder / "lib", {"help.lua": 'return "origin"'})
+        bench.sections["lua"] = {"script": "scripts/a.lua", "lua_path": "lib"}
+    bench = await make_bench(fresh=True, profile="native", configure=configure)
+    c = [await bench.client() for _ in range(2)]
+    policies.write(bench.proxy.folder / "scripts", {"a.lua": slow})
+    mark = len(bench.proxy.log)
+    bench.proxy.signal(signal.SIGHUP)
+    await bench.proxy.until_logged("loading")
+    policies.write(bench.proxy.folder / "lib", {"help.lua": 'return "both"'})
+    await bench.proxy.until_logged("was not reloaded")
+    assert "were changed while they were being loaded; send SIGHUP again" in bench.proxy.log[mark:]
+    for client in c:
+        assert await answered_by(client) == "target"
+    await bench.proxy.reload()
+    for number, client in enumerate(c):
+        text = f"SELECT * FROM ks.t /* {number} */"
+        await answered_by(client, text)
+        assert reached(bench, Op.QUERY, text) == "both"
