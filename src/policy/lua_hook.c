@@ -364,10 +364,11 @@ static enum lua_hook_answer ask_once(struct lua_host *host, struct lua_hook *hoo
 {
 	lua_State *L = host->vm.L;
 	const uint64_t now_ns = lua_host_now(host);
-	char message[2048] = "";
+	char message[LUA_VM_MESSAGE_SIZE];
 	const bool is_read = error || lua_fault_may_log(&hook->fault, now_ns);
 	enum lua_vm_end end;
 
+	message[0] = 0; /* the rest is not worth clearing for each request */
 	lua_rawgeti(L, LUA_REGISTRYINDEX, hook->function);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, host->request);
 	host->question = q;

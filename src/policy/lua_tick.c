@@ -78,7 +78,7 @@ void lua_tick_stop(struct lua_tick *tick)
 void lua_tick_run(struct lua_tick *tick)
 {
 	struct lua_host *host = tick->host;
-	char message[2048] = "";
+	char message[LUA_VM_MESSAGE_SIZE] = "";
 	enum lua_vm_end end;
 
 	lua_rawgeti(host->vm.L, LUA_REGISTRYINDEX, tick->function);
