@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,65 +34,20 @@
 #define CHARGED_STEPS 20000
 /* Of the C stack, for functions of ours that call Lua and are called by it. */
 #define STACK_BYTES (192 * 1024)
+/*
+ * Calls within each other that are seen when the clock is looked at: LuaJIT
+ * allows some ten thousand, and to throw through so many pcall()s takes longer
+ * than a budget.
+ */
+#define CALLS_MAX 1000
 /* What a collection after LUA_VM_MEMORY may take. */
 #define COLLECT_NS (2 * 1000 * 1000)
 #define SCRIPT_BYTES_MAX (4 * 1024 * 1024)
 #define TRACEBACK_LEVELS 12
+/* The error handler stays at the bottom of the stack. */
+#define HANDLER_INDEX 1
 
 static void on_count(lua_State *L, lua_Debug *ar);
-
-/* ---- memory ---- */
-
-static void set_count(struct lua_vm *vm, int count)
-{
-	if (vm->count == count)
-		return;
-	vm->count = count;
-	(void)lua_sethook(vm->L, count ? on_count : NULL, count ? LUA_MASKCOUNT : 0, count);
-}
-
-/* Also what LuaJIT keeps: it gives every size back that it has asked for. */
-static void *allocate(void *arg, void *p, size_t old_size, size_t size)
-{
-	struct lua_vm *vm = arg;
-	void *out;
-
-	if (!p)
-		old_size = 0;
-	if (size == 0) {
-		vm->used -= old_size;
-		vm->large -= old_size > LARGE_BYTES;
-		free(p);
-		return NULL;
-	}
-	if (size > old_size) {
-		if (vm->used + (size - old_size) > vm->limits.memory || size > vm->limits.memory / 4) {
-			vm->is_full = true;
-			return NULL;
-		}
-		vm->fresh += (uint32_t)MIN(size, FRESH_BYTES);
-	}
-	out = realloc(p, size);
-	if (!out)
-		return NULL;
-	vm->used += size - old_size;
-	vm->large += (size > LARGE_BYTES) - (old_size > LARGE_BYTES);
-	if (unlikely(vm->fresh >= FRESH_BYTES) && vm->count > 0 && !vm->is_over)
-		set_count(vm, 1);
-	return out;
-}
-
-/*
- * A state at its limit: what is garbage goes now, as far as the time allows;
- * LuaJIT itself does not collect when an allocation was refused.
- */
-static void collect(struct lua_vm *vm)
-{
-	uint64_t begin = loop_clock_ns();
-
-	while (!lua_gc(vm->L, LUA_GCSTEP, 0) && loop_clock_ns() - begin < COLLECT_NS)
-		;
-}
 
 /* ---- messages ---- */
 
@@ -109,32 +65,34 @@ static int put_place(lua_State *L, int level, char *out, size_t size)
 	return 0;
 }
 
-static size_t put_traceback(lua_State *L, int level, char *out, size_t size)
+/* A level of the traceback; nothing for what has neither a line nor a name: C code of ours, and calls in tail position. */
+static size_t put_level(lua_State *L, lua_Debug *ar, char *out, size_t size)
 {
+	int n;
+
+	lua_getinfo(L, "Sln", ar);
+	if (ar->currentline <= 0)
+		n = ar->name ? snprintf(out, size, "\n\tin '%s'", ar->name) : 0;
+	else
+		n = snprintf(out, size, "\n\t%s:%d: in %s%s%s", ar->source[0] == '@' ? ar->source + 1 : ar->short_src,
+			     ar->currentline, ar->name ? "'" : "",
+			     ar->name           ? ar->name
+			     : *ar->what == 'm' ? "the script"
+						: "a function",
+			     ar->name ? "'" : "");
+	return MIN((size_t)MAX(n, 0), size - 1);
+}
+
+static void put_traceback(lua_State *L, int level, char *out, size_t size)
+{
+	const int end = level + TRACEBACK_LEVELS;
 	lua_Debug ar;
 	size_t n = 0;
-	int end = level + TRACEBACK_LEVELS;
 
-	for (; n < size && lua_getstack(L, level, &ar); level++) {
-		if (level == end) {
-			n += (size_t)snprintf(out + n, size - n, "\n\t...");
-			break;
-		}
-		lua_getinfo(L, "Sln", &ar);
-		if (ar.currentline < 0 && !ar.name) /* one of ours, called from C */
-			continue;
-		n += (size_t)snprintf(out + n, size - n, "\n\t");
-		if (n < size && ar.currentline > 0)
-			n += (size_t)snprintf(out + n, size - n,
-					      "%s:%d: ", ar.source[0] == '@' ? ar.source + 1 : ar.short_src,
-					      ar.currentline);
-		if (n < size)
-			n += (size_t)snprintf(out + n, size - n, ar.name ? "in '%s'" : "in %s",
-					      ar.name           ? ar.name
-					      : *ar.what == 'm' ? "the script"
-								: "a function");
-	}
-	return MIN(n, size - 1);
+	for (; level < end && lua_getstack(L, level, &ar); level++)
+		n += put_level(L, &ar, out + n, size - n);
+	if (level == end && lua_getstack(L, level, &ar))
+		(void)snprintf(out + n, size - n, "\n\t...");
 }
 
 /*
@@ -178,8 +136,109 @@ static void set_message(struct lua_vm *vm, int level, const char *text)
 	}
 	n = MIN(n, (int)size / 2);
 	n += snprintf(out + n, size - (size_t)n, "%.*s", (int)size / 2, text);
-	(void)put_traceback(vm->L, level, out + n, size - (size_t)n);
+	put_traceback(vm->L, level, out + n, size - (size_t)n);
 }
+
+/* The same for what no error handler sees: `text` with the place in front. */
+static void set_limit_message(struct lua_vm *vm, const char *text)
+{
+	char whole[LUA_VM_MESSAGE_SIZE / 2];
+	int n = put_place(vm->L, 0, whole, sizeof(whole));
+
+	if (n < (int)sizeof(whole))
+		(void)snprintf(whole + n, sizeof(whole) - (size_t)n, "%s", text);
+	set_message(vm, 0, whole);
+}
+
+/* ---- memory ---- */
+
+static void set_count(struct lua_vm *vm, int count)
+{
+	if (vm->count == count)
+		return;
+	vm->count = count;
+	(void)lua_sethook(vm->L, count ? on_count : NULL, count ? LUA_MASKCOUNT : 0, count);
+}
+
+/* Notes where: LuaJIT calls no error handler for lack of memory. */
+static void *refuse(struct lua_vm *vm)
+{
+	char text[64];
+
+	if (!vm->is_full && !vm->is_over && vm->context != LUA_CONTEXT_NONE) {
+		(void)snprintf(text, sizeof(text), "the memory limit of %" PRIu64 " KiB is reached",
+			       vm->limits.memory / 1024);
+		set_limit_message(vm, text);
+	}
+	vm->is_full = true;
+	return NULL;
+}
+
+/*
+ * Sizes are those that the C library has set aside, not those that LuaJIT
+ * names: of a closure that it could not finish for lack of memory it gives back
+ * less than it has got.
+ */
+static void *allocate(void *arg, void *p, size_t lua_size, size_t size)
+{
+	struct lua_vm *vm = arg;
+	size_t old_size = malloc_usable_size(p);
+	void *out;
+
+	(void)lua_size;
+	if (size == 0) {
+		vm->used -= old_size;
+		vm->large -= old_size > LARGE_BYTES;
+		free(p);
+		return NULL;
+	}
+	if (size > old_size) {
+		if (vm->used + (size - old_size) > vm->limits.memory || size > vm->limits.memory / 4)
+			return refuse(vm);
+		vm->fresh += (uint32_t)MIN(size, FRESH_BYTES);
+	}
+	out = realloc(p, size);
+	if (!out)
+		return NULL;
+	size = malloc_usable_size(out);
+	vm->used += size - old_size;
+	vm->large += (size > LARGE_BYTES) - (old_size > LARGE_BYTES);
+	if (unlikely(vm->fresh >= FRESH_BYTES) && vm->count > 0 && !vm->is_over)
+		set_count(vm, 1);
+	return out;
+}
+
+/*
+ * How eager the collector is. LuaJIT waits until the state has doubled, which
+ * may be more than it is allowed, and does not collect when an allocation was
+ * refused; so it goes on sooner and faster where there is less room.
+ */
+static void set_collector(struct lua_vm *vm)
+{
+	static const struct {
+		int pause; /* percent of what was in use after a round, at which the next one begins */
+		int speed; /* percent of what is allocated meanwhile */
+	} paces[] = { { 200, 200 }, { 130, 400 }, { 100, 1000 } };
+	int pace = vm->used > vm->limits.memory / 2 ? 2 : vm->used > vm->limits.memory / 4 ? 1 : 0;
+
+	if (likely(pace == vm->pace))
+		return;
+	vm->pace = pace;
+	(void)lua_gc(vm->L, LUA_GCSETPAUSE, paces[pace].pause);
+	(void)lua_gc(vm->L, LUA_GCSETSTEPMUL, paces[pace].speed);
+}
+
+/*
+ * A state at its limit: what is garbage goes now, as far as the time allows. */
+static void collect(struct lua_vm *vm)
+{
+	uint64_t begin = loop_clock_ns();
+
+	while (!lua_gc(vm->L, LUA_GCSTEP, 0) && loop_clock_ns() - begin < COLLECT_NS)
+		;
+}
+
+/* ---- errors ---- */
 
 /*
  * What lua_pcall() calls where something was thrown. It calls nothing of the
@@ -191,7 +250,7 @@ static int on_error(lua_State *L)
 	struct lua_vm *vm = lua_vm_of(L);
 	char text[64];
 
-	if (vm->is_over) /* look() has written it, at the first place */
+	if (vm->is_over || vm->is_full) /* the text is that of the place where it began */
 		return 1;
 	switch (lua_type(L, 1)) {
 	case LUA_TSTRING:
@@ -219,14 +278,12 @@ static uint64_t budget_ns(const struct lua_vm *vm)
 /* From here on each instruction throws. */
 static void set_over(struct lua_vm *vm)
 {
-	char text[128 + PATH_MAX];
 	uint64_t us = budget_ns(vm) / 1000;
-	int n = put_place(vm->L, 0, text, sizeof(text));
+	char text[64];
 
-	n = MIN(n, PATH_MAX);
-	(void)snprintf(text + n, sizeof(text) - (size_t)n, "the time limit of %" PRIu64 "%s is used up",
-		       us % 1000 ? us : us / 1000, us % 1000 ? " us" : " ms");
-	set_message(vm, 0, text);
+	(void)snprintf(text, sizeof(text), "the time limit of %" PRIu64 "%s is used up", us % 1000 ? us : us / 1000,
+		       us % 1000 ? " us" : " ms");
+	set_limit_message(vm, text);
 	vm->is_over = true;
 	set_count(vm, 1);
 }
@@ -241,6 +298,8 @@ static void look(struct lua_vm *vm)
 	uint64_t now = loop_clock_ns();
 	uint64_t budget = budget_ns(vm);
 	uint64_t gap = 0;
+	lua_Debug ar;
+	bool is_deep;
 
 	vm->charged = 0;
 	vm->fresh = 0;
@@ -254,14 +313,18 @@ static void look(struct lua_vm *vm)
 			vm->load_ns = vm->spent_ns;
 	}
 	vm->seen_ns = now;
+	set_collector(vm);
 	if (vm->spent_ns > budget) {
 		set_over(vm);
 		return;
 	}
 	if (gap > budget / 8)
 		vm->is_slow = true;
+	is_deep = lua_getstack(vm->L, CALLS_MAX, &ar);
 	if (!vm->limits.jit)
-		set_count(vm, vm->is_slow ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
+		set_count(vm, is_deep ? 1 : vm->is_slow ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
+	if (is_deep)
+		luaL_error(vm->L, "stack overflow");
 }
 
 /* The text is there already: an allocation could fail. */
@@ -323,16 +386,9 @@ static enum lua_vm_end end_badly(struct lua_vm *vm, int status, char *error, siz
 	enum lua_vm_end end = vm->is_over                           ? LUA_VM_TIME
 			      : status == LUA_ERRMEM || vm->is_full ? LUA_VM_MEMORY
 								    : LUA_VM_ERROR;
-	int n = 0;
 
-	if (error && error_size) {
-		if (end == LUA_VM_MEMORY)
-			n = snprintf(error, error_size, "the memory limit of %" PRIu64 " KiB is reached%s",
-				     vm->limits.memory / 1024, vm->message[0] ? ": " : "");
-		if (n >= 0 && (size_t)n < error_size)
-			(void)snprintf(error + n, error_size - (size_t)n, "%s",
-				       vm->message[0] || n ? vm->message : "an error without a text");
-	}
+	if (error && error_size)
+		(void)snprintf(error, error_size, "%s", vm->message[0] ? vm->message : "an error without a text");
 	vm->is_over = false;
 	if (end == LUA_VM_MEMORY)
 		collect(vm);
@@ -343,23 +399,20 @@ enum lua_vm_end lua_vm_call(struct lua_vm *vm, enum lua_context context, int nar
 			    size_t error_size)
 {
 	lua_State *L = vm->L;
-	int function = lua_gettop(L) - nargs;
-	int status;
 	enum lua_vm_end end = LUA_VM_OK;
+	int status;
 
 	Assert(vm->context == LUA_CONTEXT_NONE && context != LUA_CONTEXT_NONE);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->handler);
-	lua_insert(L, function);
+	Assert(lua_tocfunction(L, HANDLER_INDEX) == on_error && lua_gettop(L) > HANDLER_INDEX + nargs);
 	vm->context = context;
 	vm->call++;
 	vm->is_full = false;
 	vm->message[0] = '\0';
 	vm->stack = __builtin_frame_address(0);
-	status = lua_pcall(L, nargs, nresults, function);
-	if (likely(status == 0 && !vm->is_over)) {
-		lua_remove(L, function);
-	} else {
-		lua_settop(L, function - 1);
+	status = lua_pcall(L, nargs, nresults, HANDLER_INDEX);
+	if (unlikely(status != 0 || vm->is_over)) {
+		/* In place of results there is one error; a budget may end with the last instruction, behind which there are. */
+		lua_pop(L, status != 0 ? 1 : nresults);
 		end = end_badly(vm, status, error, error_size);
 	}
 	vm->context = LUA_CONTEXT_NONE;
@@ -543,7 +596,7 @@ static int require(lua_State *L)
 	size_t len;
 	const char *name;
 
-	lua_vm_need_context(L, 1u << LUA_CONTEXT_LOAD, "require()");
+	lua_vm_need_context(L, 1u << LUA_CONTEXT_LOAD, "require");
 	name = luaL_checklstring(L, 1, &len);
 	lua_settop(L, 1);
 	if (!is_module_name(name, len))
@@ -578,6 +631,7 @@ void lua_vm_freeze(struct lua_vm *vm)
 	vm->is_frozen = true;
 	/* What loading has left behind. */
 	(void)lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	set_collector(vm);
 }
 
 /* ---- the state ---- */
@@ -594,8 +648,6 @@ static int init_state(lua_State *L)
 		lua_pushcfunction(L, luaopen_jit);
 		lua_call(L, 0, 0);
 	}
-	lua_pushcfunction(L, on_error);
-	vm->handler = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_pushcfunction(L, run_job);
 	vm->run_job = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_pushliteral(L, "the time limit is used up");
@@ -608,6 +660,8 @@ static int init_state(lua_State *L)
 	lua_getfield(L, -1, "randomseed");
 	lua_pushnumber(L, (lua_Number)(seed >> 12));
 	lua_call(L, 1, 0);
+	lua_pushcfunction(L, on_error);
+	vm->handler = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -618,6 +672,7 @@ bool lua_vm_init(struct lua_vm *vm, const struct lua_vm_limits *limits)
 	vm->L = lua_newstate(allocate, vm);
 	if (!vm->L || lua_cpcall(vm->L, init_state, vm) != 0)
 		return false;
+	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->handler);
 	(void)luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | (limits->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
 	if (!limits->jit)
 		set_count(vm, COUNT_USUAL);

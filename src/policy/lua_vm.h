@@ -45,19 +45,19 @@ struct lua_vm {
 	uint32_t fresh; /* bytes allocated since the clock was looked at */
 	enum lua_context context;
 	bool is_frozen;
-	bool is_over;        /* the budget of the call under way is used up: each instruction throws */
-	bool is_full;        /* the allocator has refused something in the call under way */
-	bool is_slow;        /* instructions of the call under way take long: the clock is looked at often */
-	uint32_t charged;    /* steps of lua_vm_charge() since the clock was looked at */
-	int count;           /* instructions between two calls of the count hook, as set; 0: there is none */
-	uint64_t call;       /* number of the call under way */
-	uint64_t seen_call;  /* of that in which the count hook looked at the clock first */
-	uint64_t seen_ns;    /* when it looked last */
-	uint64_t spent_ns;   /* by that call */
-	uint64_t load_ns;    /* by all calls in the load context */
-	uint64_t useless_ns; /* when a whole collection last gave nothing back */
-	const char *stack;   /* where the C stack of the call under way begins */
-	lua_CFunction job;   /* of lua_vm_run() */
+	bool is_over;       /* the budget of the call under way is used up: each instruction throws */
+	bool is_full;       /* the allocator has refused something in the call under way */
+	bool is_slow;       /* instructions of the call under way take long: the clock is looked at often */
+	int pace;           /* of the collector */
+	uint32_t charged;   /* steps of lua_vm_charge() since the clock was looked at */
+	int count;          /* instructions between two calls of the count hook, as set; 0: there is none */
+	uint64_t call;      /* number of the call under way */
+	uint64_t seen_call; /* of that in which the count hook looked at the clock first */
+	uint64_t seen_ns;   /* when it looked last */
+	uint64_t spent_ns;  /* by that call */
+	uint64_t load_ns;   /* by all calls in the load context */
+	const char *stack;  /* where the C stack of the call under way begins */
+	lua_CFunction job;  /* of lua_vm_run() */
 	void *job_arg;
 	char *const *folders; /* lua_vm_set_path() */
 	unsigned folder_count;
@@ -86,7 +86,9 @@ struct lua_vm *lua_vm_of(lua_State *L);
  * context, with the limits: on success the results are on the stack. Otherwise
  * nothing is, and the message with its traceback (lines with "\n" between) is
  * in `error` (may be NULL). A pcall() in the script does not swallow
- * LUA_VM_TIME. Not to be called while another call of this state is under way.
+ * LUA_VM_TIME. Not to be called while another call of this state is under way,
+ * and `nresults` is not LUA_MULTRET. The lowest value on the stack belongs to
+ * this function, so nobody calls lua_settop(L, 0).
  */
 enum lua_vm_end lua_vm_call(struct lua_vm *vm, enum lua_context context, int nargs, int nresults, char *error,
 			    size_t error_size);

@@ -54,7 +54,7 @@ static void compare(const char *s, size_t s_len, const char *p, size_t p_len, co
 	ck_assert_msg(lua_pcall(theirs, 4, 1, 0) == 0, "%s", lua_tostring(theirs, -1));
 	expected = lua_tolstring(theirs, -1, &expected_len);
 
-	lua_settop(vm.L, 0);
+	lua_settop(vm.L, 1);
 	lua_getfield(vm.L, LUA_REGISTRYINDEX, "kept");
 	push_arguments(vm.L, s, s_len, p, p_len, r, i);
 	ck_assert_msg(lua_vm_call(&vm, LUA_CONTEXT_REQUEST, 4, 1, message, sizeof(message)) == LUA_VM_OK, "%s",
