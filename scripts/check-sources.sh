@@ -14,5 +14,11 @@ for file in $(find src tests/unit tests/fuzz tests/classify -name '*.[ch]' | sor
 		failed=1
 	fi
 done
+for file in $(find lua -type f | sort); do
+	if ! grep -qE "(^|[[:space:]])$file([[:space:]]|\$)" Makefile.am; then
+		echo "check-sources.sh: $file is not named in Makefile.am: make install leaves it out" >&2
+		failed=1
+	fi
+done
 [ $failed -eq 0 ] || exit 1
 echo "check-sources.sh: Makefile.am names every source"

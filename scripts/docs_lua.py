@@ -122,6 +122,16 @@ def check_console(page, program):
                     yield page.at(line, f"`{command}` says:\n{said}")
 
 
+def check_types(program):
+    """They are no script, but a file that every Lua can read."""
+    with tempfile.TemporaryDirectory() as name:
+        path = pathlib.Path(name) / "types.ini"
+        path.write_text(f"{CLUSTERS}[lua]\nscript = {ROOT / 'lua/cqlferry/types.lua'}\n")
+        run = subprocess.run([program, "--check-config", "-c", path], text=True, capture_output=True)
+        if run.returncode != 0:
+            yield f"lua/cqlferry/types.lua: {run.stderr.strip()}"
+
+
 # ---- functions ----
 
 #: how the C functions of a table begin, and what scripts write before the name
@@ -154,7 +164,8 @@ def check_functions(page):
 def check(pages, program):
     page = next(p for p in pages if p.name == "docs/lua.md")
     pieces = [problem for p in pages for problem in check_pieces(p, program)]
-    return [*check_examples(page), *pieces, *check_console(page, program), *check_functions(page)]
+    return [*check_examples(page), *pieces, *check_console(page, program), *check_types(program),
+            *check_functions(page)]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,10 @@
 ---What a statement is.
 ---@alias cqlferry.kind "read"|"write"|"schema"|"use"|"unknown"
 
+---What it does. `schema`: CREATE, ALTER, DROP and the like; `role`: GRANT, REVOKE, CREATE ROLE and the like.
+---@alias cqlferry.verb
+---| "select"|"insert"|"update"|"delete"|"batch"|"truncate"|"use"|"schema"|"role"|"list"|"describe"|"call"|"unknown"
+
 ---Where a request goes. `mirror`: reads only; the primary answers, the other cluster gets a copy.
 ---@alias cqlferry.route_name "origin"|"target"|"both"|"mirror"
 
@@ -79,7 +83,7 @@ local request = {}
 ---@return cqlferry.kind
 function request:kind() end
 
----@return string verb the statement's first word in lower case: "select", "insert", "create"
+---@return cqlferry.verb
 function request:verb() end
 
 ---@return string|nil keyspace nil where it is not known, and of a batch with several tables
