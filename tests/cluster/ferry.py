@@ -51,7 +51,8 @@ def eventually(what, check, timeout=10.0):
 
 
 class Ferry:
-    """One proxy. `environment` has ZDM_* variables, or `ini` has sections of settings; listening addresses are ours."""
+    """One proxy. `environment` has ZDM_* variables, or `ini` has sections of settings, a list for a key that is repeated;
+    listening addresses are ours."""
 
     def __init__(self, directory, environment=None, ini=None, address="127.0.0.1", port=None, http_port=None):
         self.directory = pathlib.Path(directory)
@@ -83,7 +84,9 @@ class Ferry:
         path = self.directory / "ferry.ini"
         text = ""
         for name, settings in sections.items():
-            text += "[%s]\n%s\n" % (name, "".join("%s = %s\n" % item for item in settings.items()))
+            lines = [(key, value) for key, values in settings.items()
+                     for value in (values if isinstance(values, list) else [values])]
+            text += "[%s]\n%s\n" % (name, "".join("%s = %s\n" % line for line in lines))
         path.write_text(text)
         return [str(binary()), "-c", str(path)], variables
 
