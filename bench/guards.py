@@ -7,13 +7,14 @@ Guards the cost of a request, in figures that noise does not touch:
     mallocs        calls of malloc, calloc, realloc and the like, by an LD_PRELOAD library; these must be 0
 
 per request on the steady path, for prepared reads and dual writes, 1 and 32 in flight, dedicated and pooled connections,
-one worker. One client; for mallocs 64, since what is kept for reuse has to suffice for many.
+one worker. One client; for mallocs 64, since what is kept for reuse has to suffice for many. What a script costs is
+guarded for itself: the instructions that it adds to the same requests without it (kind "added").
 
     bench/guards.py                  measures and compares with bench/figures.txt
     bench/guards.py --update         measures and writes bench/figures.txt
     bench/guards.py --self-test      shows that the comparison can fail
 
-Exit status 1 when a figure is off by more than 5 %, in either direction: one that has become better must be written
+Exit status 1 when a figure is off by more than 5 % (added: 25 %), in either direction: one that has become better must be written
 down, or a later loss would go unseen. Then the functions or system calls that changed are named.
 
 How: every figure is the difference between a run of 2N requests and one of N, divided by N, so that what happens once
@@ -21,6 +22,7 @@ does not count. bench/cqlload is client and clusters, in lock step; it shares on
 batch processes, which do not interrupt each other: so how many frames a read brings does not depend on time.
 """
 import argparse
+import collections
 import concurrent.futures
 import os
 import re
@@ -41,6 +43,9 @@ FIGURES = ROOT / "bench" / "figures.txt"
 CONFIGURE = ["CC=gcc", "CFLAGS=-O2 -g"]
 
 TOLERANCE = 0.05
+TOLERANCE_ADDED = 0.25
+#: So many instructions more or less are no news.
+ADDED_MIN = 12
 #: Calls per request that count as none: what a timer does now and then.
 MALLOCS_MAX = 0.01
 #: Functions below this share of a request are not written down.
@@ -50,14 +55,31 @@ NAMED = 6
 #: No single run takes longer than this, seconds.
 PATIENCE = 60
 
+Scenario = collections.namedtuple("Scenario", "backend writes in_flight script base", defaults=(None, None))
+
+#: A verdict that is kept with the statement, and one that is looked up for each request.
+SCRIPT_STATIC = """\
+proxy.on_request("static", { scope = "table" }, function(req)
+  if req:kind() == "read" then return "origin" end
+  return "both"
+end)
+"""
+SCRIPT_TABLE = """\
+local routes = { read = { ks = "origin" }, write = { ks = "both" } }
+proxy.on_request("table", {}, function(req) return routes[req:kind()][req:keyspace()] end)
+"""
+
 SCENARIOS = {
-    # name: (backend_connections, percentage of writes, requests in flight)
-    "read-1": ("dedicated", 0, 1),
-    "read-32": ("dedicated", 0, 32),
-    "write-1": ("dedicated", 100, 1),
-    "write-32": ("dedicated", 100, 32),
-    "pooled-read-1": ("pooled", 0, 1),
-    "pooled-write-32": ("pooled", 100, 32),
+    # name: backend_connections, percentage of writes, requests in flight, a script, and the same without it
+    "read-1": Scenario("dedicated", 0, 1),
+    "read-32": Scenario("dedicated", 0, 32),
+    "write-1": Scenario("dedicated", 100, 1),
+    "write-32": Scenario("dedicated", 100, 32),
+    "pooled-read-1": Scenario("pooled", 0, 1),
+    "pooled-write-32": Scenario("pooled", 100, 32),
+    "mixed-1": Scenario("dedicated", 50, 1),
+    "lua-static-1": Scenario("dedicated", 50, 1, SCRIPT_STATIC, "mixed-1"),
+    "lua-table-1": Scenario("dedicated", 50, 1, SCRIPT_TABLE, "mixed-1"),
 }
 #: Requests of the shorter run, whole rounds: enough to make a timer tick or two vanish.
 REQUESTS = {"instructions": 32 * 60, "syscalls": 32 * 60, "mallocs": 64 * 32 * 20}
@@ -148,8 +170,10 @@ class Runner:
             self._run_once(scenario, requests, wrapper, environment, connections)
 
     def _run_once(self, scenario, requests, wrapper, environment, connections):
-        backend, writes, depth = SCENARIOS[scenario]
-        (self.folder / "proxy.ini").write_text(INI.format(self.network, backend))
+        backend, writes, depth, script, _ = SCENARIOS[scenario]
+        (self.folder / "policy.lua").write_text(script or "")
+        (self.folder / "proxy.ini").write_text(INI.format(self.network, backend) +
+                                               ("[lua]\nscript = policy.lua\n" if script else ""))
         load = self._start([self.build / "bench" / "cqlload", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
                             "--target", f"{self.network}.3:9042", "--write-percent", str(writes),
@@ -275,14 +299,24 @@ def measure(runner, scenario, kind):
     return per_request(take(scenario, requests), take(scenario, 2 * requests), requests)
 
 
+def kinds_of(scenario):
+    return (*REQUESTS, "added") if SCENARIOS[scenario].base else tuple(REQUESTS)
+
+
+def added(results, scenario):
+    """The instructions by which a scenario is above its base, by function."""
+    with_it, without = results[scenario, "instructions"], results[SCENARIOS[scenario].base, "instructions"]
+    return {name: with_it.get(name, 0) - without.get(name, 0) for name in set(with_it) | set(without)}
+
+
 def is_edge(name):
     return " <- " in name
 
 
 def worth_keeping(values, kind):
     """The totals, and what explains them."""
-    if kind == "instructions":
-        least = values["total"] * FUNCTION_SHARE
+    if kind in ("instructions", "added"):
+        least = abs(values["total"]) * FUNCTION_SHARE
         return {name: n for name, n in values.items() if n >= least and not is_edge(name)}
     return {name: n for name, n in values.items() if n >= 0.005 or name == "total"}
 
@@ -293,10 +327,12 @@ def write_figures(path, results, versions):
              *(f"# with {line}" for line in versions),
              "# scenario kind count name"]
     for scenario in SCENARIOS:
-        for kind in ("instructions", "syscalls"):  # mallocs need no figure: there are none
+        for kind in kinds_of(scenario):
+            if kind == "mallocs":  # needs no figure: there are none
+                continue
             values = worth_keeping(results[scenario, kind], kind)
             order = sorted(values, key=lambda name: (name != "total", -values[name], name))
-            lines += [f"{scenario} {kind} {values[name]:.{1 if kind == 'instructions' else 3}f} {name}"
+            lines += [f"{scenario} {kind} {values[name]:.{3 if kind == 'syscalls' else 1}f} {name}"
                       for name in order]
     path.write_text("\n".join(lines) + "\n")
 
@@ -317,7 +353,7 @@ def read_versions(path):
 def changes(values, figures, kind):
     """What explains a difference in the totals, the largest first."""
     # What is not written down may have been so much.
-    unknown = figures["total"] * FUNCTION_SHARE if kind == "instructions" else 0.005
+    unknown = figures["total"] * FUNCTION_SHARE if kind in ("instructions", "added") else 0.005
     found = []
     for name in (set(values) | set(figures)) - {"total"}:
         now = values.get(name, 0)
@@ -345,7 +381,8 @@ def compare(kind, values, figures, instructions):
     if not figures:
         return "bench/figures.txt has no figure"
     figure = figures["total"]
-    if abs(total - figure) <= figure * TOLERANCE:
+    allowed = max(figure * TOLERANCE_ADDED, ADDED_MIN) if kind == "added" else figure * TOLERANCE
+    if abs(total - figure) <= allowed:
         return None
     advice = "" if total > figure else " (better: write it down with --update)"
     return f"{total:.6g} instead of {figure:.6g}{advice}: " + "; ".join(changes(values, figures, kind))
@@ -414,7 +451,7 @@ def show(results, figures, failures):
         total = results[scenario, kind]["total"]
         figure = 0.0 if kind == "mallocs" else figures.get((scenario, kind), {}).get("total")
         change = f"{(total / figure - 1) * 100:+.1f} %" if figure else ""
-        digits = 1 if kind == "instructions" else 3
+        digits = 3 if kind in ("syscalls", "mallocs") else 1
         print(f"{scenario:<16} {kind:<13} {round(total, digits) + 0.0:>11.{digits}f} "
               f"{'' if figure is None else format(figure, f'.{digits}f'):>9}  {change:<8} {'FAILED' if why else ''}")
     for (scenario, kind), why in failures.items():
@@ -430,13 +467,15 @@ def guard(arguments):
     make(arguments.build)
     with tempfile.TemporaryDirectory(prefix="guards.") as folder:
         results = measure_all(arguments.build, Path(folder))
+    results.update({(scenario, "added"): added(results, scenario)
+                    for scenario in SCENARIOS if SCENARIOS[scenario].base})
     versions = tool_versions()
     if arguments.update:
         write_figures(FIGURES, results, versions)
     figures = read_figures(FIGURES)
     failures = {(scenario, kind): compare(kind, results[scenario, kind], figures.get((scenario, kind)),
                                           results[scenario, "instructions"])
-                for scenario in SCENARIOS for kind in REQUESTS}
+                for scenario in SCENARIOS for kind in kinds_of(scenario)}
     show(results, figures, failures)
     if versions != read_versions(FIGURES):
         print("\nthe figures are of other versions of the tools, which alone may change them:",
@@ -495,6 +534,12 @@ def self_test():
     why = compare("syscalls", {"total": 90.0, "a.c:f": 50.0, "a.c:g": 40.0}, figures, {})
     assert why and "--update" in why, why
     assert compare("syscalls", {"total": 1.0}, None, {})
+    assert compare("added", {"total": 124.0}, {"total": 100.0}, {}) is None
+    assert compare("added", {"total": 30.0}, {"total": 20.0}, {}) is None
+    assert compare("added", {"total": 126.0}, {"total": 100.0}, {})
+    assert added({("lua-table-1", "instructions"): {"total": 9.0, "a.c:f": 4.0},
+                  ("mixed-1", "instructions"): {"total": 7.0, "a.c:g": 1.0}}, "lua-table-1") == {
+        "total": 2.0, "a.c:f": 4.0, "a.c:g": -1.0}
     assert compare("mallocs", {"total": 0.001}, None, {}) is None
     why = compare("mallocs", {"total": 2.0}, {"total": 2.0}, {"total": 9.0, "malloc <- a.c:f": 2.0})
     assert why and "malloc <- a.c:f: 2" in why, why
