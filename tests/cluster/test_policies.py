@@ -40,10 +40,10 @@ class Policy:
         return self._connect(self._ferry, login=self.pair.client_login, **options)
 
     def change(self, script):
-        before = self.metric("reloads_total{result=\"success\"}")
+        before = self.metric("reloads_total{result=\"ok\"}")
         self.script.write_text(script)
         self._ferry.signal(signal.SIGHUP)
-        eventually("the script is read again", lambda: self.metric("reloads_total{result=\"success\"}") > before)
+        eventually("the script is read again", lambda: self.metric("reloads_total{result=\"ok\"}") > before)
 
     def metric(self, name):
         lines = self._ferry.get("/metrics")[1].splitlines()
@@ -221,7 +221,7 @@ def test_a_trace_of_a_routed_read(policy, table):
     session = policy.start(BY_TABLE % "t")
     result = session.execute("SELECT v FROM %s WHERE id = 1" % table, trace=True)
     assert origins(result) == {"target"}
-    trace = result.get_query_trace(max_wait=10)
+    trace = result.get_query_trace(max_wait_sec=10)
     assert trace.events and trace.request_type
 
 
@@ -240,8 +240,7 @@ def test_a_mirrored_read(policy, pair, table, mode):
     select = session.prepare("SELECT v FROM %s WHERE id = ?" % table)
     for key in range(20):
         assert origins(session.execute(select, (key,))) == {"origin"}
-    eventually("copies on the target", lambda: policy.metric("async_read_duration_seconds_count") +
-               policy.metric("async_read_requests_total") > 0)
+    eventually("copies on the target", lambda: policy.metric("async_request_duration_seconds_count") >= 15)
 
 
 def test_a_script_with_an_endless_loop(policy, pair, table):
