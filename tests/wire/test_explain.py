@@ -193,3 +193,16 @@ def test_a_script_that_does_not_load(tmp_path, scripts, why):
     done = policies.run(tmp_path, "--explain", "SELECT * FROM t", sections={"lua": {"script": "a.lua"}})
     assert (done.returncode, done.stdout) == (1, ""), done
     assert why in done.stderr
+
+
+def test_the_first_opinion_wins(tmp_path):
+    """Those behind it are shown, too."""
+    policies.write(tmp_path, {"a.lua": """
+        proxy.on_request("one", {}, function() end)
+        proxy.on_request("two", {}, function() return "target" end)
+        proxy.on_request("three", {}, function() return "both" end)
+    """})
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM t", sections={"lua": {"script": "a.lua"}})
+    lines = done.stdout.splitlines()
+    assert lines[2:5] == ["hook one (a.lua:2): no opinion", "hook two (a.lua:3): target", "hook three (a.lua:4): both"]
+    assert lines[-2:] == ["decided by: hook two", "route: target"], lines
