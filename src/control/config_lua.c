@@ -195,17 +195,21 @@ static bool check_twice(struct config *config)
 	return true;
 }
 
-/* An option may be a setting with a typing error, even `script` itself. */
+/*
+ * An option may be a setting with a typing error, even `script` itself. One who
+ * writes `script =` with nothing behind it says that there shall be none.
+ */
 static bool check_options(struct config *config)
 {
 	const struct lua_settings *lua = &config->settings.lua;
 	const struct lua_option *o = lua->options;
 	char keys[256];
 
-	if (lua->option_count == 0 || lua->scripts.count > 0)
+	if (lua->option_count == 0 || config_value_find(config, setting_find(SECTION_LUA, "script", NULL), 0))
 		return true;
 	return config_fail(config,
-			   "%s%s%s: no setting (those are %s), and no script is there that could ask for an option",
+			   "%s%s%s: no setting (those are %s), and no script is there that could ask for an option; "
+			   "allowed: options below a line \"script =\", if there shall be none",
 			   o->place, strcmp(o->place, "--set") == 0 ? " lua." : ": [lua] ", o->name,
 			   config_section_keys(SECTION_LUA, keys, sizeof(keys)));
 }

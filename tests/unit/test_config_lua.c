@@ -174,6 +174,20 @@ START_TEST(options_with_their_places)
 }
 END_TEST
 
+/* How scripts are taken away in a hurry: their options may stay. */
+START_TEST(no_script_on_purpose)
+{
+	ck_assert_msg(load_lua("[lua]\nscript =\nshare = 5\n", NULL, NULL), "%s", error);
+	ck_assert_uint_eq(settings->lua.scripts.count, 0);
+	ck_assert_uint_eq(settings->lua.option_count, 1);
+	ck_assert_msg(load_lua("[lua]\nscript = a.lua\nscript = lua\nshare = 5\n", "lua.script=", NULL), "%s", error);
+	ck_assert_uint_eq(settings->lua.scripts.count, 0);
+	ck_assert_msg(load_lua("[lua]\nscript =\nscript = a.lua\nlua_path =\n", NULL, NULL), "%s", error);
+	ck_assert_uint_eq(settings->lua.scripts.count, 1);
+	ck_assert_uint_eq(settings->lua.path.count, 0);
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	unsigned us;
@@ -214,7 +228,8 @@ static const struct {
 	{ "", "lua.script=a.lua", "--set lua.script: a.lua: No such file or directory" },
 	{ "scritp = a.lua", NULL,
 	  "etc/t.ini:6: [lua] scritp: no setting (those are script, lua_path, time_limit, memory_limit, fail_limit, "
-	  "jit), and no script is there that could ask for an option" },
+	  "jit), and no script is there that could ask for an option; allowed: options below a line \"script =\", if there "
+	  "shall be none" },
 	{ "script = a.lua\na = 1\nb = 2\na = 3", NULL,
 	  "etc/t.ini:9: [lua] a: given already at etc/t.ini:7; allowed: once" },
 	{ "script = a.lua\na = 1\n  2", NULL,
@@ -239,7 +254,7 @@ static const struct {
 	{ "jit = on\njit = off", NULL, "etc/t.ini:7: [lua] jit: given already at etc/t.ini:6; allowed: once" },
 	{ "", "lua.scritp=a.lua",
 	  "--set lua.scritp: no setting (those are script, lua_path, time_limit, memory_limit, fail_limit, jit), and no "
-	  "script is there that could ask for an option" },
+	  "script is there that could ask for an option; allowed: options below a line \"script =\", if there shall be none" },
 	{ "script = a.lua", "lua.a b=1",
 	  "--set lua.a b: unknown key; allowed: script, lua_path, time_limit, memory_limit, fail_limit, jit" },
 };
@@ -358,6 +373,7 @@ int main(void)
 	tcase_add_test(tc, relative_names);
 	tcase_add_test(tc, without_a_file);
 	tcase_add_test(tc, options_with_their_places);
+	tcase_add_test(tc, no_script_on_purpose);
 	tcase_add_loop_test(tc, times_below_a_millisecond, 0, (int)ARRAY_LEN(times));
 	tcase_add_loop_test(tc, wrong_values, 0, (int)ARRAY_LEN(errors));
 	tcase_add_test(tc, changes_of_options);

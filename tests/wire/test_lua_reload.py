@@ -133,7 +133,9 @@ async def test_options_and_files_come_and_go(make_bench):
     assert "[lua] script: " in text
     assert await answered_by(c) == "origin"
     assert [h["name"] for h in (await policies.status(bench))["policy"]["hooks"]] == ["in-front", "by-option"]
-    text = await bench.reload(lua={"script": None, "to": None}, routing={"primary": "target"})
+    said = await bench.reload("refused", lua={"script": None})
+    assert re.search(r"\.ini:\d+: \[lua\] to: no setting", said), said
+    text = await bench.reload(lua={"script": ""}, routing={"primary": "target"})
     assert "scripts were loaded" not in text
     assert await answered_by(c) == "target"
     assert (await policies.status(bench))["policy"] == {"rules": 0, "scripts": [], "hooks": []}
