@@ -239,9 +239,10 @@ static void write_own(const struct metrics_page *p, struct evbuffer *out)
 	metrics_tables_partial(p, out);
 	write_placed(p, out);
 	metrics_counters_write(p, out);
-	write_by_cluster(p, out, "cqlferry_prepared_repaired_total", "counter",
-			 "Statements prepared again because a node had lost them",
-			 offsetof(struct metrics, prepared_repaired));
+	write_by_cluster(
+		p, out, "cqlferry_prepared_repaired_total", "counter",
+		"Statements that the proxy has prepared itself, on nodes that had lost them or were never asked",
+		offsetof(struct metrics, prepared_repaired));
 	write_primary(p, out);
 	write_reloads(p, out);
 	write_by_cluster(p, out, "cqlferry_server_connections", "gauge", "Open connections to the nodes of a cluster",

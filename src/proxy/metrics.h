@@ -71,11 +71,12 @@ struct metrics {
 	uint64_t single_writes[CLUSTER_COUNT]; /* writes that a rule or a script has sent to this cluster alone */
 	uint64_t inflight[REQUEST_TYPES];      /* gauge */
 	uint64_t placed[CLUSTER_COUNT][PLACEMENT_COUNT];
-	uint64_t prepared_misses;                   /* EXECUTE or BATCH answered with an UNPREPARED of ours */
-	uint64_t prepared_repaired[CLUSTER_COUNT];  /* statements prepared again because a node had lost them */
-	uint64_t memory_refused;                    /* large requests answered OVERLOADED because of memory_limit */
-	uint64_t bind_mismatches;                   /* statements whose bind types differ between the clusters */
-	uint64_t functions_replaced;                /* calls of now() and the like that got a value of ours */
+	uint64_t prepared_misses; /* EXECUTE or BATCH answered with an UNPREPARED of ours */
+	uint64_t prepared_repaired
+		[CLUSTER_COUNT];     /* statements we prepared on nodes that had lost them or were never asked */
+	uint64_t memory_refused;     /* large requests answered OVERLOADED because of memory_limit */
+	uint64_t bind_mismatches;    /* statements whose bind types differ between the clusters */
+	uint64_t functions_replaced; /* calls of now() and the like that got a value of ours */
 	uint64_t functions_kept[FUNCTIONS_KEPT];    /* statements whose calls were left as they are */
 	uint64_t timeouts[CLUSTER_COUNT];           /* requests that this cluster had not answered in time */
 	uint64_t server_connections[CLUSTER_COUNT]; /* gauge */

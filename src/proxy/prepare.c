@@ -419,13 +419,29 @@ static bool is_rewritten(const struct request *rq)
 
 /* ---- all answers are there ---- */
 
+/* The cluster has no such table, or does not know this kind of statement, and need not. */
+static bool may_refuse(const struct request *rq, enum cluster_id cluster, uint32_t code)
+{
+	return (rq->may_refuse & 1u << cluster) && (code == CQL_ERR_INVALID || code == CQL_ERR_SYNTAX_ERROR);
+}
+
 /* Not all of them have prepared it, but one has, and that will do. */
 static bool passes_over(const struct request *rq, unsigned prepared, const uint32_t code[CLUSTER_COUNT])
 {
 	const enum cluster_id refusing = prepared == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
 
-	return prepared != 0 && (rq->may_refuse & 1u << refusing) &&
-	       (code[refusing] == CQL_ERR_INVALID || code[refusing] == CQL_ERR_SYNTAX_ERROR);
+	return prepared != 0 && may_refuse(rq, refusing, code[refusing]);
+}
+
+bool prepare_leaves_out(struct request *rq, enum cluster_id cluster, uint32_t code)
+{
+	const unsigned others = rq->verdict.to & ~(1u << cluster);
+
+	if (others == 0 || !may_refuse(rq, cluster, code))
+		return false;
+	rq->verdict.to = (uint8_t)others;
+	rq->verdict.answer_from = (uint8_t)cluster_id_other(cluster);
+	return true;
 }
 
 bool prepare_take_answers(struct request *rq, const struct frame answers[CLUSTER_COUNT],

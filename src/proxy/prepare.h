@@ -34,6 +34,11 @@ MUSTCHECK bool prepare_take_answers(struct request *rq, const struct frame answe
 				    const enum leg_outcome outcome[CLUSTER_COUNT], const uint32_t code[CLUSTER_COUNT]);
 /* The same when only one cluster was asked. */
 MUSTCHECK bool prepare_take_one(struct request *rq, enum cluster_id cluster, const struct frame *f);
+/*
+ * This cluster would refuse the PREPARE, of a statement that may not be meant for it. True when it was left out: what
+ * is left of the request is to be sent.
+ */
+MUSTCHECK bool prepare_leaves_out(struct request *rq, enum cluster_id cluster, uint32_t code);
 /* The request ends: frees what it knew of its text. */
 void prepare_forget(struct request *rq);
 

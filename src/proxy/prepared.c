@@ -103,21 +103,26 @@ static void take_id(struct prepared *p, const struct prepared *known, enum clust
 	p->results[cluster] = known->results[cluster];
 }
 
-void prepared_report(struct prepared *p, enum cluster_id cluster, const struct prepared *known)
+/* What stands in the table for the client's id of `p` goes on to be known. */
+static void take_known(struct prepared *p, const struct prepared *known)
 {
-	p->reported = (uint8_t)(1u << cluster);
-	if (known) {
-		p->reported |= known->reported;
-		/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
-		if (!p->key[CLUSTER_ORIGIN] && !p->key[CLUSTER_TARGET])
-			prepared_copy_key(p, known);
-	}
-	for (unsigned i = 0; known && i < CLUSTER_COUNT; i++) {
+	p->reported |= known->reported;
+	/* A client of v3, whose PREPARED has no place for it, must not take it from those of v4. */
+	if (!p->key[CLUSTER_ORIGIN] && !p->key[CLUSTER_TARGET])
+		prepared_copy_key(p, known);
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (p->id[i].len == 0 && known->id[i].len > 0 && is_same_text(p, known))
 			take_id(p, known, (enum cluster_id)i);
 		if (prepared_id_equal(&known->id[i], id_view(&p->id[i])))
 			prepared_copy_nodes(p, known, i);
 	}
+}
+
+void prepared_report(struct prepared *p, enum cluster_id cluster, const struct prepared *known)
+{
+	p->reported = (uint8_t)(1u << cluster);
+	if (known)
+		take_known(p, known);
 	settle(p);
 }
 
@@ -301,12 +306,13 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 {
 	struct prepared *copy =
 		prepared_new((struct strview){ p->text, p->text_len }, p->keyspace ? sv_from(p->keyspace) : SV(""));
+	struct prepared *known;
 
 	memcpy(copy->id, p->id, sizeof(copy->id));
 	memcpy(copy->results, p->results, sizeof(copy->results));
 	copy->reported = p->reported;
-	prepared_learn(copy, cluster, id, result_spec);
 	copy->own_id = p->own_id;
+	prepared_learn(copy, cluster, id, result_spec);
 	/* Drivers keep the id that they got, and some give up when they prepare again and get another one. */
 	if (cluster == CLUSTER_ORIGIN && copy->own_id.len == 0)
 		copy->own_id = p->id[CLUSTER_ORIGIN].len > 0 ? p->id[CLUSTER_ORIGIN] : p->id[CLUSTER_TARGET];
@@ -319,6 +325,13 @@ void prepared_change_id(struct prepared_table *t, const struct prepared *p, enum
 	copy->allows = p->allows;
 	copy->idempotence = p->idempotence;
 	prepared_copy_nodes(copy, p, cluster_id_other(cluster));
+	/* While it was under way the statement may have been prepared anew. */
+	known = p->is_stale ? prepared_find_on(t, PREPARED_CLIENT, prepared_client_id(copy)) : NULL;
+	if (known) {
+		take_known(copy, known);
+		settle(copy);
+		prepared_unref(known);
+	}
 	prepared_insert(t, copy);
 }
 

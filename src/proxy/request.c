@@ -464,7 +464,10 @@ void request_leg_rejected(struct request_leg *leg, uint32_t code, struct strview
 	struct writer w;
 
 	if (!request_was_sent(rq)) {
-		failure_unsent(rq, (enum cql_error_code)code, "%.*s", SV_ARG(message));
+		if (unlikely(rq->may_refuse) && prepare_leaves_out(rq, (enum cluster_id)leg->cluster, code))
+			deliver_request(rq);
+		else
+			failure_unsent(rq, (enum cql_error_code)code, "%.*s", SV_ARG(message));
 		return;
 	}
 	writer_init(&w);

@@ -7,6 +7,7 @@
 #include "cql/statement_tables.h"
 #include "proxy/answer.h"
 #include "proxy/failure.h"
+#include "proxy/prepare.h"
 #include "proxy/reply.h"
 
 /* ---- where the clusters stand ---- */
@@ -75,6 +76,8 @@ bool use_check_split(struct request *rq)
 		const char *there = c->split->keyspace[i];
 
 		if (!(rq->verdict.to & 1u << i) || is_same(there, c->keyspace))
+			continue;
+		if (prepare_leaves_out(rq, (enum cluster_id)i, CQL_ERR_INVALID))
 			continue;
 		if (names_all_keyspaces(rq))
 			return true;

@@ -198,6 +198,27 @@ START_TEST(what_was_known_before)
 }
 END_TEST
 
+/* While target was asked for its id, a driver has prepared the statement there, and holds target's columns. */
+START_TEST(prepared_anew_meanwhile)
+{
+	struct prepared *before, *p;
+
+	start(100, 1 << 20);
+	prepared_insert(&table, described("id", NULL, "", CLUSTER_ORIGIN));
+	before = prepared_find_on(&table, PREPARED_CLIENT, id_of("id"));
+	p = described(NULL, "id", "others", CLUSTER_TARGET);
+	prepared_report(p, CLUSTER_TARGET, before);
+	prepared_insert(&table, p);
+	ck_assert(before->is_stale);
+	prepared_change_id(&table, before, CLUSTER_TARGET, id_of("id"), id_of("others"));
+	prepared_unref(before);
+	p = prepared_find_on(&table, PREPARED_CLIENT, id_of("id"));
+	check_once(p, false, 0);
+	ck_assert_uint_eq(table.count, 1);
+	end();
+}
+END_TEST
+
 START_TEST(the_clients_id)
 {
 	struct prepared *p = entry("origin-1", "target-1", "one");
@@ -678,6 +699,7 @@ int main(void)
 	tcase_add_test(tcase, who_may_leave_out_columns);
 	tcase_add_test(tcase, the_second_id);
 	tcase_add_test(tcase, what_was_known_before);
+	tcase_add_test(tcase, prepared_anew_meanwhile);
 	tcase_add_test(tcase, the_clients_id);
 	tcase_add_test(tcase, an_id_of_our_own);
 	tcase_add_test(tcase, digests);

@@ -685,12 +685,14 @@ class Connection(asyncio.Protocol):
         for statement, values in got.request.children:
             if isinstance(statement, bytes) and statement not in self.node.prepared:
                 return self._unprepared(statement)
-        texts = [s if isinstance(s, str) else self.node.prepared[s][0] for s, _ in got.request.children]
+        current = got.request.keyspace or self.keyspace
+        known = [(s, current) if isinstance(s, str) else self.node.prepared[s] for s, _ in got.request.children]
+        texts = [text for text, _ in known]
         for text, (_, values) in zip(texts, got.request.children):
             if len(values) != len(markers_of(text)):
                 return self.error(Err.INVALID, f"Invalid amount of bind variables: {len(values)} for {text}")
-        for text in texts:
-            problem = self._check_names(text, got.request.keyspace or self.keyspace)
+        for text, keyspace in known:
+            problem = self._check_names(text, keyspace)
             if problem:
                 return problem
         if any(is_conditional(text) for text in texts):

@@ -222,6 +222,39 @@ async def test_use_by_a_hook(make_bench, tmp_path):
     assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["target", "ks"]
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_prepare_in_a_keyspace_that_one_cluster_lacks(make_bench, tmp_path, version):
+    """It is prepared on the other one; a request that the hook sends to the one without it gets that one's error."""
+    text = BY_LEVEL.replace("{}", '{ kinds = "read,write" }')
+    text += 'proxy.on_request("use", { kinds = "use", scope = "table" }, function() return "origin" end)'
+    bench = await with_script(make_bench, tmp_path, text)
+    bench.target.lacks.add("shop")
+    c = await bench.client(version, keyspace="shop")
+    write = await c.prepare("INSERT INTO orders (k) VALUES (?)")
+    assert write.prepared_id == bench.origin.prepared_id("INSERT INTO orders (k) VALUES (?)", "shop")
+    assert (await c.execute(write, values=[b"k"], consistency=CL.ONE)).kind == Kind.VOID
+    assert_error(await c.execute(write, values=[b"k"], consistency=CL.TWO), Err.INVALID, "shop", "does not exist")
+    assert (await c.batch([(write.prepared_id, [b"k"])], consistency=CL.ONE)).kind == Kind.VOID
+    assert not bench.target.requests(Op.EXECUTE, Op.BATCH)
+    bench.target.lacks.clear()
+    assert (await c.execute(write, values=[b"k"], consistency=CL.TWO)).kind == Kind.VOID
+    got = bench.target.requests(Op.EXECUTE)[-1]
+    assert got.node.prepared[got.prepared_id][1] == "shop"
+
+
+async def test_a_mirror_without_the_table(make_bench, tmp_path):
+    """Nothing of the cluster that gets copies concerns the driver, PREPARE neither."""
+    bench = await with_script(make_bench, tmp_path, BY_TABLE.replace("read,write,schema,use", "read") % ("table", "mirror"))
+    bench.target.lacks.add("shop.orders")
+    c = await bench.client()
+    read = await c.prepare(READ)
+    assert reached(bench, Op.PREPARE, READ) == "both"
+    for _ in range(3):
+        assert (await c.execute(read, values=[b"k"])).rows[0][0] == "origin"
+    await bench.settle(c)
+    assert not bench.target.requests(Op.EXECUTE)
+
+
 async def test_pages_are_not_asked_about(make_bench, tmp_path):
     bench = await with_script(make_bench, tmp_path, BY_LEVEL)
     c = await bench.client()
