@@ -71,7 +71,7 @@ bool rehearsal_explain(const struct settings *settings, const struct explain_req
 
 	proxy_init(&proxy, settings);
 	ok = lua_engine_new(&proxy, settings, 0, &engine, error, error_size);
-	cache = ok && engine ? policy_cache_new(engine) : NULL;
+	cache = ok && engine ? policy_cache_new(engine, &settings->rules) : NULL;
 	if (ok)
 		explain_write(settings, cache, request, out);
 	policy_cache_free(cache);

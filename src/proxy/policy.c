@@ -12,6 +12,7 @@
 #include "proxy/failure.h"
 #include "proxy/placement.h"
 #include "proxy/reply.h"
+#include "proxy/rules.h"
 
 /* Plans by kind and table; beyond that all are forgotten and made again. */
 #define CACHE_SLOTS 1024
@@ -63,6 +64,7 @@ struct cached_plan {
 
 struct policy_cache {
 	struct policy_engine *engine;
+	const struct rule_list *rules;
 	struct cached_plan *slots[CACHE_SLOTS];
 	unsigned count;
 	/* What is said of a batch whose tables have different plans; until the next one. */
@@ -70,11 +72,12 @@ struct policy_cache {
 	char conflict_text[512];
 };
 
-struct policy_cache *policy_cache_new(struct policy_engine *engine)
+struct policy_cache *policy_cache_new(struct policy_engine *engine, const struct rule_list *rules)
 {
 	struct policy_cache *cache = xcalloc(1, sizeof(*cache));
 
 	cache->engine = engine;
+	cache->rules = rules;
 	return cache;
 }
 
@@ -165,42 +168,96 @@ static struct policy_plan plan_of_table(struct policy_cache *cache, const struct
 	return p->plan;
 }
 
-static const char *opinion_name(const struct policy_opinion *o)
+/* What is said of a table of a batch. */
+struct table_opinion {
+	struct policy_opinion opinion;
+	const struct route_rule *rule; /* that counts where there is no opinion; NULL: none */
+};
+
+/* The clusters that writes to the table go to. */
+static uint8_t clusters_of(const struct table_opinion *t)
 {
-	return o->denial ? "denied" : o->route ? o->route->name : "no opinion";
+	return t->opinion.route ? t->opinion.route->to : route_of_rule(t->rule);
+}
+
+static void describe_opinion(const struct table_opinion *t, const struct statement_table *table, char *out, size_t size)
+{
+	const struct strview keyspace = statement_name_view(&table->keyspace);
+	const struct strview name = statement_name_view(&table->table);
+
+	if (t->opinion.route)
+		snprintf(out, size, "%.*s.%.*s (%s)", SV_ARG(keyspace), SV_ARG(name), t->opinion.route->name);
+	else if (t->rule)
+		snprintf(out, size, "%.*s.%.*s (%s, by the rule at %s)", SV_ARG(keyspace), SV_ARG(name),
+			 rule_route_name((enum rule_route)t->rule->route), t->rule->place);
+	else
+		snprintf(out, size, "%.*s.%.*s (both, without a rule)", SV_ARG(keyspace), SV_ARG(name));
 }
 
 /* Not to be sent to one cluster for the sake of one table, nor to both: one of them may not have the other table. */
-static void deny_conflict(struct policy_cache *cache, const struct statement_tables *tables, unsigned first,
-			  const struct policy_opinion *one, unsigned second, const struct policy_opinion *other,
+static void deny_conflict(struct policy_cache *cache, const struct statement_tables *tables,
+			  const struct table_opinion *opinions, unsigned first, unsigned second,
 			  struct policy_opinion *out)
 {
-	const struct statement_table *a = &tables->items[first], *b = &tables->items[second];
+	char one[200], other[200];
 
+	describe_opinion(&opinions[first], &tables->items[first], one, sizeof(one));
+	describe_opinion(&opinions[second], &tables->items[second], other, sizeof(other));
 	snprintf(cache->conflict_text, sizeof(cache->conflict_text),
-		 "a batch cannot be routed whose tables are routed differently: %.*s.%.*s (%s), %.*s.%.*s (%s)",
-		 SV_ARG(statement_name_view(&a->keyspace)), SV_ARG(statement_name_view(&a->table)), opinion_name(one),
-		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)),
-		 opinion_name(other));
+		 "a batch cannot be routed whose tables are routed differently: %s, %s", one, other);
 	cache->conflict = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = cache->conflict_text };
 	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = POLICY_HOOKS_MAX };
+}
+
+/* Two opinions must be one; where only one table has an opinion, the other one has to go to the same clusters. */
+static bool agree(const struct table_opinion *a, const struct table_opinion *b)
+{
+	if (a->opinion.route && b->opinion.route)
+		return a->opinion.route == b->opinion.route;
+	return clusters_of(a) == clusters_of(b);
+}
+
+/* What the tables' opinions come to. When none has one, the rules have decided already (route.h). */
+static void join_opinions(struct policy_cache *cache, const struct statement_tables *tables,
+			  const struct table_opinion *opinions, struct policy_opinion *out)
+{
+	unsigned with = 0;
+
+	while (with < tables->count && !opinions[with].opinion.route)
+		with++;
+	if (with == tables->count)
+		return;
+	*out = opinions[with].opinion;
+	for (unsigned i = 0; i < tables->count; i++) {
+		if (!agree(&opinions[with], &opinions[i])) {
+			deny_conflict(cache, tables, opinions, MIN(i, with), MAX(i, with), out);
+			return;
+		}
+	}
 }
 
 /* Each table of a batch for itself: they must agree. A denial of one counts for all. */
 static struct policy_plan plan_of_tables(struct policy_cache *cache, const struct policy_question *q)
 {
-	struct policy_plan plan = plan_of_table(cache, q, &q->tables->items[0]);
+	struct table_opinion opinions[STATEMENT_TABLES_MAX];
+	struct policy_plan plan = { 0 };
 
-	for (unsigned i = 1; i < q->tables->count && !plan.opinion.denial; i++) {
-		const struct policy_plan p = plan_of_table(cache, q, &q->tables->items[i]);
+	for (unsigned i = 0; i < q->tables->count; i++) {
+		const struct statement_table *t = &q->tables->items[i];
+		const struct policy_plan p = plan_of_table(cache, q, t);
 
 		plan.ask |= p.ask;
-		if (p.opinion.denial)
+		if (p.opinion.denial) {
 			plan.opinion = p.opinion;
-		else if (p.opinion.route != plan.opinion.route)
-			deny_conflict(cache, q->tables, 0, &(struct policy_opinion){ .route = plan.opinion.route }, i,
-				      &p.opinion, &plan.opinion);
+			return plan;
+		}
+		opinions[i].opinion = p.opinion;
+		opinions[i].rule = cache->rules
+					   ? rules_match(cache->rules, RULE_WRITE, statement_name_view(&t->keyspace),
+							 statement_name_view(&t->table))
+					   : NULL;
 	}
+	join_opinions(cache, q->tables, opinions, &plan.opinion);
 	return plan;
 }
 
@@ -213,8 +270,10 @@ struct policy_plan policy_plan_make(struct policy_cache *cache, const struct pol
 
 	if (q->tables->is_incomplete)
 		plan = ask_of_table(e, q);
-	else if (q->tables->count > 0)
+	else if (q->tables->count > 1)
 		plan = plan_of_tables(cache, q);
+	else if (q->tables->count == 1)
+		plan = plan_of_table(cache, q, &q->tables->items[0]);
 	else
 		plan = plan_of_table(cache, q, &no_table);
 	if (!is_kept || plan.ask == 0)

@@ -162,16 +162,17 @@ struct policy_plan {
 /* An engine and the plans that it has made by kind and table. On the worker's thread only, but to be made and freed. */
 struct policy_cache;
 
-/* Takes over the engine. */
-struct policy_cache *policy_cache_new(struct policy_engine *engine);
+/* Takes over the engine. `rules` are those of the same settings, and live as long; NULL: none. */
+struct policy_cache *policy_cache_new(struct policy_engine *engine, const struct rule_list *rules);
 /* Frees the engine, too. NULL is harmless. */
 void policy_cache_free(struct policy_cache *cache);
 struct policy_engine *policy_cache_engine(const struct policy_cache *cache);
 
 /*
  * The plan for a statement. `is_kept` says that it is prepared, so that hooks of
- * SCOPE_STATEMENT are asked now. When the tables of a batch have different
- * plans, the opinion is a denial that names two of them.
+ * SCOPE_STATEMENT are asked now. When the tables of a batch go to different
+ * clusters, some of them by an opinion and the others by rules or the default,
+ * the opinion is a denial that names two of them.
  */
 struct policy_plan policy_plan_make(struct policy_cache *cache, const struct policy_question *q, bool is_kept);
 

@@ -113,12 +113,18 @@ static struct verdict route_by_kind(const struct settings *settings, const struc
 
 /* ---- rules ---- */
 
+uint8_t route_of_rule(const struct route_rule *rule)
+{
+	static const uint8_t to[] = { [RULE_ORIGIN] = TO_ORIGIN, [RULE_TARGET] = TO_TARGET, [RULE_BOTH] = TO_BOTH };
+
+	Assert(!rule || rule->route < ARRAY_LEN(to));
+	return rule ? to[rule->route] : TO_BOTH;
+}
+
 /* `mode` is for a copy, if there is to be one. */
 static void apply_rule(const struct settings *settings, const struct route_rule *rule, enum mirror_mode mode,
 		       struct verdict *verdict)
 {
-	static const uint8_t to[] = { [RULE_ORIGIN] = TO_ORIGIN, [RULE_TARGET] = TO_TARGET, [RULE_BOTH] = TO_BOTH };
-
 	if (!rule)
 		return;
 	verdict->decided_by = DECIDED_BY_RULE;
@@ -126,7 +132,7 @@ static void apply_rule(const struct settings *settings, const struct route_rule 
 		verdict->mirror = (uint8_t)mode;
 		return;
 	}
-	verdict->to = to[rule->route];
+	verdict->to = route_of_rule(rule);
 	verdict->answer_from = (uint8_t)settings->primary;
 	if (verdict->to != TO_BOTH)
 		verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;

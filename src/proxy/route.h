@@ -77,6 +77,9 @@ struct verdict {
 struct verdict route_statement(const struct settings *settings, struct strview text,
 			       const struct statement_facts *facts, struct strview keyspace);
 
+/* TO_* bits of a rule; both for one that is NULL, a write's default. */
+uint8_t route_of_rule(const struct route_rule *rule);
+
 /* The verdict for everything that always goes to both: BATCH, PREPARE, REGISTER ... */
 struct verdict route_both(const struct settings *settings, enum request_class class, enum write_type type);
 /* The same for OPTIONS, a heartbeat, which the mirror gets, too. */

@@ -88,7 +88,7 @@ static bool make_policy(struct proxy *proxy, const struct settings *s, unsigned 
 	if (proxy->engine_new && !proxy->engine_new(proxy, s, worker, &engine, error, error_size))
 		return false;
 	if (engine)
-		*out = policy_cache_new(engine);
+		*out = policy_cache_new(engine, &s->rules);
 	return true;
 }
 

@@ -89,7 +89,7 @@ static void setup(void)
 			   { SCOPE_TABLE, 't', false, 0 },
 			   { SCOPE_REQUEST, 'u', false, 0 } },
 	};
-	cache = policy_cache_new(&engine.engine);
+	cache = policy_cache_new(&engine.engine, NULL);
 }
 
 static void teardown(void)
@@ -192,10 +192,39 @@ START_TEST(tables_of_a_batch_must_agree)
 	ck_assert_ptr_null(p.opinion.route);
 	ck_assert_int_eq(p.opinion.denial->code, CQL_ERR_INVALID);
 	ck_assert_ptr_nonnull(strstr(p.opinion.denial->text, "ks.t1 (target)"));
-	ck_assert_ptr_nonnull(strstr(p.opinion.denial->text, "ks.b (no opinion)"));
+	ck_assert_ptr_nonnull(strstr(p.opinion.denial->text, "ks.b (both, without a rule)"));
 	ck_assert_uint_eq(p.ask, 11);
 	/* Each table was asked about once. */
 	ck_assert_uint_eq(engine.hooks[2].asked, 4);
+}
+END_TEST
+
+/* A table that no hook speaks about goes where its rule says: together with the others, or not. */
+START_TEST(rules_count_for_tables_without_an_opinion)
+{
+	static char text[] = "write ks.b target", place[] = "t.ini:9";
+	struct route_rule rule = { RULE_WRITE, RULE_TARGET, "ks", "b", text, place };
+	const struct rule_list rules = { &rule, 1 };
+	struct policy_plan p;
+
+	policy_cache_free(cache);
+	engine.is_freed = false;
+	cache = policy_cache_new(&engine.engine, &rules);
+	p = plan_of_batch(2, (const char *const[]){ "t1", "b" });
+	ck_assert_ptr_eq(p.opinion.route, &to_target);
+	p = plan_of_batch(3, (const char *const[]){ "b", "t1", "t2" });
+	ck_assert_ptr_eq(p.opinion.route, &to_target);
+	p = plan_of_batch(3, (const char *const[]){ "b", "t1", "c" });
+	ck_assert_str_eq(p.opinion.denial->text, "a batch cannot be routed whose tables are routed differently: ks.t1 "
+						 "(target), ks.c (both, without a rule)");
+	rule.route = RULE_ORIGIN;
+	p = plan_of_batch(2, (const char *const[]){ "b", "t1" });
+	ck_assert_str_eq(p.opinion.denial->text, "a batch cannot be routed whose tables are routed differently: ks.b "
+						 "(origin, by the rule at t.ini:9), ks.t1 (target)");
+	/* No hook speaks: it is the rules' affair. */
+	p = plan_of_batch(2, (const char *const[]){ "b", "c" });
+	ck_assert_ptr_null(p.opinion.route);
+	ck_assert_ptr_null(p.opinion.denial);
 }
 END_TEST
 
@@ -301,6 +330,7 @@ int main(void)
 	tcase_add_test(tc, a_statement_is_asked_about_when_it_is_kept);
 	tcase_add_test(tc, an_earlier_statement_hook_wins_over_a_table_hook);
 	tcase_add_test(tc, tables_of_a_batch_must_agree);
+	tcase_add_test(tc, rules_count_for_tables_without_an_opinion);
 	tcase_add_test(tc, a_denial_of_one_table_denies_the_batch);
 	tcase_add_test(tc, more_tables_than_are_kept);
 	tcase_add_test(tc, a_prepared_statement_keeps_what_is_left_to_ask);

@@ -2,7 +2,8 @@
 import pytest
 
 import behaviour
-from cqlwire import Err, Kind, Op
+import policies
+from cqlwire import CL, Err, Kind, Op
 from helpers import PRIMARIES, assert_error, reached
 from proxy import Proxy
 
@@ -371,3 +372,63 @@ async def test_a_page_comes_from_the_cluster_of_the_first_one(make_bench):
                    await c.query("SELECT * FROM ks.paged", page_size=1, paging_state=query.paging_state)):
         assert answer.rows[0][0] == "target", answer
     assert (await c.query("SELECT * FROM ks.paged", page_size=1)).rows[0][0] == "origin"
+
+
+# ---- rules and scripts ----
+
+TABLES = """
+local to = { ["shop.sessions"] = "origin", ["ks.moved"] = "target" }
+proxy.on_request("tables", { kinds = "read,write", scope = "table" }, function(req)
+  return to[req:keyspace() .. "." .. req:table()]
+end)
+"""
+
+
+@pytest.mark.parametrize("kind", ["texts", "prepared", "mixed"])
+async def test_hooks_come_first_and_rules_where_they_say_nothing(make_bench, kind):
+    """
+    A hook's route wins over a rule. In a batch a table without an opinion of a hook goes where its rule says, which has
+    to be where the others go.
+    """
+    bench = await make_bench(fresh=True, configure=policies.settings({"tables.lua": TABLES}),
+                             sections={"routing": {"rule": list(RULES)}})
+    c = await bench.client()
+    moved = "INSERT INTO ks.moved (k) VALUES (1)"
+    assert (await c.query("SELECT * FROM shop.sessions")).rows[0][0] == "origin"
+    assert (await c.query("SELECT * FROM shop.orders")).rows[0][0] == "target"
+    for texts in ([SESSIONS, AUDIT], [AUDIT, SESSIONS]):
+        assert (await c.batch(await batch_children(c, kind, texts))).kind == Kind.VOID
+    assert (await c.batch(await batch_children(c, kind, [LOGS, moved]))).kind == Kind.VOID
+    assert_error(await c.batch(await batch_children(c, kind, [LOGS, SESSIONS])), Err.INVALID, "routed differently",
+                 "log_b.x (target, by the rule at ", "shop.sessions (origin)")
+    assert_error(await c.batch(await batch_children(c, kind, [PLAIN, moved])), Err.INVALID, "routed differently",
+                 "ks.plain (both, without a rule)", "ks.moved (target)")
+    assert_error(await c.batch(await batch_children(c, kind, [LOGS, AUDIT])), Err.INVALID, "routed differently",
+                 "log_b.x (target, by the rule at ", "shop.audit (origin, by the rule at ")
+    await bench.settle(c)
+    assert [len(cluster.requests(Op.BATCH)) for cluster in bench.clusters] == [2, 1]
+
+
+async def test_a_hook_may_send_a_batch_that_rules_would_refuse(make_bench):
+    """Its opinion is about the whole request; where it has none, the rules refuse."""
+    script = """
+    proxy.on_request("batches", { kinds = "write" }, function(req)
+      if req:verb() == "batch" and req:consistency() == "TWO" then return "both" end
+    end)"""
+    bench = await make_bench(fresh=True, configure=policies.settings({"batches.lua": script}),
+                             sections={"routing": {"rule": list(RULES)}})
+    c = await bench.client()
+    children = [(AUDIT, []), (SESSIONS, [])]
+    text = "BEGIN BATCH INSERT INTO shop.audit (k) VALUES (1); INSERT INTO shop.sessions (k) VALUES (1) APPLY BATCH"
+    prepared = await c.prepare(text)
+    assert prepared.kind == Kind.PREPARED, prepared
+    for consistency in (CL.TWO, CL.ONE):
+        answers = [await c.batch(children, consistency=consistency), await c.query(text, consistency=consistency),
+                   await c.execute(prepared, consistency=consistency)]
+        for answer in answers:
+            if consistency == CL.TWO:
+                assert answer.kind == Kind.VOID, answer
+            else:
+                assert_error(answer, Err.INVALID, "shop.audit (origin, by the rule at ", "shop.sessions (target, by ")
+    await bench.settle(c)
+    assert reached(bench, Op.BATCH) == reached(bench, Op.QUERY, text) == reached(bench, Op.EXECUTE, text) == "both"
