@@ -168,7 +168,9 @@ END_TEST
 
 START_TEST(attacks_on_memory)
 {
-	struct lua_vm_limits limits = { .load_time_us = 2000 * 1000, .time_us = 2000 * 1000, .memory = MEMORY_BYTES };
+	struct lua_vm_limits limits = { .load_time_us = 2000 * 1000,
+					.time_us = 20 * 1000 * 1000,
+					.memory = MEMORY_BYTES };
 
 	ck_assert(lua_vm_init(&vm, &limits));
 	attack(&hogs[_i], 2000);
@@ -185,9 +187,9 @@ START_TEST(leak)
 		  "keep(function()\n"
 		  "	calls = calls + 1\n"
 		  "	if calls % 2 == 0 then return 'fine' end\n"
-		  "	for i = 1, 1000 do kept[#kept + 1] = {} end\n"
+		  "	for i = 1, 5000 do kept[#kept + 1] = {} end\n"
 		  "end)");
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < 400; i++) {
 		enum lua_vm_end end = run_kept();
 
 		if (i % 2 == 1)
@@ -197,7 +199,7 @@ START_TEST(leak)
 		ck_assert_uint_le(took_ms, GENEROUS_MS);
 		lua_settop(vm.L, 1);
 	}
-	ck_assert_uint_gt(refused, 100);
+	ck_assert_uint_gt(refused, 20);
 	vm_end();
 }
 END_TEST
