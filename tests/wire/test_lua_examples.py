@@ -57,11 +57,9 @@ def is_so(outcome, route):
 async def check_group(name, group, folder):
     path = folder / f"{name}-{group.number}.ini"
     path.write_text(lua_expect.ini(name, group.options))
-    status, out, err = await run("--check-config", "-c", path)
     if group.failure:
+        status, out, err = await run("--check-config", "-c", path)
         return [] if status == 1 and group.failure in err else [f"line {group.number}: {status} {out}{err}"]
-    if status != 0:
-        return [f"line {group.number}: --check-config gives {status}: {out}{err}"]
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def check(line):
