@@ -344,6 +344,11 @@ struct policy_statement *policy_statement_new(struct policy_cache *cache, struct
 	memcpy(s->tables, &tables, size);
 	s->question = q;
 	s->question.tables = s->tables;
+	if (plan.opinion.denial == &cache->conflict) {
+		s->conflict_text = xstrdup(cache->conflict_text);
+		s->conflict = (struct policy_denial){ .code = cache->conflict.code, .text = s->conflict_text };
+		s->plan.opinion.denial = &s->conflict;
+	}
 	return s;
 }
 
@@ -352,6 +357,7 @@ void policy_statement_free(struct policy_statement *s)
 	if (!s)
 		return;
 	free(s->tables);
+	free(s->conflict_text);
 	free(s);
 }
 

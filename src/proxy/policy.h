@@ -184,6 +184,8 @@ struct policy_statement {
 	struct policy_plan plan;
 	struct policy_question question; /* the statement's part */
 	struct statement_tables *tables; /* with room for those that there are */
+	struct policy_denial conflict;   /* what the plan denies with where tables disagree */
+	char *conflict_text;
 };
 
 /* NULL when the plan is empty, else to be freed. The plan's route is in `verdict`. */

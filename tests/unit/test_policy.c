@@ -309,6 +309,31 @@ START_TEST(a_denied_statement)
 }
 END_TEST
 
+/* The error of a kept batch names its own tables, whichever batch came behind it. */
+START_TEST(a_kept_batch_whose_tables_disagree)
+{
+	static const char *const texts[] = {
+		"BEGIN BATCH DELETE FROM t1 WHERE k = ?; DELETE FROM a WHERE k = ?; APPLY BATCH",
+		"BEGIN BATCH DELETE FROM t2 WHERE k = ?; DELETE FROM b WHERE k = ?; APPLY BATCH",
+	};
+	struct policy_statement *kept[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct verdict verdict = { .to = TO_BOTH, .class = CLASS_WRITE };
+		struct statement_facts facts;
+
+		statement_scan(sv_from(texts[i]), &facts);
+		kept[i] = policy_statement_new(cache, sv_from(texts[i]), &facts, SV("ks"), &verdict);
+		ck_assert_ptr_nonnull(kept[i]);
+	}
+	ck_assert_ptr_nonnull(strstr(kept[0]->plan.opinion.denial->text, "ks.t1 (target), ks.a (no opinion)"));
+	ck_assert_ptr_nonnull(strstr(kept[1]->plan.opinion.denial->text, "ks.t2 (target), ks.b (no opinion)"));
+	ck_assert_uint_eq(kept[0]->plan.opinion.hook, POLICY_HOOKS_MAX);
+	for (unsigned i = 0; i < 2; i++)
+		policy_statement_free(kept[i]);
+}
+END_TEST
+
 START_TEST(kinds)
 {
 	ck_assert_int_eq(policy_kind_of(STATEMENT_SELECT), POLICY_READ);
@@ -335,6 +360,7 @@ int main(void)
 	tcase_add_test(tc, more_tables_than_are_kept);
 	tcase_add_test(tc, a_prepared_statement_keeps_what_is_left_to_ask);
 	tcase_add_test(tc, a_denied_statement);
+	tcase_add_test(tc, a_kept_batch_whose_tables_disagree);
 	tcase_add_test(tc, kinds);
 	return run_tcase("policy", tc);
 }
