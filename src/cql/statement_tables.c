@@ -203,24 +203,36 @@ static bool take_child(struct walk *w, bool is_insert, bool is_delete)
 	return (!is_delete || take(w, "FROM")) && take_table(w);
 }
 
+/* Whether the token may be a word that is looked for: a table spares most tokens the comparison. */
+static bool may_be_batch_word(const struct token *t)
+{
+	static const bool first[256] = { ['I'] = true, ['i'] = true, ['U'] = true, ['u'] = true,
+					 ['D'] = true, ['d'] = true, ['A'] = true, ['a'] = true };
+
+	if (t->kind == TOKEN_WORD)
+		return first[(uint8_t)t->text.p[0]] || t->text.len >= 12 + 5;
+	return t->kind == TOKEN_NUMBER && t->text.len > 5;
+}
+
 /* From behind BATCH on. The children may be separated by semicolons, or by nothing. */
 static bool scan_children(struct walk *w)
 {
-	while (!at_end(w)) {
-		const bool is_insert = at(w, "INSERT");
-		const bool is_delete = at(w, "DELETE");
+	for (; !at_end(w); advance(w)) {
+		bool is_insert, is_delete;
 
-		if (hides_batch_word(&w->t))
-			return false;
-		if (take(w, "APPLY"))
-			return take(w, "BATCH") && (take_symbol(w, ';') || true) && w->t.kind == TOKEN_END;
-		if (!is_insert && !is_delete && !at(w, "UPDATE")) {
+		while (may_be_batch_word(&w->t)) {
+			if (hides_batch_word(&w->t))
+				return false;
+			if (take(w, "APPLY"))
+				return take(w, "BATCH") && (take_symbol(w, ';') || true) && w->t.kind == TOKEN_END;
+			is_insert = at(w, "INSERT");
+			is_delete = at(w, "DELETE");
+			if (!is_insert && !is_delete && !at(w, "UPDATE"))
+				break;
 			advance(w);
-			continue;
+			if (!take_child(w, is_insert, is_delete))
+				return false;
 		}
-		advance(w);
-		if (!take_child(w, is_insert, is_delete))
-			return false;
 	}
 	return false;
 }

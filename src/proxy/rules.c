@@ -68,6 +68,11 @@ const struct route_rule *rules_find_twin(const struct rule_list *rules, const st
 	return NULL;
 }
 
+static uint8_t length_without_star(const char *pattern)
+{
+	return pattern_class(pattern) == 0 ? (uint8_t)strlen(pattern) : 0;
+}
+
 void rules_add(struct rule_list *rules, const struct route_rule *rule)
 {
 	unsigned at = rules->count;
@@ -77,6 +82,8 @@ void rules_add(struct rule_list *rules, const struct route_rule *rule)
 		at--;
 	memmove(&rules->items[at + 1], &rules->items[at], (rules->count - at) * sizeof(*rules->items));
 	rules->items[at] = *rule;
+	rules->items[at].keyspace_len = length_without_star(rule->keyspace);
+	rules->items[at].table_len = length_without_star(rule->table);
 	rules->count++;
 }
 
@@ -88,6 +95,8 @@ static bool pattern_fits(const char *pattern, struct strview name)
 	const char *star = NULL;
 	size_t behind_star = 0, i = 0;
 
+	if (pattern[0] == '*' && !pattern[1])
+		return true;
 	while (i < name.len) {
 		if (*pattern == '*') {
 			star = pattern++;
@@ -105,10 +114,15 @@ static bool pattern_fits(const char *pattern, struct strview name)
 	return *pattern == '\0' || (*pattern == '*' && !pattern[1]);
 }
 
+static bool name_fits(const char *pattern, uint8_t len, struct strview name)
+{
+	return len > 0 ? len == name.len && memcmp(pattern, name.p, len) == 0 : pattern_fits(pattern, name);
+}
+
 bool rule_fits(const struct route_rule *rule, enum rule_words words, struct strview keyspace, struct strview table)
 {
-	return (rule->words == words || rule->words == RULE_ALL) && pattern_fits(rule->keyspace, keyspace) &&
-	       pattern_fits(rule->table, table);
+	return (rule->words == words || rule->words == RULE_ALL) && name_fits(rule->table, rule->table_len, table) &&
+	       name_fits(rule->keyspace, rule->keyspace_len, keyspace);
 }
 
 const struct route_rule *rules_match(const struct rule_list *rules, enum rule_words words, struct strview keyspace,

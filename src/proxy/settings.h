@@ -146,6 +146,9 @@ struct route_rule {
 	char table[RULE_NAME_MAX + 1];
 	char *text;  /* "read billing.* target", for people */
 	char *place; /* "FILE:12", for messages */
+	/* Of names without *; 0 with it. Most rules do not fit because of them. */
+	uint8_t keyspace_len;
+	uint8_t table_len;
 };
 
 struct rule_list {
