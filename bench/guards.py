@@ -65,8 +65,9 @@ proxy.on_request("static", { scope = "table" }, function(req)
 end)
 """
 SCRIPT_TABLE = """\
-local routes = { read = { ks = "origin" }, write = { ks = "both" } }
-proxy.on_request("table", {}, function(req) return routes[req:kind()][req:keyspace()] end)
+local reads, writes = { ks = "origin" }, { ks = "both" }
+proxy.on_request("reads", { kinds = "read" }, function(req) return reads[req:keyspace()] end)
+proxy.on_request("writes", { kinds = "write" }, function(req) return writes[req:keyspace()] end)
 """
 
 SCENARIOS = {

@@ -86,7 +86,7 @@ function request:kind() end
 ---@return cqlferry.verb
 function request:verb() end
 
----@return string|nil keyspace nil where it is not known, and of a batch with several tables
+---@return string|nil keyspace nil where it is not known, and of a batch with tables of several
 function request:keyspace() end
 
 ---@return string|nil table nil where there is none, and of a batch with several

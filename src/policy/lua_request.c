@@ -97,11 +97,22 @@ static const struct statement_table *only_table(const struct lua_host *host)
 	return t->count == 1 && !t->is_incomplete ? &t->items[0] : NULL;
 }
 
+/* The one that all of them are in; len 0 where they are in several, or are not known. */
+static struct strview common_keyspace(const struct statement_tables *t)
+{
+	const struct strview first = t->count > 0 && !t->is_incomplete ? statement_name_view(&t->items[0].keyspace)
+								       : (struct strview){ 0 };
+
+	for (unsigned i = 1; first.len > 0 && i < t->count; i++) {
+		if (!sv_equal(statement_name_view(&t->items[i].keyspace), first))
+			return (struct strview){ 0 };
+	}
+	return first;
+}
+
 static int req_keyspace(lua_State *L)
 {
-	const struct statement_table *t = only_table(begin(L, "req:keyspace"));
-
-	return push_view(L, t ? statement_name_view(&t->keyspace) : (struct strview){ 0 });
+	return push_view(L, common_keyspace(begin(L, "req:keyspace")->question->tables));
 }
 
 static int req_table(lua_State *L)

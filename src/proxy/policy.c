@@ -284,6 +284,12 @@ struct policy_plan policy_plan_make(struct policy_cache *cache, const struct pol
 	return plan;
 }
 
+/* Most routes say nothing but the clusters. */
+static bool has_extras(const struct policy_route *route)
+{
+	return route->consistency != POLICY_KEEP_LEVEL || route->timeout_ms || route->tag;
+}
+
 void policy_route_apply(const struct policy_route *route, struct verdict *verdict)
 {
 	if (!route)
@@ -293,7 +299,7 @@ void policy_route_apply(const struct policy_route *route, struct verdict *verdic
 	/* A copy of a write would be a write on a cluster that the route leaves out. */
 	verdict->mirror = route->mirror && verdict->class == CLASS_READ && route->to != TO_BOTH ? MIRROR_IN_KEYSPACE
 												: MIRROR_NONE;
-	verdict->route = route;
+	verdict->route = has_extras(route) ? route : NULL;
 	verdict->is_split = false;
 	verdict->decided_by = DECIDED_BY_HOOK;
 }
@@ -432,7 +438,8 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 	plan = policy_plan_make(rq->client->worker->policy, &q, false);
 	if (is_later_page(rq, params)) {
 		/* What is known without asking holds for each page: its level and time-out. */
-		rq->verdict.route = plan.opinion.route;
+		if (plan.opinion.route && has_extras(plan.opinion.route))
+			rq->verdict.route = plan.opinion.route;
 		return true;
 	}
 	if (!decide(rq, &q, &plan))

@@ -86,6 +86,8 @@ START_TEST(the_only_table)
 	ask_about(POLICY_READ, STATEMENT_LIST, NULL, NULL);
 	ck_assert_str_eq(said(), "nil nil");
 	ask_about(POLICY_WRITE, STATEMENT_BATCH, "ks.a", "ks.b");
+	ck_assert_str_eq(said(), "<ks> nil");
+	ask_about(POLICY_WRITE, STATEMENT_BATCH, "ks.a", "other.b");
 	ck_assert_str_eq(said(), "nil nil");
 	ask_about(POLICY_UNKNOWN, STATEMENT_BATCH, "ks.a", NULL);
 	tables.is_incomplete = true;

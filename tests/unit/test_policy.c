@@ -23,7 +23,9 @@ struct counting_engine {
 	bool is_freed;
 };
 
-static const struct policy_route to_target = { .to = TO_TARGET, .answer_from = CLUSTER_TARGET, .name = "target" };
+static const struct policy_route to_target = {
+	.to = TO_TARGET, .answer_from = CLUSTER_TARGET, .consistency = POLICY_KEEP_LEVEL, .tag = 1, .name = "target"
+};
 static const struct policy_denial denial = { .code = CQL_ERR_UNAUTHORIZED, .text = "no" };
 
 static bool has_opinion(struct hook *hook, const struct policy_question *q, struct policy_opinion *out)
@@ -281,6 +283,11 @@ START_TEST(a_prepared_statement_keeps_what_is_left_to_ask)
 	s = policy_statement_new(cache, sv_from(text), &facts, SV("ks"), &verdict);
 	ck_assert_ptr_null(s);
 	ck_assert_ptr_eq(verdict.route, &to_target);
+
+	/* A route that says nothing but the clusters costs its requests nothing. */
+	policy_route_apply(&(struct policy_route){ .to = TO_BOTH, .consistency = POLICY_KEEP_LEVEL }, &verdict);
+	ck_assert_uint_eq(verdict.to, TO_BOTH);
+	ck_assert_ptr_null(verdict.route);
 
 	/* A system table is nobody else's business. */
 	verdict = (struct verdict){ .to = TO_ORIGIN, .class = CLASS_READ, .decided_by = DECIDED_BY_PROTOCOL };
