@@ -207,7 +207,7 @@ def metrics_of_source():
                                                                                   "metrics_limits.c"))
     gauges = re.findall(r'\bwrite_gauge\(p, out, "(\w+)"', text)
     return counters_of_source() | dict.fromkeys((PREFIX + name for name in gauges), "gauge") | {PREFIX + name: kind for name, kind in re.findall(
-        r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_start_family)\(p, out, "(\w+)", "(\w+)"', text)}
+        r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_start_family)\(\s*p, out,\s*"(\w+)", "(\w+)"', text)}
 
 
 def node_metrics_of_source():
