@@ -16,7 +16,7 @@ from cqlwire import Err, Kind, Op
 from helpers import assert_error
 from proxy import binary
 
-pytestmark = [pytest.mark.native, pytest.mark.own_profile]
+pytestmark = pytest.mark.native
 
 NAMES = sorted(path.stem for path in lua_expect.EXAMPLES.glob("*.lua"))
 READ = "SELECT * FROM ks.t WHERE k = ?"
@@ -71,6 +71,7 @@ async def check_group(name, group, folder):
     return sum(await asyncio.gather(*map(check, group.lines)), [])
 
 
+@pytest.mark.own_profile
 @pytest.mark.parametrize("name", NAMES)
 async def test_expectations(name, tmp_path):
     """Each line of NAME.expect is so, by --explain."""
@@ -79,6 +80,7 @@ async def test_expectations(name, tmp_path):
     assert not any(problems), "\n".join(sum(problems, []))
 
 
+@pytest.mark.own_profile
 async def test_all_of_them_together(tmp_path):
     """The folder as it is: each loads without options, and none stands in the way of another."""
     path = tmp_path / "all.ini"
@@ -87,6 +89,7 @@ async def test_all_of_them_together(tmp_path):
     assert (status, err) == (0, ""), out + err
 
 
+@pytest.mark.own_profile
 async def test_a_wrong_option_names_its_place(tmp_path):
     path = tmp_path / "wrong.ini"
     path.write_text(lua_expect.ini("canary", {"canary_permile": 10}))
