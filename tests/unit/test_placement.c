@@ -292,6 +292,55 @@ START_TEST(texts)
 }
 END_TEST
 
+/* ---- for those who ask for no cluster ---- */
+
+static const struct {
+	int origin, target;
+	const char *expected; /* of the two values; NULL: not known */
+} common[] = {
+	{ 0, 0, "first" },   { 1, 1, "second" }, { 0, -1, "first" },
+	{ -1, 1, "second" }, { 0, 1, NULL },     { -1, -1, NULL },
+};
+
+START_TEST(common_tokens)
+{
+	const char *expected = common[_i].expected;
+	int64_t token;
+
+	prepare("one", common[_i].origin, common[_i].target, "ks");
+	execute("one", "first", "second");
+	for (unsigned i = 0; i < 2; i++) { /* the second time it may be remembered */
+		ck_assert_int_eq(placement_common_token(rq, &token), expected != NULL);
+		ck_assert(!expected || token == murmur3_token((const uint8_t *)expected, strlen(expected)));
+	}
+	execute("one", NULL, NULL);
+	ck_assert(!placement_common_token(rq, &token));
+}
+END_TEST
+
+/* Of a batch that of its first prepared statement, as its replicas. */
+START_TEST(common_token_of_a_batch)
+{
+	struct writer w;
+	int64_t token;
+
+	prepare("one", 0, _i ? 1 : 0, "ks");
+	writer_init(&w);
+	write_byte(&w, BATCH_LOGGED);
+	write_short(&w, 2);
+	write_child(&w, NULL, "INSERT INTO ks.t (k) VALUES (1)", NULL);
+	write_child(&w, "one", NULL, "first");
+	write_short(&w, CL_ONE);
+	write_byte(&w, 0);
+	take_body(&w);
+	rq->opcode = OP_BATCH;
+	ck_assert(!placement_common_token(rq, &token));
+	rq->has_prepared_children = true;
+	ck_assert_int_eq(placement_common_token(rq, &token), _i == 0);
+	ck_assert(_i == 1 || token == murmur3_token((const uint8_t *)"first", 5));
+}
+END_TEST
+
 /* ---- of the nodes that are up ---- */
 
 static struct backend nodes[2];
@@ -407,6 +456,8 @@ int main(void)
 	tcase_add_test(tcase, new_rings);
 	tcase_add_loop_test(tcase, batches, 0, 2);
 	tcase_add_test(tcase, texts);
+	tcase_add_loop_test(tcase, common_tokens, 0, ARRAY_LEN(common));
+	tcase_add_loop_test(tcase, common_token_of_a_batch, 0, 2);
 	tcase_add_test(tcase, nodes_that_are_up);
 	tcase_add_test(tcase, replicas_of_another_tier);
 	tcase_add_test(tcase, order);

@@ -395,6 +395,16 @@ async def test_a_client_without_a_log_in(scripted, backend):
     assert "user=none" in (await c.query(READ)).text
 
 
+@pytest.mark.parametrize("claimed,seen", [("PROXY TCP4 10.1.2.3 192.0.2.7 4567 9042", "10.1.2.3"),
+                                          ("PROXY TCP6 2001:db8::7 2001:db8::1 4567 9042", "2001:db8::7"),
+                                          ("PROXY UNKNOWN", "127.0.0.1")])
+async def test_the_address_behind_a_balancer(scripted, claimed, seen):
+    """That of the PROXY header, without brackets and port."""
+    bench = await scripted(SEEN, sections={"listener": {"proxy_protocol": "v1", "proxy_protocol_from": "127.0.0.0/8"}})
+    c = await bench.client(first=claimed.encode() + b"\r\n", local_address="127.0.0.1")
+    assert f"address={seen} " in (await c.query(READ)).text
+
+
 BUCKET = """
 proxy.on_request("bucket", { kinds = "write,unknown" }, function(req)
     return req:deny("invalid", "bucket=%s", tostring(req:key_bucket(1000)))
