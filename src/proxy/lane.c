@@ -258,6 +258,18 @@ uint32_t lane_watch_ms(const struct settings *s)
 	return MAX(MIN(shortest / 4, 1000), 10);
 }
 
+/* It takes no more requests, and those on it are over, or would be by now. */
+static bool is_done(const struct lane *lane, uint64_t now)
+{
+	const struct worker *w = lane->pool->worker;
+
+	if (lane->state != LANE_RETIRING)
+		return false;
+	return lane->server->in_flight <= lane->server->orphans ||
+	       now - lane->retired_ns > 2 * MAX(ms_to_ns(w->settings->request_timeout_ms),
+						route_timeouts_longest_ns(&w->route_timeouts));
+}
+
 void lane_on_watch(struct timeout_item *item)
 {
 	struct lane *lane = container_of(item, struct lane, watch);
@@ -275,8 +287,7 @@ void lane_on_watch(struct timeout_item *item)
 		lane_close(lane, why);
 		return;
 	}
-	if (lane->state == LANE_RETIRING && (lane->server->in_flight <= lane->server->orphans ||
-					     now - lane->retired_ns > 2 * ms_to_ns(settings->request_timeout_ms))) {
+	if (is_done(lane, now)) {
 		lane_close(lane, "it is not needed any more");
 		return;
 	}

@@ -32,6 +32,17 @@ struct timeout_queue *route_timeouts_get(struct route_timeouts *t, struct loop *
 	return &t->queues[t->count++];
 }
 
+uint64_t route_timeouts_longest_ns(const struct route_timeouts *t)
+{
+	uint64_t longest = 0;
+
+	for (unsigned i = 0; i < t->count; i++) {
+		if (!list_is_empty(&t->queues[i].items))
+			longest = MAX(longest, t->queues[i].duration_ns);
+	}
+	return longest;
+}
+
 static struct timeout_queue *queue_for(struct request *rq, uint32_t ms)
 {
 	struct worker *worker = rq->client->worker;

@@ -31,6 +31,9 @@ struct route_timeouts {
 struct timeout_queue *route_timeouts_get(struct route_timeouts *t, struct loop *loop, uint32_t ms,
 					 void (*on_timeout)(struct timeout_item *));
 
+/* The longest duration that some request waits by now; 0: none does. */
+uint64_t route_timeouts_longest_ns(const struct route_timeouts *t);
+
 /* request_start() for a request whose verdict has a route; `consistency_offset` is where its body has the level. */
 void route_extras_start(struct request *rq, uint32_t consistency_offset);
 /* The queue on which a started request waits, to start its time anew. */

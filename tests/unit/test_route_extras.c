@@ -103,6 +103,18 @@ START_TEST(all_in_use)
 }
 END_TEST
 
+START_TEST(longest)
+{
+	ck_assert_uint_eq(route_timeouts_longest_ns(&timeouts), 0);
+	wait_for(1000, &items[0]);
+	wait_for(9000, &items[1]);
+	wait_for(5000, &items[2]);
+	ck_assert_uint_eq(route_timeouts_longest_ns(&timeouts), 9000000000);
+	timeout_stop(&items[1]);
+	ck_assert_uint_eq(route_timeouts_longest_ns(&timeouts), 5000000000);
+}
+END_TEST
+
 START_TEST(they_fire)
 {
 	struct timeout_queue other;
@@ -128,6 +140,7 @@ int main(void)
 	tcase_add_test(tcase, an_empty_one_is_used_again);
 	tcase_add_test(tcase, the_one_in_use_comes_first);
 	tcase_add_test(tcase, all_in_use);
+	tcase_add_test(tcase, longest);
 	tcase_add_test(tcase, they_fire);
 	return run_tcase("route_extras", tcase);
 }

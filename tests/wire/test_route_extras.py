@@ -2,6 +2,8 @@
 What a route of a script wants beside the clusters: a consistency level, a time-out, a tag. And what scripts are told
 about the client: its user, its address, its driver.
 """
+import asyncio
+
 import pytest
 
 import behaviour
@@ -241,6 +243,28 @@ async def test_while_a_pool_is_busy(scripted):
     hold.release()
     for stream in held:
         assert not (await c.answer(stream)).is_error()
+
+
+async def test_a_longer_time_on_a_connection_that_retires(scripted):
+    """Late answers of others have used up its ids, so it takes no more requests; this one is waited for."""
+    bench = await scripted(hook('to = "target", timeout = "30s"'), "pooled", sections={
+        "proxy": {"max_stream_ids": 8, "request_timeout": "100ms", "heartbeat_interval": "40ms"}})
+    c = await bench.client()
+    hold = Hold()
+    bench.target.on("ks.t", hold)
+    bench.target.on("late.t", mute())
+    long = c.send_query("INSERT INTO ks.t (k) VALUES (1)")
+    await hold.arrived()
+    for stream in [c.send_query("INSERT INTO late.t (k) VALUES (1)") for _ in range(6)]:
+        assert_error(await c.answer(stream), Err.WRITE_TIMEOUT, "target")
+    await c.query("SELECT * FROM other.t")
+    await bench.settle(c)
+    conn = hold.waiting[0].conn
+    await asyncio.sleep(0.5)  # twice the others' time, and some: nothing tells us that it was not closed
+    assert not conn.is_closed
+    hold.release()
+    assert not (await c.answer(long)).is_error()
+    await bench.target.until(lambda: conn.is_closed, "its end")
 
 
 @pytest.mark.parametrize("how", ["query", "execute"])
