@@ -2,6 +2,8 @@
 Statements that go to one cluster only, as a [routing] rule says: what the rest of the proxy makes of them. Item by item
 of docs/lua.md: PREPARE, changes of the routing, batches, USE, DDL, conditional writes, pages, traces, errors, counters.
 """
+import asyncio
+
 import pytest
 
 import behaviour
@@ -415,6 +417,41 @@ async def test_copies_of_reads(make_bench, qualified):
     await bench.proxy.until(is_copied, "copy of a read")
     assert all(r.statement == text for r in copies(Op.EXECUTE)) and len(copies(Op.PREPARE)) == 1
     assert (await bench.proxy.metrics())[dropped] >= 1
+
+
+async def test_rules_change_under_load(make_bench):
+    """Clients of all versions prepare and execute, nodes forget, and the routing changes all the time: none notices."""
+    bench = await with_rules(make_bench, fresh=True)
+    sets = [["all shop.* target"], ["read shop.* target", "write shop.* origin"], [], ["all shop.* origin"],
+            ["write shop.t1 target", "read shop.* both"]]
+    clients = [await bench.client(*way) for way in WAYS * 2]
+    ended = False
+    done = 0
+
+    async def work(c, n):
+        nonlocal done
+        while not ended:
+            prepared = [await c.prepare(f"{verb} shop.t{n % 3} {rest}")
+                        for verb, rest in (("SELECT * FROM", "WHERE k = ?"), ("INSERT INTO", "(k) VALUES (?)"))]
+            for _ in range(10):
+                streams = [c.send_execute(one, values=[b"k"]) for one in prepared for _ in range(2)]
+                streams.append(c.send_batch([(prepared[1].prepared_id, [b"k"])] * 3))
+                for stream in streams:
+                    answer = await c.answer(stream)
+                    assert answer.kind in (Kind.ROWS, Kind.VOID), answer
+                    done += 1
+    tasks = [asyncio.ensure_future(work(c, n)) for n, c in enumerate(clients)]
+    for n in range(10):
+        await bench.reload(routing={"rule": sets[n % len(sets)] or None})
+        bench.clusters[n % 2].forget_prepared()
+        before = done
+
+        async def is_worked():
+            return done > before + 200 or any(task.done() for task in tasks)
+        await bench.proxy.until(is_worked, "work")
+    ended = True
+    await asyncio.gather(*tasks)
+    assert await inflight(bench) == [0, 0, 0]
 
 
 # ---- result columns ----
