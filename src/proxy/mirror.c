@@ -51,9 +51,10 @@ struct mirrored {
 	uint8_t flags;
 	uint8_t kind; /* enum mirrored_kind */
 	bool is_sent;
-	bool needs_keyspace; /* it means something else in another keyspace than the client's */
-	bool is_at_home;     /* OWN_PREPARE: sent in the keyspace the statement was prepared in first */
-	bool is_prepared;    /* OWN_PREPARE: how it ended */
+	/* Held: the client's keyspace when it came, in which it has to run; in the worker's list. NULL: any will do. */
+	const char *in_keyspace;
+	bool is_at_home;  /* OWN_PREPARE: sent in the keyspace the statement was prepared in first */
+	bool is_prepared; /* OWN_PREPARE: how it ended */
 };
 
 static const struct leg_ops read_leg_ops, other_leg_ops;
@@ -213,7 +214,7 @@ static const char *keyspace_for(const struct mirrored *r)
 {
 	if (r->kind == MIRRORED_OWN_PREPARE)
 		return version_has(r->mirror->server->version, VERSION_KEYSPACE) ? NULL : r->prepared->entry->keyspace;
-	return r->needs_keyspace ? r->mirror->client->keyspace : NULL;
+	return r->in_keyspace;
 }
 
 /* False when it cannot be sent, or the node has refused this keyspace before. */
@@ -319,6 +320,7 @@ void mirror_request(const struct request *rq)
 	enum mirrored_kind kind = MIRRORED_CONTROL;
 	struct forward_frame f;
 	struct mirrored *r;
+	const char *keyspace = NULL;
 	bool waits;
 
 	if (unlikely(!m)) {
@@ -333,15 +335,17 @@ void mirror_request(const struct request *rq)
 	if (is_statement)
 		kind = rq->verdict.mirror == MIRROR_USE ? MIRRORED_USE : MIRRORED_READ;
 	r = copy_new(m, kind, rq->opcode);
-	r->needs_keyspace = rq->verdict.mirror == MIRROR_IN_KEYSPACE && rq->opcode != OP_EXECUTE;
+	if (rq->verdict.mirror == MIRROR_IN_KEYSPACE && rq->opcode != OP_EXECUTE)
+		keyspace = rq->client->keyspace;
 	if (rq->prepared)
 		r->prepared = prepared_ref_hold(rq->prepared);
 	if (unlikely(kind == MIRRORED_USE)) { /* what was refused may be there now */
 		free(m->refused_keyspace);
 		m->refused_keyspace = NULL;
 	}
-	waits = !m->is_ready || m->waits_for_use || !list_is_empty(&m->held) ||
-		(r->needs_keyspace && rq->client->keyspace && !stands_in(m, rq->client->keyspace));
+	waits = !m->is_ready || m->waits_for_use || !list_is_empty(&m->held) || (keyspace && !stands_in(m, keyspace));
+	if (unlikely(waits && keyspace)) /* the client's may be another one by the time it is sent */
+		r->in_keyspace = worker_keyspace(rq->client->worker, keyspace);
 	forward_build(rq, m->server->cluster, waits ? COMPRESSION_NONE : (enum cql_compression)m->server->compression,
 		      &f);
 	if (likely(!waits)) {

@@ -165,6 +165,23 @@ async def test_unqualified_names(make_bench, backend, version):
 
 
 @backends
+async def test_copies_that_wait_keep_their_keyspace(make_bench, backend):
+    """The client has gone on to another one by the time they are sent."""
+    bench = await mirrored(make_bench, backend, "read one.* mirror", "read two.* mirror")
+    c = await connect(bench)
+    hold = Hold()
+    bench.target.on(lambda got: got.opcode == Op.QUERY and got.statement == 'USE "one"'
+                    and not got.puts_in_keyspace, hold, times=1)
+    for keyspace in ("one", "two", "one"):
+        await c.use(keyspace)
+        assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["origin", keyspace]
+    await hold.arrived()
+    hold.release()
+    await bench.target.until(lambda: len(copies(bench.target, of="FROM t")) == 3, "the copies")
+    assert [r.keyspace for r in copies(bench.target, of="FROM t")] == ["one", "two", "one"]
+
+
+@backends
 async def test_a_keyspace_that_it_has_not(make_bench, backend):
     """The copy is dropped; what names its table is copied still."""
     bench = await mirrored(make_bench, backend)
