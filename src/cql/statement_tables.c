@@ -214,6 +214,14 @@ static bool may_be_batch_word(const struct token *t)
 	return t->kind == TOKEN_NUMBER && t->text.len > 5;
 }
 
+/* Nothing but semicolons is left, of which Cassandra takes any number. */
+static bool ends_here(struct walk *w)
+{
+	while (take_symbol(w, ';'))
+		continue;
+	return w->t.kind == TOKEN_END;
+}
+
 /* From behind BATCH on. The children may be separated by semicolons, or by nothing. */
 static bool scan_children(struct walk *w)
 {
@@ -224,7 +232,7 @@ static bool scan_children(struct walk *w)
 			if (hides_batch_word(&w->t))
 				return false;
 			if (take(w, "APPLY"))
-				return take(w, "BATCH") && (take_symbol(w, ';') || true) && w->t.kind == TOKEN_END;
+				return take(w, "BATCH") && ends_here(w);
 			is_insert = at(w, "INSERT");
 			is_delete = at(w, "DELETE");
 			if (!is_insert && !is_delete && !at(w, "UPDATE"))

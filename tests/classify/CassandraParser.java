@@ -2,14 +2,16 @@
  * CassandraParser.java - what Cassandra's own parser makes of CQL texts.
  *
  * Standard input: for each text its length in bytes as a decimal number, a line feed, then the text.
- * Standard output: for each text one line of six columns,
+ * Standard output: for each text one line of seven columns,
  *
- *     class keyspace table conditional more variables
+ *     class keyspace table conditional more variables tables
  *
  * the parser's class for the statement without its package ("refused" when it is no statement), names as
  * hexadecimal UTF-8 ("-" for none, "." for the empty one), 1 for a conditional write else 0, and for a batch its kind
  * and its number of statements, for what is refused the class of the exception ("-" otherwise), and the bind variables
- * in order, separated by commas: "?" or the name in hexadecimal ("-" for none).
+ * in order, separated by commas: "?" or the name in hexadecimal ("-" for none). The tables are those of a batch's
+ * statements and what a change of the schema is about, keyspace:table, separated by commas, the table "-" where it is
+ * about a keyspace or what belongs to one; "?" where nobody has looked.
  *
  * All by reflection: the same class file runs with the jars of 3.11, 4.1 and 5.0, whose classes differ.
  */
@@ -85,6 +87,48 @@ public class CassandraParser {
 				Boolean.TRUE.equals(get(statement, "ifNotExists"));
 	}
 
+	/* [keyspace.]table, of a QualifiedName, or CFName in 3.11. */
+	private static String pair(Object table) throws ReflectiveOperationException {
+		return hex(call(table, "getKeyspace")) + ":" + hex(call(table, "getName", "getColumnFamily"));
+	}
+
+	private static Object first(Object o, String... names) throws ReflectiveOperationException {
+		Object found = null;
+
+		for (int i = 0; i < names.length && found == null; i++)
+			found = get(o, names[i]);
+		return found;
+	}
+
+	/* Of CREATE, ALTER and DROP from 4.0 on. */
+	private static String schemaTables(Object statement, String name) throws ReflectiveOperationException {
+		Object keyspace = get(statement, "keyspaceName");
+		Object table = get(statement, "tableName");
+
+		if (keyspace != null)
+			return hex((String) keyspace) + ":-";
+		if (table == null && name.matches(".*(Table|View)Statement.*"))
+			table = get(statement, "name");
+		if (table != null)
+			return pair(table);
+		Object other = first(statement, "name", "aggregateName");
+		if (other == null)
+			return "?";
+		keyspace = other.getClass().getSimpleName().equals("QualifiedName") ? call(other, "getKeyspace")
+				: first(other, "keyspace", "ksName");
+		return hex(keyspace == null ? null : keyspace.toString()) + ":-";
+	}
+
+	private static String tables(Object statement, String name, List<?> children) throws ReflectiveOperationException {
+		StringBuilder out = new StringBuilder();
+
+		if (children == null)
+			return name.matches("(Create|Alter|Drop).*\\$Raw") ? schemaTables(statement, name) : "?";
+		for (Object child : children)
+			out.append(out.length() > 0 ? "," : "").append(pair(first(child, "qualifiedName", "cfName")));
+		return out.length() > 0 ? out.toString() : "-";
+	}
+
 	private static String describe(Object statement) throws ReflectiveOperationException {
 		String name = statement.getClass().getName().replaceFirst(".*\\.", "");
 		List<?> children = (List<?>) get(statement, "parsedStatements");
@@ -106,7 +150,8 @@ public class CassandraParser {
 		} else if (name.contains("$Parsed")) {
 			conditional = isConditional(statement);
 		}
-		return name + " " + names + " " + (conditional ? 1 : 0) + " " + batch + " " + variables(statement);
+		return name + " " + names + " " + (conditional ? 1 : 0) + " " + batch + " " + variables(statement) + " " +
+				tables(statement, name, children);
 	}
 
 	private static String variables(Object statement) throws ReflectiveOperationException {
@@ -132,9 +177,9 @@ public class CassandraParser {
 			/* Bad text gives exceptions of many kinds. What says that the parser itself does not work must not pass. */
 			if (e.getCause() instanceof LinkageError)
 				throw e;
-			return "refused - - 0 " + e.getCause().getClass().getSimpleName() + " -";
+			return "refused - - 0 " + e.getCause().getClass().getSimpleName() + " - ?";
 		}
-		return statement == null ? "refused - - 0 - -" : describe(statement);
+		return statement == null ? "refused - - 0 - - ?" : describe(statement);
 	}
 
 	/* The number on the next line, or -1 at the end. */
