@@ -12,25 +12,24 @@ local reason = proxy.option("freeze_reason", "is read-only during the migration"
 if tables == "" then return end  -- nothing is frozen: no hook
 
 local frozen = proxy.set(tables)
-local touched = {}  -- keyspaces that hold a frozen table: nobody may drop them
+local keyspaces = {}  -- that hold a frozen table
 for _, name in ipairs(lists.words(tables)) do
   local keyspace = name:match("^([^.]+)%.[^.]+$")
   if not keyspace then error("freeze_tables: '" .. name .. "' is not KEYSPACE.TABLE or KEYSPACE.*", 0) end
-  touched[keyspace] = true
+  keyspaces[#keyspaces + 1] = keyspace
 end
 
--- on_error = "deny": should this script fail, what it guards is refused, not let through.
-proxy.on_request("freeze", { kinds = "write,schema,unknown", on_error = "deny" }, function(req)
+-- Requests about other keyspaces are not asked about. on_error = "deny": should this script
+-- fail, what it is asked about is refused, not let through.
+local filter = { kinds = "write,schema,unknown", keyspaces = keyspaces, scope = "table", on_error = "deny" }
+
+proxy.on_request("freeze", filter, function(req)
+  local keyspace, name = req:keyspace(), req:table()
   if req:kind() == "unknown" then
     return req:deny("unauthorized", "not understood by the proxy, while some tables are frozen")
-  end
-  -- Of a batch all tables. A statement about a whole keyspace has no table.
-  for name, keyspace, table in req:tables() do
-    if not table and touched[keyspace] then
-      return req:deny("unauthorized", "keyspace %s has a table that %s", keyspace, reason)
-    end
-    if table and keyspace and (frozen[name] or frozen[keyspace .. ".*"]) then
-      return req:deny("unauthorized", "%s %s", name, reason)
-    end
+  elseif not name then  -- CREATE, ALTER or DROP of the keyspace, or of types and functions in it
+    return req:deny("unauthorized", "keyspace %s has a table that %s", keyspace, reason)
+  elseif frozen[keyspace .. "." .. name] or frozen[keyspace .. ".*"] then
+    return req:deny("unauthorized", "%s.%s %s", keyspace, name, reason)
   end
 end)

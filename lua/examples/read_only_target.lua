@@ -12,8 +12,9 @@ local refuse = proxy.option("read_only_target_refuse", false)
 
 if keyspaces == "" then keyspaces = nil end
 
--- `unknown` is what the proxy does not understand: it may be a write.
-local filter = { kinds = "write,schema,unknown", keyspaces = keyspaces, on_error = "deny" }
+-- `unknown` is what the proxy does not understand: it may be a write. With scope = "table" a
+-- batch over one of these keyspaces and another one is refused, not sent to one cluster whole.
+local filter = { kinds = "write,schema,unknown", keyspaces = keyspaces, scope = "table", on_error = "deny" }
 proxy.on_request("read-only-target", filter, function(req)
   if refuse then return req:deny("unauthorized", "target is read-only for now") end
   return "origin"
