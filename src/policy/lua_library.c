@@ -9,6 +9,9 @@
 #include "policy/lua_sandbox.h"
 #include "policy/lua_vm.h"
 
+/* What functions do per element of a table, in steps of about a nanosecond. */
+#define STEPS_PER_MOVE 10
+
 /* ---- base ---- */
 
 /* Never calls __tostring: that is the script's business before it prints. */
@@ -74,65 +77,80 @@ void lua_library_add_base(lua_State *L)
 
 /* ---- string ---- */
 
-/* A function of LuaJIT's, the upvalue, whose time goes with the length of the strings that it gets. */
-static int charged_by_length(lua_State *L)
+/*
+ * What is charged before a function of LuaJIT's is called. The two calls are
+ * made by Lua code, the second as a tail call, so that the function sees the
+ * script as its caller, whose place it puts in front of its errors.
+ */
+static const char charged_call[] = "local charge, call = ...\n"
+				   "return function(...)\n"
+				   "	charge(...)\n"
+				   "	return call(...)\n"
+				   "end\n";
+
+/* For functions whose time goes with the length of the strings that they get. */
+static int charge_length(lua_State *L)
 {
-	int count = lua_gettop(L);
 	size_t length = 0;
 
-	for (int i = 1; i <= count; i++) {
+	for (int i = lua_gettop(L); i > 0; i--) {
 		if (lua_type(L, i) == LUA_TSTRING)
 			length += lua_objlen(L, i);
 	}
 	lua_vm_charge(L, (uint32_t)MIN(length, UINT32_MAX));
 	lua_vm_check_stack(L); /* format() calls a __tostring */
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_insert(L, 1);
-	lua_call(L, count, LUA_MULTRET);
-	return lua_gettop(L);
+	return 0;
 }
 
-/* string.rep(s, n [, separator]); the length of the result is known before. */
-static int charged_by_result(lua_State *L)
+/* string.rep(s, n [, separator]): the length of the result is known before. */
+static int charge_result(lua_State *L)
 {
-	size_t length, between;
-	lua_Number times;
+	lua_Number length = (lua_Number)lua_objlen(L, 1) + (lua_isstring(L, 3) ? (lua_Number)lua_objlen(L, 3) : 0);
 
-	(void)luaL_checklstring(L, 1, &length);
-	times = luaL_checknumber(L, 2);
-	(void)luaL_optlstring(L, 3, "", &between);
-	if (times > 0 && (lua_Number)(length + between) * times > (lua_Number)lua_vm_of(L)->limits.memory)
-		return luaL_error(L, "resulting string too long");
-	if (times > 0)
-		lua_vm_charge(L, (uint32_t)MIN((lua_Number)(length + between) * times, UINT32_MAX));
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_insert(L, 1);
-	lua_call(L, lua_gettop(L) - 1, 1);
-	return 1;
+	if (!lua_isstring(L, 1) || !lua_isnumber(L, 2))
+		return 0;
+	length *= lua_tonumber(L, 2);
+	if (length > (lua_Number)lua_vm_of(L)->limits.memory) { /* LuaJIT's own would take the number modulo 2^32 */
+		luaL_where(L, 2);
+		lua_pushliteral(L, "resulting string too long");
+		lua_concat(L, 2);
+		return lua_error(L);
+	}
+	if (length > 0)
+		lua_vm_charge(L, (uint32_t)MIN(length, UINT32_MAX));
+	return 0;
 }
 
-static void add_charged(lua_State *L, const char *library, const char *name, lua_CFunction function)
+/* table.concat(t [, separator [, from [, to]]]): the elements are counted; the result's length is bounded by the memory. */
+static int charge_elements(lua_State *L)
 {
+	if (lua_istable(L, 1))
+		lua_vm_charge(L, (uint32_t)MIN(lua_objlen(L, 1) * STEPS_PER_MOVE, UINT32_MAX));
+	return 0;
+}
+
+static void add_charged(lua_State *L, const char *library, const char *name, lua_CFunction charge)
+{
+	if (luaL_loadbuffer(L, charged_call, sizeof(charged_call) - 1, "=library") != 0)
+		(void)lua_error(L);
+	lua_pushcfunction(L, charge);
 	lua_getglobal(L, library);
 	lua_getfield(L, -1, name);
-	lua_pushcclosure(L, function, 1);
-	lua_setfield(L, -3, name);
-	lua_pop(L, 1);
+	lua_replace(L, -2);
+	lua_call(L, 2, 1);
+	lua_setfield(L, -2, name);
 }
 
 void lua_library_add_string(lua_State *L)
 {
-	add_charged(L, "string", "format", charged_by_length);
-	add_charged(L, "string", "lower", charged_by_length);
-	add_charged(L, "string", "rep", charged_by_result);
-	add_charged(L, "string", "reverse", charged_by_length);
-	add_charged(L, "string", "upper", charged_by_length);
+	add_charged(L, "string", "format", charge_length);
+	add_charged(L, "string", "lower", charge_length);
+	add_charged(L, "string", "rep", charge_result);
+	add_charged(L, "string", "reverse", charge_length);
+	add_charged(L, "string", "upper", charge_length);
 }
 
 /* ---- table ---- */
-
-/* What the functions of this section do per element, in steps of about a nanosecond. */
-#define STEPS_PER_MOVE 10
 
 static int check_writable(lua_State *L, const char *function)
 {
@@ -184,22 +202,20 @@ static int take_out(lua_State *L)
 	return 1;
 }
 
-/* table.concat(t [, separator [, from [, to]]]): the elements are counted, the length is bounded by the memory. */
-static int concat(lua_State *L)
+/* As lua_lessthan(), whose error would have no place. */
+static bool is_less_by_itself(lua_State *L)
 {
-	lua_Number from, to, count;
+	int type = lua_type(L, -1);
 
-	luaL_checktype(L, 1, LUA_TTABLE);
-	(void)luaL_optstring(L, 2, "");
-	from = luaL_optnumber(L, 3, 1);
-	to = luaL_optnumber(L, 4, (lua_Number)lua_objlen(L, 1));
-	count = MIN(to - from + 1, (lua_Number)lua_objlen(L, 1));
-	if (count > 0)
-		lua_vm_charge(L, (uint32_t)MIN(count * STEPS_PER_MOVE, UINT32_MAX));
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_insert(L, 1);
-	lua_call(L, lua_gettop(L) - 1, 1);
-	return 1;
+	if (type == lua_type(L, -2) && (type == LUA_TNUMBER || type == LUA_TSTRING))
+		return lua_lessthan(L, -1, -2);
+	if (!luaL_getmetafield(L, -1, "__lt") && !luaL_getmetafield(L, -2, "__lt"))
+		return luaL_error(L,
+				  type == lua_type(L, -2) ? "attempt to compare two %s values"
+							  : "attempt to compare %s with %s",
+				  luaL_typename(L, -2), luaL_typename(L, -1));
+	lua_pop(L, 1);
+	return lua_lessthan(L, -1, -2);
 }
 
 /* Whether the value at the top is less than the one below it; takes both off. The comparison, or nil, is at 2. */
@@ -209,7 +225,7 @@ static bool take_is_less(lua_State *L)
 
 	lua_vm_charge(L, STEPS_PER_MOVE);
 	if (lua_isnil(L, 2)) {
-		is_less = lua_lessthan(L, -1, -2);
+		is_less = is_less_by_itself(L);
 		lua_pop(L, 2);
 		return is_less;
 	}
@@ -279,7 +295,7 @@ static int sort(lua_State *L)
 
 void lua_library_add_table(lua_State *L)
 {
-	add_charged(L, "table", "concat", concat);
+	add_charged(L, "table", "concat", charge_elements);
 	lua_pushcfunction(L, insert);
 	lua_setfield(L, -2, "insert");
 	lua_pushcfunction(L, take_out);

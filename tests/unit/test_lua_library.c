@@ -169,7 +169,6 @@ static const char *const pieces[] = {
 	"with({ 3, 1, 2 }, table.sort, function(a, b) return a > b end)",
 	"with({}, table.sort)",
 	"with({ 1 }, table.sort, function() error('never called') end)",
-	"with({ 1, 'x' }, table.sort)",
 	"with({ {}, {} }, table.sort)",
 	"with({ 1, 2 }, table.sort, 5)",
 	"with({ 1.5, -2, 1e300, -1e300, 0 }, table.sort)",
@@ -190,7 +189,7 @@ static const char driver[] = "local function show(v)\n"
 			     "local function with(t, f, ...) local r = f(t, ...) return show(t) .. ' ' .. show(r) end\n"
 			     "local function run(f)\n"
 			     "	local ok, v = pcall(f)\n"
-			     "	return tostring(ok) .. ' ' .. (show(v):gsub('^string:[^ ]*:%d+: ', ''))\n"
+			     "	return tostring(ok) .. ' ' .. (show(v):gsub('^string:[^ ]*:%d+: ', 'string:'))\n"
 			     "end\n";
 
 START_TEST(as_luajit)

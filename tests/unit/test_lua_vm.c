@@ -9,7 +9,7 @@
 /* On a busy machine, under the address sanitizer. */
 #define GENEROUS_MS (BUDGET_MS + 100)
 
-/* Bodies of functions that are called as hooks are. A `%` in `says` stands for the script's path. */
+/* Bodies of functions that are called as hooks are. A '%' in `says` stands for the script's path. */
 static const struct attack {
 	const char *body;
 	enum lua_vm_end end;
@@ -79,6 +79,13 @@ static const struct attack {
 	{ "return 1 + {}", LUA_VM_ERROR, "attempt to perform arithmetic on a table value" },
 	{ "return unpack({}, 1, 1e8)", LUA_VM_ERROR, "too many results to unpack" },
 	{ "return ('x'):rep(1e9)", LUA_VM_ERROR, "resulting string too long" },
+	{ "local x = ('x'):rep(1e12) return x", LUA_VM_ERROR, "%:5: resulting string too long" },
+	{ "local x = ('%d'):format('x')", LUA_VM_ERROR,
+	  "%:5: bad argument #1 to 'format' (number expected, got string)" },
+	{ "local x = table.concat({ {} })", LUA_VM_ERROR,
+	  "%:5: invalid value (table) at index 1 in table for 'concat'" },
+	{ "table.sort({ 1, 'x' })", LUA_VM_ERROR, "%:5: attempt to compare number with string" },
+	{ "local x = ('x'):find('[')", LUA_VM_ERROR, "%:5: malformed pattern (missing ']')" },
 	/* globals and the library are read-only */
 	{ "counter = 1", LUA_VM_ERROR, "%:5: cannot write the global 'counter': globals are read-only" },
 	{ "calls_of_script = 2", LUA_VM_ERROR, "cannot write the global 'calls_of_script'" },
