@@ -345,7 +345,7 @@ START_TEST(tiny_limits)
 }
 END_TEST
 
-/* Compiled loops are not interrupted, C functions are. */
+/* Compiled loops are not interrupted, C functions are; nor does anything but they see how deep the C stack is. */
 START_TEST(jit)
 {
 	struct lua_vm_limits limits = {
@@ -357,11 +357,15 @@ START_TEST(jit)
 		  "keep(function()\n"
 		  "	n = n + 1\n"
 		  "	if n == 2 then return ('a'):rep(1000):find('.-.-b') end\n"
+		  "	if n == 3 then local function f() return (('x'):gsub('x', f)) end f() end\n"
 		  "	local sum = 0 for i = 1, 1e6 do sum = sum + i end return sum\n"
 		  "end)");
 	ck_assert_msg(run_kept() == LUA_VM_OK, "%s", message);
 	ck_assert(lua_tonumber(vm.L, -1) == 500000500000.0);
 	ck_assert_int_eq(run_kept(), LUA_VM_TIME);
+	ck_assert_int_eq(run_kept(), LUA_VM_ERROR);
+	ck_assert_msg(strstr(message, "stack overflow: functions of the library call each other too deeply") != NULL,
+		      "%s", message);
 	ck_assert_msg(run_kept() == LUA_VM_OK, "%s", message);
 	vm_end();
 }
