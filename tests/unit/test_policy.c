@@ -333,8 +333,10 @@ START_TEST(a_kept_batch_whose_tables_disagree)
 		kept[i] = policy_statement_new(cache, sv_from(texts[i]), &facts, SV("ks"), &verdict);
 		ck_assert_ptr_nonnull(kept[i]);
 	}
-	ck_assert_ptr_nonnull(strstr(kept[0]->plan.opinion.denial->text, "ks.t1 (target), ks.a (no opinion)"));
-	ck_assert_ptr_nonnull(strstr(kept[1]->plan.opinion.denial->text, "ks.t2 (target), ks.b (no opinion)"));
+	ck_assert_ptr_nonnull(
+		strstr(kept[0]->plan.opinion.denial->text, "ks.t1 (target), ks.a (both, without a rule)"));
+	ck_assert_ptr_nonnull(
+		strstr(kept[1]->plan.opinion.denial->text, "ks.t2 (target), ks.b (both, without a rule)"));
 	ck_assert_uint_eq(kept[0]->plan.opinion.hook, POLICY_HOOKS_MAX);
 	for (unsigned i = 0; i < 2; i++)
 		policy_statement_free(kept[i]);
