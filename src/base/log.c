@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 #define LOG_LINE_MAX 4096
 #define LOG_CUT_MARK " ... (cut)"
 #define LOG_JSON_END "\"}"
@@ -150,32 +152,11 @@ static void line_put_tail(struct line *line, const char *s)
 	line->len += n;
 }
 
-/*
- * How many bytes the character at p has when it is well-formed UTF-8 (Unicode
- * 15, table 3-7) above ASCII, 0 when it is not. p is NUL-terminated.
- */
-static unsigned utf8_length(const unsigned char *p)
+/* How many bytes the character above ASCII at p has, 0 when it has to be written as an escape. */
+static unsigned plain_length(const unsigned char *p)
 {
-	unsigned n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	unsigned char low = 0x80, high = 0xbf;
-
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f; /* no surrogates */
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (unsigned i = 2; i < n; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
 	/* U+0080 to U+009F steer terminals as ESC does. */
-	return p[0] == 0xc2 && p[1] < 0xa0 ? 0 : n;
+	return p[0] == 0xc2 && p[1] < 0xa0 ? 0 : utf8_length((const char *)p);
 }
 
 /* One character that must not appear as it is. Returns how many bytes of the message that took. */
@@ -205,7 +186,7 @@ static void put_message(struct line *line, const char *message, bool json)
 	const unsigned char *p = (const unsigned char *)message;
 
 	while (*p) {
-		unsigned n = *p >= 0x80 ? utf8_length(p) : *p >= 0x20 && *p != 0x7f;
+		unsigned n = *p >= 0x80 ? plain_length(p) : *p >= 0x20 && *p != 0x7f;
 
 		if (json && (*p == '"' || *p == '\\'))
 			n = 0;

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/utf8.h"
 #include "policy/lua_host.h"
 
 #define BUCKETS_MAX 1000000000
@@ -283,12 +284,29 @@ static int req_client_bucket(lua_State *L)
 
 /* ---- denials ---- */
 
+/* Drivers take texts of the protocol for UTF-8, and some give the connection up when one is not. */
+static void keep_text(struct lua_host *host, const char *text)
+{
+	char *out = host->denial_text, *const end = out + sizeof(host->denial_text) - 1;
+
+	while (*text) {
+		const unsigned n = utf8_length(text);
+
+		if (out + MAX(n, 1) > end)
+			break;
+		if (n == 0)
+			*out++ = '?';
+		memcpy(out, text, n);
+		out += n;
+		text += MAX(n, 1);
+	}
+	*out = 0;
+}
+
 static int req_deny(lua_State *L)
 {
 	struct lua_host *host = begin(L, "req:deny");
 	const char *word = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
-	const char *text;
-	size_t len;
 	unsigned i = 0;
 
 	while (word && i < ARRAY_LEN(codes) && strcmp(codes[i].word, word) != 0)
@@ -301,10 +319,7 @@ static int req_deny(lua_State *L)
 	if (lua_type(L, 3) != LUA_TSTRING)
 		luaL_error(L, "req:deny(code, format, ...): the format is a string, not a %s", luaL_typename(L, 3));
 	lua_host_format(L, host, 3, "req:deny");
-	text = lua_tolstring(L, -1, &len);
-	len = MIN(len, sizeof(host->denial_text) - 1);
-	memcpy(host->denial_text, text, len);
-	host->denial_text[len] = 0;
+	keep_text(host, lua_tostring(L, -1));
 	host->denial = (struct policy_denial){ .code = codes[i].code, .text = host->denial_text };
 	host->has_denial = true;
 	lua_rawgeti(L, LUA_REGISTRYINDEX, host->denied);

@@ -16,6 +16,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/utf8.h"
+
 /* Twice as many as there can be counters, a power of two. */
 #define SLOTS 8192
 
@@ -151,27 +153,6 @@ unsigned counters_register(struct counters *c, const char *family, const char *h
 
 /* ---- labels ---- */
 
-/* The bytes of the character at `p`, 0 for what is not UTF-8 (RFC 3629, section 4). */
-static unsigned character_len(const char *p)
-{
-	const unsigned char first = (unsigned char)p[0], second = (unsigned char)p[1];
-	unsigned len;
-
-	if (first < 0x80)
-		return 1;
-	if (first < 0xc2 || first > 0xf4)
-		return 0;
-	if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-	    (first == 0xf4 && second > 0x8f))
-		return 0;
-	len = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-	for (unsigned i = 1; i < len; i++) {
-		if (((unsigned char)p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return len;
-}
-
 void counters_label(char *out, size_t size, const char *name, const char *value)
 {
 	size_t n = strlen(out);
@@ -181,7 +162,7 @@ void counters_label(char *out, size_t size, const char *name, const char *value)
 		return;
 	n += (size_t)snprintf(out + n, size - n, "%s%s=\"", n > 0 ? "," : "", name);
 	while (*value) {
-		const unsigned len = character_len(value);
+		const unsigned len = utf8_length(value);
 		char text[5] = "?";
 
 		if (*value == '"' || *value == '\\' || *value == '\n')

@@ -302,6 +302,11 @@ START_TEST(denials)
 	/* Cut, and no more than a text. */
 	ck_assert_uint_eq(strlen(denied_by("'invalid', '%s', ('x'):rep(5000)")), 9 + LUA_DENIAL_TEXT_MAX - 1);
 	ck_assert_str_eq(denied_by("'invalid', 'a\\0b'"), "INVALID: a");
+	/* UTF-8, also where it is cut and where the script's text is not. */
+	ck_assert_str_eq(denied_by("'invalid', '\303\244\342\202\254\360\237\231\202'"),
+			 "INVALID: \303\244\342\202\254\360\237\231\202");
+	ck_assert_str_eq(denied_by("'invalid', 'a\\255b\\195 \\237\\160\\128'"), "INVALID: a?b? ???");
+	ck_assert_uint_eq(strlen(denied_by("'invalid', '%s', ('\303\244'):rep(5000)")), 9 + LUA_DENIAL_TEXT_MAX - 2);
 }
 END_TEST
 
