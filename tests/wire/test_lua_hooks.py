@@ -123,7 +123,7 @@ QUERIES = [
     ("DROP TABLE KS.T", "QUERY schema schema ks [ks.t] t ONE text user true"),
     ("DROP KEYSPACE ks", "QUERY schema schema ks [ks.*] nil ONE text user true"),
     (f"BEGIN BATCH {WRITE}; DELETE FROM ks.u WHERE k = 1; APPLY BATCH",
-     "QUERY write batch nil [ks.t ks.u] nil ONE text user true"),
+     "QUERY write batch ks [ks.t ks.u] nil ONE text user true"),
 ]
 
 
@@ -140,7 +140,7 @@ async def test_what_a_request_says(make_bench, version):
     answer = await c.execute(prepared, values=[b"k"], consistency=CL.LOCAL_QUORUM)
     assert_error(answer, Err.INVALID, "EXECUTE write insert ks [ks.t] t LOCAL_QUORUM prepared user true")
     answer = await c.batch([(prepared.prepared_id, [b"k"]), ("DELETE FROM ks.u WHERE k = 1", [])], consistency=CL.TWO)
-    assert_error(answer, Err.INVALID, "BATCH write batch nil [ks.t ks.u] nil TWO prepared user true")
+    assert_error(answer, Err.INVALID, "BATCH write batch ks [ks.t ks.u] nil TWO prepared user true")
     answer = await c.batch([("DELETE FROM ks.u WHERE k = 1", [])], consistency=CL.TWO)
     assert_error(answer, Err.INVALID, "BATCH write batch ks [ks.u] u TWO text user true")
     await bench.settle(c)
