@@ -22,7 +22,6 @@ struct explanation {
 	struct policy_opinion opinion;
 	uint64_t ask; /* hooks that are asked for each request; of the others the plan says what came of it */
 	bool is_decided;
-	uint64_t have_opinions; /* of all hooks, by number */
 	const char *names[POLICY_HOOKS_MAX];
 	unsigned count;
 	const char *hook; /* whose opinion it is */
@@ -151,7 +150,6 @@ static void write_word(const struct lua_engine_word *word, void *arg)
 	const unsigned number = e->count++;
 
 	e->names[number] = word->hook;
-	e->have_opinions |= (uint64_t)has_opinion << number;
 	fprintf(e->out, "hook %s (%s): ", word->hook, word->place);
 	write_line(word->text, e->out);
 	if (!has_opinion || e->is_decided || !(e->ask >> number & 1))
@@ -178,7 +176,7 @@ static void write_hooks(struct explanation *e, struct policy_cache *cache)
 	if (e->is_decided || (!plan.opinion.route && !plan.opinion.denial))
 		return;
 	e->opinion = plan.opinion;
-	if (plan.opinion.hook < e->count && (e->have_opinions >> plan.opinion.hook & 1))
+	if (plan.opinion.hook < e->count)
 		e->hook = e->names[plan.opinion.hook];
 }
 

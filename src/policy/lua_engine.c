@@ -236,6 +236,29 @@ static void explain(struct lua_host *host, struct lua_hook *hook, const struct p
 	(void)!keep_denial(host, &word->opinion);
 }
 
+/* One of SCOPE_TABLE, table by table: what comes of them all together is the plan's to say. */
+static void explain_tables(struct lua_host *host, struct lua_hook *hook, const struct policy_question *q,
+			   struct lua_engine_word *word, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = '\0';
+	for (unsigned i = 0; i < q->tables->count && used < size; i++) {
+		const struct statement_table *t = &q->tables->items[i];
+		const struct statement_tables one = { .count = 1, .items[0] = *t };
+		struct policy_question about = *q;
+		struct lua_engine_word ignored = { .is_asked = false };
+		char said[LUA_VM_MESSAGE_SIZE + 64];
+
+		about.tables = &one;
+		explain(host, hook, &about, &ignored, said, sizeof(said));
+		word->is_asked |= ignored.is_asked;
+		used += (size_t)snprintf(text + used, size - used, "%s%.*s.%.*s: %s", i ? "; " : "",
+					 SV_ARG(statement_name_view(&t->keyspace)),
+					 SV_ARG(statement_name_view(&t->table)), said);
+	}
+}
+
 void lua_engine_explain(struct policy_engine *e, const struct policy_question *q,
 			void (*say)(const struct lua_engine_word *word, void *arg), void *arg)
 {
@@ -246,7 +269,10 @@ void lua_engine_explain(struct policy_engine *e, const struct policy_question *q
 		struct lua_engine_word word = { .hook = hook->name, .place = hook->place };
 		char text[LUA_VM_MESSAGE_SIZE + 64];
 
-		explain(host, hook, q, &word, text, sizeof(text));
+		if (hook->scope == SCOPE_TABLE && q->tables->count > 1)
+			explain_tables(host, hook, q, &word, text, sizeof(text));
+		else
+			explain(host, hook, q, &word, text, sizeof(text));
 		word.text = text;
 		say(&word, arg);
 	}

@@ -33,6 +33,7 @@ struct lua_engine_word {
 	const char *place; /* "FILE:LINE" of its registration */
 	const char *
 		text; /* "target", "denied (unauthorized): ...", "no opinion", "not asked: kinds = write", "error: ..." */
+	/* None of a hook of SCOPE_TABLE about several tables: policy_plan_make() says what comes of all their opinions. */
 	struct policy_opinion opinion;
 	bool is_asked;
 };

@@ -1,7 +1,11 @@
 """--explain: where a request goes and why, without a cluster. The last line is for programs, the others for people."""
+import re
+
 import pytest
 
 import policies
+from cqlwire import Op
+from helpers import reached
 
 pytestmark = pytest.mark.own_profile
 
@@ -134,8 +138,13 @@ def test_hooks_that_disagree(tmp_path):
     batch = "BEGIN BATCH INSERT INTO ks.a (a) VALUES (1); INSERT INTO ks.b (a) VALUES (1); APPLY BATCH"
     done = policies.run(tmp_path, "--explain", batch, sections={"lua": {"script": "a.lua"}})
     lines = done.stdout.splitlines()
+    assert "hook by-table (a.lua:2): ks.a: target; ks.b: no opinion" in lines, lines
     assert lines[-2] == "decided by: the hooks, which disagree about the tables", lines
     assert lines[-1].startswith("route: denied (invalid): ") and "ks.a (target), ks.b" in lines[-1]
+    # a rule may send the other table to the same place
+    done = policies.run(tmp_path, "--explain", batch, sections={"lua": {"script": "a.lua"},
+                                                                "routing": {"rule": "write ks.b target"}})
+    assert done.stdout.splitlines()[-2:] == ["decided by: hook by-table", "route: target"], done.stdout
 
 
 def test_a_trace(folder):
@@ -206,3 +215,38 @@ def test_the_first_opinion_wins(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[2:5] == ["hook one (a.lua:2): no opinion", "hook two (a.lua:3): target", "hook three (a.lua:4): both"]
     assert lines[-2:] == ["decided by: hook two", "route: target"], lines
+
+
+async def test_it_is_what_requests_do(make_bench):
+    """The same statements through a running proxy with the same configuration: each goes where --explain says."""
+    def configure(bench):
+        policies.write(bench.proxy.folder / "scripts", {"freeze.lua": FREEZE, "users.lua": USERS})
+        bench.sections.update(routing=dict(SECTIONS["routing"]), lua=dict(SECTIONS["lua"]))
+    bench = await make_bench(fresh=True, profile="native", configure=configure)
+    java = {"DRIVER_NAME": "DataStax Java", "DRIVER_VERSION": "4.17.0"}
+    clients = {"plain": await bench.client(), "java": await bench.client(options=java)}
+    wrong, seen = [], set()
+    for number, (text, arguments, _, _) in enumerate(ROUTES):
+        if not text or {"--user", "--set", "--keyspace", "--prepared", "--address"} & set(arguments):
+            continue
+        level = 4 if "--consistency" in arguments else 1
+        client = clients["java" if "--driver-version" in arguments else "plain"]
+        said = policies.run(bench.proxy.folder, "-c", f"{bench.name}.ini", "--explain", text, *arguments)
+        route = said.stdout.splitlines()[-1].removeprefix("route: ")
+        text = f"{text} /* {number} */"
+        answer = await client.query(text, consistency=level)
+        if route.endswith(")") and "mirror" in route:
+            await bench.secondary.until(lambda t=text: any(r.statement == t for r in bench.secondary.received), "mirrored read")
+        await bench.settle(client)
+        went = reached(bench, Op.QUERY, text)
+        name = route.split(" ")[0]
+        seen.add(name)
+        expected = {"denied": "none", "answered": "none", "origin": "both" if "mirror" in route else "origin"}.get(name, name)
+        if went != expected or answer.is_error() != (name == "denied"):
+            wrong.append(f"{text}: {route}, but it went to {went}: {answer!r}")
+        elif not answer.is_error() and text.startswith("SELECT") and expected != "none" and "system" not in text:
+            by = answer.rows[0][0]
+            if by != (re.search(r"answer from (\w+)", route) or re.search(r"(\w+)", route)).group(1):
+                wrong.append(f"{text}: {route}, but it was answered by {by}")
+    assert not wrong, "\n".join(wrong)
+    assert seen == {"origin", "target", "both", "denied", "answered"}
