@@ -201,6 +201,22 @@ async def test_one_cluster_is_down(pooled, tmp_path):
     assert bench.origin.requests(Op.PREPARE)[-1].statement == WRITE
 
 
+@pytest.mark.parametrize("scope", ["table", "request"])
+async def test_what_a_hook_refuses(make_bench, tmp_path, scope):
+    """It is asked about requests, so PREPARE goes as it would without it; nothing of the request is sent."""
+    bench = await with_script(make_bench, tmp_path, f"""
+proxy.on_request("no", {{ kinds = "write", scope = "{scope}" }}, function(req)
+    return req:deny("unauthorized", "%s is closed", req:table())
+end)""")
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    assert reached(bench, Op.PREPARE, WRITE) == "both"
+    for answer in (await c.execute(write, values=[b"k"]), await c.batch([(write.prepared_id, [b"k"])])):
+        assert_error(answer, Err.UNAUTHORIZED, "orders is closed")
+    assert not [r for cluster in bench.clusters for r in cluster.requests(Op.EXECUTE, Op.BATCH)]
+    assert await inflight(bench) == [0, 0, 0]
+
+
 # ---- USE, pages, traces ----
 
 @pytest.mark.native
