@@ -332,13 +332,13 @@ START_TEST(rates)
 {
 	unsigned taken = 0;
 
-	load("proxy.on_request('x', {}, function(req) if proxy.rate('k', 0.001) then return 'target' end end)");
+	load("proxy.on_request('x', {}, function(req) if proxy.rate('of two scripts', 0.001) then return 'target' end end)");
 	ask_read();
 	for (unsigned i = 0; i < 10; i++)
 		taken += strcmp(decide(), "target") == 0;
 	ck_assert_uint_eq(taken, 1);
 	/* What was used up stays so for the next scripts. */
-	load("proxy.on_request('y', {}, function(req) if proxy.rate('k', 0.001) then return 'target' end end)");
+	load("proxy.on_request('y', {}, function(req) if proxy.rate('of two scripts', 0.001) then return 'target' end end)");
 	ck_assert_str_eq(decide(), "nothing");
 	ck_assert_ptr_nonnull(strstr(hook_error("proxy.rate()"), "the key is a string, not a no value"));
 	ck_assert_ptr_nonnull(strstr(hook_error("proxy.rate(1, 1)"), "the key is a string, not a number"));
