@@ -111,15 +111,10 @@ static bool is_of_class(unsigned char c, unsigned char letter)
 /* `p` is at the '[', `end` at the ']' of a set. */
 static bool is_in_set(struct matcher *m, unsigned char c, const char *p, const char *end)
 {
-	bool if_found = true;
+	bool if_found = p[1] != '^';
 
 	step(m, (size_t)(end - p));
-	p++;
-	if (*p == '^') {
-		if_found = false;
-		p++;
-	}
-	for (; p < end; p++) {
+	for (p += if_found ? 1 : 2; p < end; p++) {
 		if (*p == '%') {
 			p++;
 			if (is_of_class(c, (unsigned char)*p))
@@ -229,18 +224,14 @@ static const char *match_balance(struct matcher *m, const char *s, const char *p
 		luaL_error(m->L, "unbalanced pattern");
 	if (s >= m->subject_end || *s != p[0])
 		return NULL;
-	while (++s < m->subject_end) {
-		if (*s == p[1]) {
-			if (--open == 0) {
-				step(m, (size_t)(s - begin));
-				return s + 1;
-			}
-		} else if (*s == p[0]) {
+	while (open > 0 && ++s < m->subject_end) {
+		if (*s == p[1])
+			open--;
+		else if (*s == p[0])
 			open++;
-		}
 	}
 	step(m, (size_t)(s - begin));
-	return NULL;
+	return open == 0 ? s + 1 : NULL;
 }
 
 /* Whether a %f whose set is [p, p_end) matches at s: the character before is not in it, the one behind is. */
