@@ -272,7 +272,7 @@ static void dispatch_execute(struct arrival *a)
 /* What the children of a BATCH have in common. */
 struct children {
 	bool has_prepared;
-	bool lack_ids;      /* one of them is not prepared on one of the clusters */
+	uint8_t lack_on;    /* TO_* bits of the clusters on which one of them is not prepared */
 	bool are_qualified; /* no text among them depends on the connection's keyspace; only known where that matters */
 	uint8_t allows;     /* the ALLOWS_* bits that all of them have */
 	bool are_known; /* none of a kind that the scanner does not know; only filled in for those who ask by table */
@@ -356,7 +356,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 			return false;
 		}
 		is_virtual = ref->entry->verdict.to == 0;
-		out->lack_ids |= ref->entry->is_one_sided;
+		out->lack_on |= prepared_lacks(ref->entry);
 		out->allows &= ref->allows;
 		if (unlikely(out->tables != NULL))
 			note_prepared(worker->settings, ref->entry, out);
@@ -426,7 +426,6 @@ static void dispatch_batch(struct arrival *a)
 				 m.type < ARRAY_LEN(types) ? (enum write_type)types[m.type] : WRITE_SIMPLE);
 	rq->consistency = m.consistency;
 	rq->has_prepared_children = children.has_prepared;
-	rq->lacks_ids = children.lack_ids;
 	need_keyspace(rq, children.are_qualified || m.keyspace.len > 0);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) /* each child may have been lost */
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
@@ -439,6 +438,7 @@ static void dispatch_batch(struct arrival *a)
 			       rules_describe_split(&c->worker->settings->rules, &tables, split, sizeof(split)));
 		return;
 	}
+	rq->lacks_ids = (children.lack_on & rq->verdict.to) != 0;
 	set_type(rq);
 	if (unlikely(a->amends))
 		amend_request(a, rq);

@@ -217,6 +217,14 @@ static inline struct prepared_ref *prepared_ref_hold(struct prepared_ref *ref)
 	return ref;
 }
 
+/* TO_* bits of the cluster that has not been asked to prepare it. */
+static inline uint8_t prepared_lacks(const struct prepared *p)
+{
+	if (likely(!p->is_one_sided))
+		return 0;
+	return p->id[CLUSTER_ORIGIN].len == 0 ? TO_ORIGIN : TO_TARGET;
+}
+
 static inline bool prepared_id_equal(const struct prepared_id *a, struct bytesview b)
 {
 	return a->len == b.len && memcmp(a->bytes, b.p, b.len) == 0;

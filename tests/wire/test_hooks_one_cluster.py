@@ -23,10 +23,15 @@ proxy.on_request("by table", { kinds = "read,write,schema,use", keyspaces = "sho
 TO = {"origin": CL.ONE, "target": CL.TWO}
 
 
-async def with_script(make_bench, folder, text, routing=None, **settings):
+async def with_script(make_bench, folder, text, routing=None, backend=None, **settings):
     path = folder / "routing.lua"
     path.write_text(text)
-    return await make_bench(fresh=True, sections={"lua": {"script": str(path)}, "routing": routing or {}}, **settings)
+    sections = {"lua": {"script": str(path)}, "routing": routing or {}}
+    if backend is not None:
+        sections["proxy"] = {"backend_connections": backend}
+    if backend == "pooled":
+        sections["proxy"]["pool_idle_timeout"] = "10ms"
+    return await make_bench(fresh=True, sections=sections, **settings)
 
 
 async def change_script(bench, folder, text):
@@ -238,12 +243,14 @@ async def test_use_by_a_hook(make_bench, tmp_path):
     assert (await c.query("SELECT * FROM t")).rows[0][:2] == ["target", "ks"]
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["dedicated", "pooled"])
 @pytest.mark.parametrize("version", [3, 4, 5])
-async def test_prepare_in_a_keyspace_that_one_cluster_lacks(make_bench, tmp_path, version):
+async def test_prepare_in_a_keyspace_that_one_cluster_lacks(make_bench, tmp_path, version, backend):
     """It is prepared on the other one; a request that the hook sends to the one without it gets that one's error."""
     text = BY_LEVEL.replace("{}", '{ kinds = "read,write" }')
     text += 'proxy.on_request("use", { kinds = "use", scope = "table" }, function() return "origin" end)'
-    bench = await with_script(make_bench, tmp_path, text)
+    bench = await with_script(make_bench, tmp_path, text, backend=backend)
     bench.target.lacks.add("shop")
     c = await bench.client(version, keyspace="shop")
     write = await c.prepare("INSERT INTO orders (k) VALUES (?)")
