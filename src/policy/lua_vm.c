@@ -157,7 +157,7 @@ static void set_count(struct lua_vm *vm, int count)
 	if (vm->count == count)
 		return;
 	vm->count = count;
-	(void)lua_sethook(vm->L, count ? on_count : NULL, count ? LUA_MASKCOUNT : 0, count);
+	(void)lua_sethook(vm->L, on_count, LUA_MASKCOUNT, count);
 }
 
 /* Notes where: LuaJIT calls no error handler for lack of memory. */
@@ -168,7 +168,10 @@ static void *refuse(struct lua_vm *vm)
 	if (!vm->is_full && !vm->is_over && vm->context != LUA_CONTEXT_NONE) {
 		(void)snprintf(text, sizeof(text), "the memory limit of %" PRIu64 " KiB is reached",
 			       vm->limits.memory / 1024);
-		set_limit_message(vm, text);
+		if (vm->limits.jit) /* compiled code has not written down where it is */
+			(void)snprintf(vm->message, sizeof(vm->message), "%s", text);
+		else
+			set_limit_message(vm, text);
 	}
 	vm->is_full = true;
 	return NULL;
@@ -321,8 +324,7 @@ static void look(struct lua_vm *vm)
 	if (gap > budget / 8)
 		vm->is_slow = true;
 	is_deep = lua_getstack(vm->L, CALLS_MAX, &ar);
-	if (!vm->limits.jit)
-		set_count(vm, is_deep ? 1 : vm->is_slow ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
+	set_count(vm, is_deep ? 1 : vm->is_slow ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
 	if (is_deep)
 		luaL_error(vm->L, "stack overflow");
 }
@@ -418,7 +420,7 @@ enum lua_vm_end lua_vm_call(struct lua_vm *vm, enum lua_context context, int nar
 	vm->context = LUA_CONTEXT_NONE;
 	vm->is_slow = false;
 	if (unlikely(vm->count != COUNT_USUAL))
-		set_count(vm, vm->limits.jit ? 0 : COUNT_USUAL);
+		set_count(vm, COUNT_USUAL);
 	return end;
 }
 
@@ -674,8 +676,7 @@ bool lua_vm_init(struct lua_vm *vm, const struct lua_vm_limits *limits)
 		return false;
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->handler);
 	(void)luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | (limits->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
-	if (!limits->jit)
-		set_count(vm, COUNT_USUAL);
+	set_count(vm, COUNT_USUAL);
 	return true;
 }
 

@@ -17,7 +17,7 @@ struct lua_vm_limits {
 	uint32_t load_time_us; /* for all that runs while scripts are loaded */
 	uint32_t time_us;      /* for one call behind that */
 	uint64_t memory;       /* bytes of the whole state; no object may have more than a quarter of it */
-	bool jit;              /* compiled loops cannot be interrupted, so Lua code has no time limit then */
+	bool jit;              /* compiled loops cannot be interrupted, so they have no time limit then */
 };
 
 /* Where Lua code runs: what a function of ours may be called from. */
@@ -50,7 +50,7 @@ struct lua_vm {
 	bool is_slow;       /* instructions of the call under way take long: the clock is looked at often */
 	int pace;           /* of the collector */
 	uint32_t charged;   /* steps of lua_vm_charge() since the clock was looked at */
-	int count;          /* instructions between two calls of the count hook, as set; 0: there is none */
+	int count;          /* instructions between two calls of the count hook, as set */
 	uint64_t call;      /* number of the call under way */
 	uint64_t seen_call; /* of that in which the count hook looked at the clock first */
 	uint64_t seen_ns;   /* when it looked last */
