@@ -82,6 +82,17 @@ def copy_tree(to):
         shutil.copy(source, copy)
 
 
+def end_session(process):
+    """Whatever a command has started: check puts each test into a process group of its own, and a fault may make it loop."""
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == process.pid:
+                os.kill(int(entry.name), 9)
+        except (ProcessLookupError, PermissionError):
+            pass  # it has ended meanwhile, or is not ours
+    process.wait()
+
+
 class Bench:
     def __init__(self, build, python):
         self.tree = build / "tree"
@@ -101,9 +112,9 @@ class Bench:
             try:
                 return process.wait(limit)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
                 return None
+            finally:
+                end_session(process)
 
     def prepare(self):
         self.log.write_bytes(b"")
