@@ -216,6 +216,9 @@ void lua_host_format(lua_State *L, const struct lua_host *host, int first, const
 
 void lua_host_check_keys(lua_State *L, int index, const char *what, const char *const *keys)
 {
+	/* What it says of absent fields is not looked through here, and would run in the midst of the function. */
+	if (lua_getmetatable(L, index))
+		luaL_error(L, "%s: a table without a metatable is needed", what);
 	lua_pushnil(L);
 	while (lua_next(L, index)) {
 		unsigned i = 0;

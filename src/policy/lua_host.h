@@ -105,7 +105,7 @@ void lua_host_format(lua_State *L, const struct lua_host *host, int first, const
 /* Throws where the hook under way has a scope for which what the function says does not hold. */
 void lua_host_need_request_scope(lua_State *L, struct lua_host *host, const char *function);
 
-/* Throws unless all keys of the table at `index` are among these, up to NULL. `what` is the function. */
+/* Throws unless the table at `index` is a plain one whose keys are all among these, up to NULL. `what` is the function. */
 void lua_host_check_keys(lua_State *L, int index, const char *what, const char *const *keys);
 
 #endif

@@ -88,7 +88,19 @@ static const char charged_call[] = "local charge, call = ...\n"
 				   "	return call(...)\n"
 				   "end\n";
 
-/* For functions whose time goes with the length of the strings that they get. */
+/* For charges, in whose caller's caller the mistake is. */
+static int refuse(lua_State *L, const char *text)
+{
+	luaL_where(L, 2);
+	lua_pushstring(L, text);
+	lua_concat(L, 2);
+	return lua_error(L);
+}
+
+/*
+ * For functions whose time goes with the length of the strings that they get:
+ * also where they read them as numbers, thousands that may all be the same one.
+ */
 static int charge_length(lua_State *L)
 {
 	size_t length = 0;
@@ -97,6 +109,8 @@ static int charge_length(lua_State *L)
 		if (lua_type(L, i) == LUA_TSTRING)
 			length += lua_objlen(L, i);
 	}
+	if (length > lua_vm_of(L)->limits.memory / 4) /* longer than any string can be */
+		return refuse(L, "the arguments are too long");
 	lua_vm_charge(L, (uint32_t)MIN(length, UINT32_MAX));
 	lua_vm_check_stack(L); /* format() calls a __tostring */
 	return 0;
@@ -110,12 +124,8 @@ static int charge_result(lua_State *L)
 	if (!lua_isstring(L, 1) || !lua_isnumber(L, 2))
 		return 0;
 	length *= lua_tonumber(L, 2);
-	if (length > (lua_Number)lua_vm_of(L)->limits.memory) { /* LuaJIT's own would take the number modulo 2^32 */
-		luaL_where(L, 2);
-		lua_pushliteral(L, "resulting string too long");
-		lua_concat(L, 2);
-		return lua_error(L);
-	}
+	if (length > (lua_Number)lua_vm_of(L)->limits.memory) /* LuaJIT's own would take the number modulo 2^32 */
+		return refuse(L, "resulting string too long");
 	if (length > 0)
 		lua_vm_charge(L, (uint32_t)MIN(length, UINT32_MAX));
 	return 0;
@@ -143,11 +153,27 @@ static void add_charged(lua_State *L, const char *library, const char *name, lua
 
 void lua_library_add_string(lua_State *L)
 {
+	add_charged(L, "string", "char", charge_length);
 	add_charged(L, "string", "format", charge_length);
 	add_charged(L, "string", "lower", charge_length);
 	add_charged(L, "string", "rep", charge_result);
 	add_charged(L, "string", "reverse", charge_length);
 	add_charged(L, "string", "upper", charge_length);
+}
+
+/* ---- math, bit ---- */
+
+void lua_library_add_math(lua_State *L)
+{
+	add_charged(L, "math", "max", charge_length);
+	add_charged(L, "math", "min", charge_length);
+}
+
+void lua_library_add_bit(lua_State *L)
+{
+	add_charged(L, "bit", "band", charge_length);
+	add_charged(L, "bit", "bor", charge_length);
+	add_charged(L, "bit", "bxor", charge_length);
 }
 
 /* ---- table ---- */

@@ -15,6 +15,8 @@
 /* Put the functions into the table on the top of the stack; in protected mode. */
 void lua_library_add_base(lua_State *L);
 void lua_library_add_string(lua_State *L);
+void lua_library_add_math(lua_State *L);
+void lua_library_add_bit(lua_State *L);
 void lua_library_add_table(lua_State *L);
 
 #endif

@@ -479,9 +479,11 @@ static int find_plain(struct matcher *m, const char *s, const char *pattern)
 
 static bool has_special(const char *p, const char *end)
 {
-	for (; p < end; p++) {
-		if (*p && strchr("^$*+?.([%-", *p))
+	while (p < end) {
+		p += strcspn(p, "^$*+?.([%-");
+		if (p < end && *p)
 			return true;
+		p++; /* behind a 0 */
 	}
 	return false;
 }

@@ -12,15 +12,15 @@ static const char *const base_names[] = {
 	"assert", "error",  "getmetatable", "ipairs",   "next",     "pairs", "pcall",  "rawequal",
 	"rawget", "select", "setmetatable", "tonumber", "tostring", "type",  "unpack", "_VERSION",
 };
-/* find, format, gmatch, gsub, match and some more are ours. */
-static const char *const string_names[] = { "byte", "char", "len", "sub" };
+/* Those that are not here are ours, or charged by ours (lua_library.c). */
+static const char *const string_names[] = { "byte", "len", "sub" };
 static const char *const math_names[] = {
-	"abs",   "acos", "asin",  "atan",   "atan2",      "ceil", "cos",   "cosh", "deg", "exp",
-	"floor", "fmod", "frexp", "huge",   "ldexp",      "log",  "log10", "max",  "min", "modf",
-	"pi",    "pow",  "rad",   "random", "randomseed", "sin",  "sinh",  "sqrt", "tan", "tanh",
+	"abs",   "acos",   "asin",       "atan", "atan2", "ceil", "cos",   "cosh", "deg", "exp",
+	"floor", "fmod",   "frexp",      "huge", "ldexp", "log",  "log10", "modf", "pi",  "pow",
+	"rad",   "random", "randomseed", "sin",  "sinh",  "sqrt", "tan",   "tanh",
 };
 static const char *const bit_names[] = {
-	"arshift", "band", "bnot", "bor", "bswap", "bxor", "lshift", "rol", "ror", "rshift", "tobit", "tohex",
+	"arshift", "bnot", "bswap", "lshift", "rol", "ror", "rshift", "tobit", "tohex",
 };
 
 /* The member of a metatable that says that its table is protected: [1] = true. */
@@ -94,6 +94,17 @@ static int write_global(lua_State *L)
 	lua_settop(L, 3);
 	lua_rawset(L, lua_upvalueindex(1));
 	return 0;
+}
+
+bool lua_sandbox_is_tainted(lua_State *L)
+{
+	bool is_there;
+
+	lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+	lua_getfield(L, -1, "ffi");
+	is_there = !lua_isnil(L, -1);
+	lua_pop(L, 2);
+	return is_there;
 }
 
 void lua_sandbox_push_globals(lua_State *L)
@@ -174,12 +185,14 @@ void lua_sandbox_open(lua_State *L)
 	lua_library_add_table(L);
 	set_protected(L, globals, LUA_TABLIBNAME);
 	push_standard(L, LUA_MATHLIBNAME, math_names, ARRAY_LEN(math_names));
+	lua_library_add_math(L);
 	set_protected(L, globals, LUA_MATHLIBNAME);
 	push_standard(L, LUA_BITLIBNAME, bit_names, ARRAY_LEN(bit_names));
+	lua_library_add_bit(L);
 	set_protected(L, globals, LUA_BITLIBNAME);
 
 	lua_replace(L, LUA_GLOBALSINDEX);
 	/* Where the standard library has noted its tables: no way may lead to them. */
-	lua_pushnil(L);
+	lua_newtable(L);
 	lua_setfield(L, LUA_REGISTRYINDEX, "_LOADED");
 }

@@ -39,6 +39,13 @@ void lua_sandbox_open(lua_State *L);
 void lua_sandbox_protect(lua_State *L, const char *name);
 bool lua_sandbox_is_protected(lua_State *L, int index);
 
+/*
+ * Whether a script that was compiled has a number like 1LL, 1ULL or 1i: for them
+ * LuaJIT's parser opens the library ffi, and notes it where the standard library
+ * is noted. They are values of C types, which nothing here is made for.
+ */
+MUSTCHECK bool lua_sandbox_is_tainted(lua_State *L);
+
 /* Pushes the globals for a script: those of the state and what it will write itself, until lua_vm_freeze(). */
 void lua_sandbox_push_globals(lua_State *L);
 

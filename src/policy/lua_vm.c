@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "policy/lua_sandbox.h"
 
@@ -28,6 +29,7 @@
 #define COUNT_SLOW 4
 #define COUNT_LARGE 16
 #define LARGE_BYTES (256 * 1024)
+#define HUGE_BYTES (2 * 1024 * 1024)
 /* After so much was allocated the clock is looked at with the next instruction. */
 #define FRESH_BYTES (128 * 1024)
 /* The same for steps of C functions. */
@@ -136,6 +138,7 @@ static void set_message(struct lua_vm *vm, int level, const char *text)
 	}
 	n = MIN(n, (int)size / 2);
 	n += snprintf(out + n, size - (size_t)n, "%.*s", (int)size / 2, text);
+	n = MIN(n, (int)size - 1);
 	put_traceback(vm->L, level, out + n, size - (size_t)n);
 }
 
@@ -192,10 +195,11 @@ static void *allocate(void *arg, void *p, size_t lua_size, size_t size)
 	if (size == 0) {
 		vm->used -= old_size;
 		vm->large -= old_size > LARGE_BYTES;
+		vm->huge -= old_size > HUGE_BYTES;
 		free(p);
 		return NULL;
 	}
-	if (size > old_size) {
+	if (size > old_size && likely(!vm->is_collecting)) {
 		if (vm->used + (size - old_size) > vm->limits.memory || size > vm->limits.memory / 4)
 			return refuse(vm);
 		vm->fresh += (uint32_t)MIN(size, FRESH_BYTES);
@@ -206,6 +210,7 @@ static void *allocate(void *arg, void *p, size_t lua_size, size_t size)
 	size = malloc_usable_size(out);
 	vm->used += size - old_size;
 	vm->large += (size > LARGE_BYTES) - (old_size > LARGE_BYTES);
+	vm->huge += (size > HUGE_BYTES) - (old_size > HUGE_BYTES);
 	if (unlikely(vm->fresh >= FRESH_BYTES) && vm->count > 0 && !vm->is_over)
 		set_count(vm, 1);
 	return out;
@@ -232,13 +237,18 @@ static void set_collector(struct lua_vm *vm)
 }
 
 /*
- * A state at its limit: what is garbage goes now, as far as the time allows. */
+ * What is garbage goes now, as far as the time allows. At its end a round gives
+ * the table of strings half its size, in a new block. In a state at its limit
+ * there would be none, and nobody is here to catch what is thrown then.
+ */
 static void collect(struct lua_vm *vm)
 {
 	uint64_t begin = loop_clock_ns();
 
+	vm->is_collecting = true;
 	while (!lua_gc(vm->L, LUA_GCSTEP, 0) && loop_clock_ns() - begin < COLLECT_NS)
 		;
+	vm->is_collecting = false;
 }
 
 /* ---- errors ---- */
@@ -324,7 +334,7 @@ static void look(struct lua_vm *vm)
 	if (gap > budget / 8)
 		vm->is_slow = true;
 	is_deep = lua_getstack(vm->L, CALLS_MAX, &ar);
-	set_count(vm, is_deep ? 1 : vm->is_slow ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
+	set_count(vm, is_deep ? 1 : vm->is_slow || vm->huge ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
 	if (is_deep)
 		luaL_error(vm->L, "stack overflow");
 }
@@ -527,6 +537,10 @@ static void push_script(lua_State *L, const char *path)
 		lua_pushfstring(L, "%s%s", cut ? path : "", message + cut);
 		(void)lua_error(L);
 	}
+	if (lua_sandbox_is_tainted(L)) {
+		lua_pushfstring(L, "%s: numbers that end in LL, ULL or i are not available", path);
+		(void)lua_error(L);
+	}
 	lua_sandbox_push_globals(L);
 	lua_setfenv(L, -2);
 }
@@ -608,7 +622,7 @@ static int require(lua_State *L)
 	if (lua_toboolean(L, 3))
 		return 1;
 	if (!lua_isnil(L, 3))
-		return luaL_error(L, "module '%s' requires itself, by way of others", name);
+		return luaL_error(L, "module '%s' requires itself, by way of others, or has failed before", name);
 	if (vm->folder_count == 0)
 		return luaL_error(L, "module '%s' is not found: [lua] lua_path names no folder", name);
 	if (!find_module(vm, name, path, sizeof(path)))
@@ -632,7 +646,9 @@ void lua_vm_freeze(struct lua_vm *vm)
 {
 	vm->is_frozen = true;
 	/* What loading has left behind. */
+	vm->is_collecting = true;
 	(void)lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	vm->is_collecting = false;
 	set_collector(vm);
 }
 
@@ -649,6 +665,9 @@ static int init_state(lua_State *L)
 	if (vm->limits.jit) {
 		lua_pushcfunction(L, luaopen_jit);
 		lua_call(L, 0, 0);
+		/* Its table has functions that scripts could change for each other, and that call back. */
+		lua_pushnil(L);
+		lua_setglobal(L, "jit");
 	}
 	lua_pushcfunction(L, run_job);
 	vm->run_job = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -667,11 +686,20 @@ static int init_state(lua_State *L)
 	return 0;
 }
 
+/* Something was thrown outside of a call: LuaJIT would end the process without a word. */
+static int on_panic(lua_State *L)
+{
+	log_error("lua: error outside of scripts: %s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?");
+	abort();
+}
+
 bool lua_vm_init(struct lua_vm *vm, const struct lua_vm_limits *limits)
 {
 	memset(vm, 0, sizeof(*vm));
 	vm->limits = *limits;
 	vm->L = lua_newstate(allocate, vm);
+	if (vm->L)
+		(void)lua_atpanic(vm->L, on_panic);
 	if (!vm->L || lua_cpcall(vm->L, init_state, vm) != 0)
 		return false;
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->handler);

@@ -42,11 +42,13 @@ struct lua_vm {
 	struct lua_vm_limits limits;
 	uint64_t used;  /* bytes, as the allocator has counted */
 	uint32_t large; /* blocks in use whose copying or comparing takes long */
+	uint32_t huge;  /* those of them for which one instruction may take milliseconds */
 	uint32_t fresh; /* bytes allocated since the clock was looked at */
 	enum lua_context context;
 	bool is_frozen;
 	bool is_over;       /* the budget of the call under way is used up: each instruction throws */
 	bool is_full;       /* the allocator has refused something in the call under way */
+	bool is_collecting; /* outside of scripts: the allocator refuses nothing */
 	bool is_slow;       /* instructions of the call under way take long: the clock is looked at often */
 	int pace;           /* of the collector */
 	uint32_t charged;   /* steps of lua_vm_charge() since the clock was looked at */

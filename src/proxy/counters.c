@@ -183,7 +183,10 @@ void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t 
 {
 	_Atomic int64_t *cell = &c->cells[worker][number];
 
-	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+	const int64_t old = atomic_load_explicit(cell, memory_order_relaxed);
+
+	/* Scripts may add as much as they like: beyond the end it begins anew, as counters do. */
+	atomic_store_explicit(cell, (int64_t)((uint64_t)old + (uint64_t)n), memory_order_relaxed);
 }
 
 void counters_set(struct counters *c, unsigned worker, unsigned number, int64_t value)
@@ -193,11 +196,11 @@ void counters_set(struct counters *c, unsigned worker, unsigned number, int64_t 
 
 int64_t counters_value(const struct counters *c, unsigned number)
 {
-	int64_t sum = 0;
+	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < c->arrays; i++)
-		sum += atomic_load_explicit(&c->cells[i][number], memory_order_relaxed);
-	return sum;
+		sum += (uint64_t)atomic_load_explicit(&c->cells[i][number], memory_order_relaxed);
+	return (int64_t)sum;
 }
 
 void counters_visit(struct counters *c,

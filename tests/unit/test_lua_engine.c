@@ -72,6 +72,9 @@ START_TEST(wrong_registrations_do_not_load)
 		  SAYS(": users: what a hook of scope \"table\" says") },
 		{ "proxy.on_request('x', { scope = 'statement', opcodes = 'BATCH' }, type)",
 		  SAYS(": opcodes: what a hook of scope \"statement\" says") },
+		{ "local filter = setmetatable({}, { __index = function() proxy.on_request('y', type) end }) "
+		  "proxy.on_request('x', filter, type)",
+		  SAYS(": a table without a metatable is needed") },
 		{ "proxy.on_request('x', type)\nproxy.on_request('x', type)",
 		  "SCRIPT:2: proxy.on_request: there is a hook 'x' already, at SCRIPT:1" },
 		{ "for i = 1, 65 do proxy.on_request('h' .. i, type) end",

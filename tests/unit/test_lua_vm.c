@@ -58,6 +58,13 @@ static const struct attack {
 	{ "local s = ('a'):rep(4e6) while true do local v = s .. 'b' end", LUA_VM_TIME, "time limit" },
 	{ "local t = {} for i = 1, 2^14 do t['k' .. i] = 1 end for k in pairs(t) do t[k] = nil end while true do next(t) end",
 	  LUA_VM_TIME, "time limit" },
+/* the same text as a number, thousands of times in one call */
+#define MANY_TEXTS "local s, t = ('0'):rep(8e6), {} for i = 1, 5000 do t[i] = s end "
+	{ MANY_TEXTS "math.max(unpack(t))", LUA_VM_ERROR, "%:5: the arguments are too long" },
+	{ MANY_TEXTS "bit.bxor(unpack(t))", LUA_VM_ERROR, "%:5: the arguments are too long" },
+	{ MANY_TEXTS "string.char(unpack(t))", LUA_VM_ERROR, "%:5: the arguments are too long" },
+	{ MANY_TEXTS "('%d'):rep(5000):format(unpack(t))", LUA_VM_ERROR, "%:5: the arguments are too long" },
+	{ "local p = ('a'):rep(8e6) while true do ('x'):find(p) end", LUA_VM_TIME, "time limit" },
 	/* recursion */
 	{ "local function f() return 1 + f() end f()", LUA_VM_ERROR, "%:5: stack overflow" },
 	{ "return setmetatable({}, { __index = function(t, k) return t[k] end }).x", LUA_VM_ERROR, "stack overflow" },
@@ -207,6 +214,36 @@ START_TEST(leak)
 		lua_settop(vm.L, 1);
 	}
 	ck_assert_uint_gt(refused, 20);
+	vm_end();
+}
+END_TEST
+
+/*
+ * At its end a round of the collector makes the table of strings smaller, for
+ * which a full state has no room: it gets it, and the process goes on.
+ */
+START_TEST(full_while_strings_go)
+{
+	unsigned refused = 0;
+
+	vm_begin();
+	load_kept("local kept, strings, calls = {}, {}, 0\n"
+		  "for i = 1, 90000 do strings[i] = 'k' .. i end\n"
+		  "keep(function()\n"
+		  "	calls = calls + 1\n"
+		  "	if calls == 300 then kept = nil end\n"
+		  "	if calls >= 300 then return 'fine' end\n"
+		  "	if calls > 40 then strings = nil end\n"
+		  "	while true do kept = { kept } end\n"
+		  "end)");
+	for (unsigned i = 1; i < 300; i++) {
+		enum lua_vm_end end = run_kept();
+
+		ck_assert_int_ne(end, LUA_VM_OK);
+		refused += end == LUA_VM_MEMORY;
+	}
+	ck_assert_uint_gt(refused, 100);
+	ck_assert_msg(run_kept() == LUA_VM_OK, "%s", message);
 	vm_end();
 }
 END_TEST
@@ -370,6 +407,19 @@ START_TEST(jit)
 }
 END_TEST
 
+/* Its library is for those who write programs: what it changes holds for all scripts, and it calls back. */
+START_TEST(jit_library)
+{
+	struct lua_vm_limits limits = {
+		.load_time_us = 2000 * 1000, .time_us = BUDGET_MS * 1000, .memory = MEMORY_BYTES, .jit = true
+	};
+
+	ck_assert(lua_vm_init(&vm, &limits));
+	ck_assert_msg(load("assert(jit == nil and _G.jit == nil)"), "%s", message);
+	vm_end();
+}
+END_TEST
+
 /* ---- loading ---- */
 
 static const struct {
@@ -391,6 +441,10 @@ static const struct {
 	{ "load('return 1')()", "global 'load'" },
 	{ "string.x = 1", "%:1: cannot write 'string.x': the table is read-only" },
 	{ "setmetatable(_G, {})", "cannot change a protected metatable" },
+	/* they would be values of the library ffi */
+	{ "local x = 1LL", "%: numbers that end in LL, ULL or i are not available" },
+	{ "local x = 0x7fULL", "%: numbers that end in LL, ULL or i" },
+	{ "return 2i", "%: numbers that end in LL, ULL or i" },
 };
 
 START_TEST(bad_script)
@@ -457,6 +511,46 @@ START_TEST(long_path)
 }
 END_TEST
 
+/* Where path and text together are longer than a message: it ends in time. */
+START_TEST(path_and_text_too_long)
+{
+	struct {
+		struct lua_vm vm;
+		char behind[64];
+	} *both = calloc(1, sizeof(*both));
+	struct lua_vm_limits limits = { .load_time_us = 300 * 1000, .time_us = 20000, .memory = MEMORY_BYTES };
+	char path[2048] = "/tmp/cqlferry-lua-XXXXXX";
+	size_t ends[6], n;
+	FILE *f;
+
+	memset(both->behind, 7, sizeof(both->behind));
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	n = strlen(path);
+	for (unsigned i = 0; i < 6; i++) {
+		ends[i] = n;
+		n += (size_t)sprintf(path + n, "/%0*u", 200, i);
+		ck_assert_int_eq(mkdir(path, 0700), 0);
+	}
+	strcpy(path + n, "/x.lua");
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs("local function f() error(('x'):rep(3000)) end f()", f);
+	fclose(f);
+	ck_assert(lua_vm_init(&both->vm, &limits));
+	ck_assert(!lua_vm_run_file(&both->vm, path, message, sizeof(message)));
+	ck_assert_int_eq(strncmp(message, path, 1000), 0);
+	for (unsigned i = 0; i < sizeof(both->behind); i++)
+		ck_assert_int_eq(both->behind[i], 7);
+	lua_vm_fini(&both->vm);
+	free(both);
+	unlink(path);
+	path[n] = '\0';
+	for (unsigned i = 6; i-- > 0; path[ends[i]] = '\0')
+		ck_assert_int_eq(rmdir(path), 0);
+	ck_assert_int_eq(rmdir(path), 0);
+}
+END_TEST
+
 /* Each file has its own globals; later ones do not see them, and nobody writes them after loading. */
 START_TEST(own_globals)
 {
@@ -518,8 +612,8 @@ START_TEST(modules)
 		      "%s", message);
 	ck_assert_msg(load("assert(require('first').loads == 1)"), "%s", message);
 	ck_assert(!load("require('loop')"));
-	ck_assert_msg(strstr(message, "loop2.lua:1: module 'loop' requires itself, by way of others\n") != NULL, "%s",
-		      message);
+	ck_assert_msg(strstr(message, "loop2.lua:1: module 'loop' requires itself, by way of others, or ") != NULL,
+		      "%s", message);
 	ck_assert(!load("require('wrong')"));
 	ck_assert_msg(strstr(message, "/wrong.lua:2: unexpected symbol") != NULL, "%s", message);
 	ck_assert(!load("require('missing')"));
@@ -543,6 +637,7 @@ int main(void)
 	tcase_add_loop_test(tcase, attacks_on_time, 0, ARRAY_LEN(attacks));
 	tcase_add_loop_test(tcase, attacks_on_memory, 0, ARRAY_LEN(hogs));
 	tcase_add_test(tcase, leak);
+	tcase_add_test(tcase, full_while_strings_go);
 	tcase_add_test(tcase, garbage);
 	tcase_add_test(tcase, budget_of_each_call);
 	tcase_add_test(tcase, charges);
@@ -550,10 +645,12 @@ int main(void)
 	tcase_add_test(tcase, arguments);
 	tcase_add_test(tcase, tiny_limits);
 	tcase_add_test(tcase, jit);
+	tcase_add_test(tcase, jit_library);
 	tcase_add_loop_test(tcase, bad_script, 0, ARRAY_LEN(bad_scripts));
 	tcase_add_test(tcase, load_time_is_shared);
 	tcase_add_test(tcase, no_file);
 	tcase_add_test(tcase, long_path);
+	tcase_add_test(tcase, path_and_text_too_long);
 	tcase_add_test(tcase, own_globals);
 	tcase_add_test(tcase, modules);
 	return run_tcase("lua_vm", tcase);
