@@ -173,6 +173,10 @@ static void write_hooks(struct explanation *e, struct policy_cache *cache)
 	e->question.consistency = e->request->consistency;
 	e->question.size = (uint32_t)e->request->statement.len;
 	lua_engine_explain(policy_cache_engine(cache), &e->question, write_word, e);
+	if (e->is_decided && plan.late)
+		policy_check_late(cache, &plan, about.tables, &e->opinion);
+	if (e->opinion.hook == POLICY_HOOKS_MAX)
+		e->hook = NULL;
 	if (e->is_decided || (!plan.opinion.route && !plan.opinion.denial))
 		return;
 	e->opinion = plan.opinion;

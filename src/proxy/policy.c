@@ -194,6 +194,13 @@ static void describe_opinion(const struct table_opinion *t, const struct stateme
 		snprintf(out, size, "%.*s.%.*s (both, without a rule)", SV_ARG(keyspace), SV_ARG(name));
 }
 
+/* With the text that the cache has now. */
+static void deny(struct policy_cache *cache, struct policy_opinion *out)
+{
+	cache->conflict = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = cache->conflict_text };
+	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = POLICY_HOOKS_MAX };
+}
+
 /* Not to be sent to one cluster for the sake of one table, nor to both: one of them may not have the other table. */
 static void deny_conflict(struct policy_cache *cache, const struct statement_tables *tables,
 			  const struct table_opinion *opinions, unsigned first, unsigned second,
@@ -205,8 +212,7 @@ static void deny_conflict(struct policy_cache *cache, const struct statement_tab
 	describe_opinion(&opinions[second], &tables->items[second], other, sizeof(other));
 	snprintf(cache->conflict_text, sizeof(cache->conflict_text),
 		 "a batch cannot be routed whose tables are routed differently: %s, %s", one, other);
-	cache->conflict = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = cache->conflict_text };
-	*out = (struct policy_opinion){ .denial = &cache->conflict, .hook = POLICY_HOOKS_MAX };
+	deny(cache, out);
 }
 
 /* Two opinions must be one; where only one table has an opinion, the other one has to go to the same clusters. */
@@ -236,29 +242,85 @@ static void join_opinions(struct policy_cache *cache, const struct statement_tab
 	}
 }
 
-/* Each table of a batch for itself: they must agree. A denial of one counts for all. */
-static struct policy_plan plan_of_tables(struct policy_cache *cache, const struct policy_question *q)
-{
+/* Of the tables of a batch. */
+struct tables_plan {
 	struct table_opinion opinions[STATEMENT_TABLES_MAX];
-	struct policy_plan plan = { 0 };
+	uint64_t ask;                 /* hooks that are asked about one of them */
+	uint64_t before_routes;       /* about each of those that have a route, before that */
+	uint64_t before_denials;      /* the same of denials */
+	struct policy_opinion denial; /* the first one */
+};
 
+static void look_at_tables(struct policy_cache *cache, const struct policy_question *q, struct tables_plan *out)
+{
 	for (unsigned i = 0; i < q->tables->count; i++) {
 		const struct statement_table *t = &q->tables->items[i];
 		const struct policy_plan p = plan_of_table(cache, q, t);
 
-		plan.ask |= p.ask;
+		out->ask |= p.ask;
 		if (p.opinion.denial) {
-			plan.opinion = p.opinion;
-			return plan;
+			out->before_denials &= p.ask;
+			if (!out->denial.denial)
+				out->denial = p.opinion;
 		}
-		opinions[i].opinion = p.opinion;
-		opinions[i].rule = cache->rules
-					   ? rules_match(cache->rules, RULE_WRITE, statement_name_view(&t->keyspace),
-							 statement_name_view(&t->table))
-					   : NULL;
+		if (p.opinion.route)
+			out->before_routes &= p.ask;
+		out->opinions[i].opinion = p.opinion;
+		out->opinions[i].rule = cache->rules ? rules_match(cache->rules, RULE_WRITE,
+								   statement_name_view(&t->keyspace),
+								   statement_name_view(&t->table))
+						     : NULL;
 	}
-	join_opinions(cache, q->tables, opinions, &plan.opinion);
+}
+
+/*
+ * Each table of a batch for itself: they must agree. A denial of one counts for all. A hook that is asked about one table
+ * does not take back what an earlier one has said of another.
+ */
+static struct policy_plan plan_of_tables(struct policy_cache *cache, const struct policy_question *q)
+{
+	struct tables_plan t = { .ask = 0, .before_routes = UINT64_MAX, .before_denials = UINT64_MAX };
+	struct policy_plan plan = { 0 };
+
+	look_at_tables(cache, q, &t);
+	if (t.denial.denial) {
+		plan.ask = t.before_denials & t.before_routes;
+		plan.opinion = t.denial;
+		return plan;
+	}
+	join_opinions(cache, q->tables, t.opinions, &plan.opinion);
+	plan.ask = t.ask;
+	for (unsigned i = 0; i < q->tables->count; i++) {
+		const struct policy_route *route = t.opinions[i].opinion.route;
+
+		if (!route)
+			continue;
+		if (!plan.fixed) {
+			plan.fixed = route;
+			plan.fixed_table = (uint8_t)i;
+			plan.late = t.ask & ~t.before_routes;
+		} else if (route != plan.fixed) { /* only who comes before all of them can still settle it */
+			plan.ask &= t.before_routes;
+			plan.late = 0;
+		}
+	}
 	return plan;
+}
+
+void policy_check_late(struct policy_cache *cache, const struct policy_plan *plan,
+		       const struct statement_tables *tables, struct policy_opinion *opinion)
+{
+	struct table_opinion fixed = { .opinion = { .route = plan->fixed } };
+	char table[200];
+
+	if (!opinion->route || opinion->hook >= POLICY_HOOKS_MAX || !(plan->late >> opinion->hook & 1) ||
+	    opinion->route == plan->fixed)
+		return;
+	describe_opinion(&fixed, &tables->items[plan->fixed_table], table, sizeof(table));
+	snprintf(cache->conflict_text, sizeof(cache->conflict_text),
+		 "a batch cannot be routed whose tables are routed differently: %s, the batch for another table (%s)",
+		 table, opinion->route->name);
+	deny(cache, opinion);
 }
 
 struct policy_plan policy_plan_make(struct policy_cache *cache, const struct policy_question *q, bool is_kept)
@@ -279,6 +341,8 @@ struct policy_plan policy_plan_make(struct policy_cache *cache, const struct pol
 	if (!is_kept || plan.ask == 0)
 		return plan;
 	plan.ask = e->ops->plan(e, q, plan.ask, SCOPE_STATEMENT, &opinion);
+	if (unlikely(plan.late))
+		policy_check_late(cache, &plan, q->tables, &opinion);
 	if (opinion.route || opinion.denial)
 		plan.opinion = opinion;
 	return plan;
@@ -401,6 +465,8 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 		q->token = token_of;
 		q->arg = rq;
 		e->ops->decide(e, q, plan->ask, &opinion);
+		if (unlikely(plan->late))
+			policy_check_late(rq->client->worker->policy, plan, q->tables, &opinion);
 	}
 	if (!opinion.route && !opinion.denial)
 		opinion = plan->opinion;

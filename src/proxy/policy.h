@@ -133,7 +133,8 @@ struct policy_engine_ops {
 	 */
 	uint64_t (*plan)(struct policy_engine *e, const struct policy_question *q, uint64_t among,
 			 enum policy_scope scope, struct policy_opinion *out);
-	/* Asks the hooks of `among` in order until one has an opinion. What is in `out` lives until the next call. */
+	/* Asks the hooks of `among` in order until one has an opinion. What is in `out` lives until the next call. Never
+	 * called, nor plan(), while one of both is under way. */
 	void (*decide)(struct policy_engine *e, const struct policy_question *q, uint64_t among,
 		       struct policy_opinion *out);
 	/* A client was given this hook's denial, kept or new. NULL: nobody counts them. */
@@ -157,6 +158,11 @@ struct policy_plan {
 	uint64_t ask; /* hooks that have to be asked for each request */
 	/* When none of them has an opinion; of a hook of a smaller scope. */
 	struct policy_opinion opinion;
+	/* Of a batch: those of `ask` that do not come before the opinion about one of its tables, which goes by `fixed`
+	 * then: another route of theirs is a denial. */
+	uint64_t late;
+	const struct policy_route *fixed; /* NULL: there are none */
+	uint8_t fixed_table;              /* its place among the tables */
 };
 
 /* An engine and the plans that it has made by kind and table. On the worker's thread only, but to be made and freed. */
@@ -175,6 +181,10 @@ struct policy_engine *policy_cache_engine(const struct policy_cache *cache);
  * the opinion is a denial that names two of them.
  */
 struct policy_plan policy_plan_make(struct policy_cache *cache, const struct policy_question *q, bool is_kept);
+
+/* An opinion that is against what an earlier hook has said of one of the tables becomes a denial. For plans with `late`. */
+void policy_check_late(struct policy_cache *cache, const struct policy_plan *plan,
+		       const struct statement_tables *tables, struct policy_opinion *opinion);
 
 /* Puts an opinion's route into a verdict; without a route it stays as it is. */
 void policy_route_apply(const struct policy_route *route, struct verdict *verdict);

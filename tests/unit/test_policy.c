@@ -56,8 +56,10 @@ static uint64_t plan(struct policy_engine *e, const struct policy_question *q, u
 			continue;
 		if (hook->scope > scope)
 			rest |= UINT64_C(1) << i;
-		else if (has_opinion(hook, q, out))
+		else if (has_opinion(hook, q, out)) {
+			out->hook = (uint8_t)i;
 			break;
+		}
 	}
 	return rest;
 }
@@ -242,6 +244,28 @@ START_TEST(a_denial_of_one_table_denies_the_batch)
 }
 END_TEST
 
+START_TEST(hooks_of_one_table_and_opinions_of_another)
+{
+	struct policy_plan p;
+
+	/* Hook 3 is only asked where hook 2 has no opinion. */
+	p = plan_of_batch(2, (const char *const[]){ "b", "t1" });
+	ck_assert_uint_eq(p.ask, 0xb);
+	ck_assert_uint_eq(p.late, 0x8);
+	ck_assert_ptr_eq(p.fixed, &to_target);
+	ck_assert_uint_eq(p.fixed_table, 1);
+	p = plan_of_batch(2, (const char *const[]){ "t1", "t2" });
+	ck_assert_uint_eq(p.ask, 0x3);
+	ck_assert_uint_eq(p.late, 0);
+	teardown();
+	setup();
+	engine.hooks[2].denies = true;
+	p = plan_of_batch(2, (const char *const[]){ "b", "t1" });
+	ck_assert_uint_eq(p.ask, 0x3);
+	ck_assert_uint_eq(p.late, 0);
+}
+END_TEST
+
 START_TEST(more_tables_than_are_kept)
 {
 	char text[64];
@@ -366,6 +390,7 @@ int main(void)
 	tcase_add_test(tc, tables_of_a_batch_must_agree);
 	tcase_add_test(tc, rules_count_for_tables_without_an_opinion);
 	tcase_add_test(tc, a_denial_of_one_table_denies_the_batch);
+	tcase_add_test(tc, hooks_of_one_table_and_opinions_of_another);
 	tcase_add_test(tc, more_tables_than_are_kept);
 	tcase_add_test(tc, a_prepared_statement_keeps_what_is_left_to_ask);
 	tcase_add_test(tc, a_denied_statement);

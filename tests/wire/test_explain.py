@@ -217,6 +217,23 @@ def test_the_first_opinion_wins(tmp_path):
     assert lines[-2:] == ["decided by: hook two", "route: target"], lines
 
 
+@pytest.mark.parametrize("first,lines", [
+    ('"target"', ["decided by: the hooks, which disagree about the tables",
+                  "route: denied (invalid): a batch cannot be routed whose tables are routed differently: ks.a (target), the "
+                  "batch for another table (origin)"]),
+    ('req:deny("unauthorized", "frozen")', ["decided by: hook a", "route: denied (unauthorized): frozen"]),
+])
+def test_a_later_hook_about_another_table(tmp_path, first, lines):
+    policies.write(tmp_path, {"a.lua": f"""
+        proxy.on_request("a", {{ scope = "table", tables = "ks.a" }}, function(req) return {first} end)
+        proxy.on_request("b", {{ tables = "ks.b" }}, function() return "origin" end)
+    """})
+    batch = "BEGIN BATCH INSERT INTO ks.b (a) VALUES (1); INSERT INTO ks.a (a) VALUES (1); APPLY BATCH"
+    done = policies.run(tmp_path, "--explain", batch, sections={"lua": {"script": "a.lua"}})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-len(lines):] == lines, done.stdout
+
+
 async def test_it_is_what_requests_do(make_bench):
     """The same statements through a running proxy with the same configuration: each goes where --explain says."""
     def configure(bench):
