@@ -88,8 +88,12 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 		if (!child.is_prepared)
 			continue;
 		ref = prepared_find(&worker->prepared, child.id);
-		if (!ref)
-			continue; /* evicted since the batch was checked: the node will say UNPREPARED */
+		/* Evicted since the batch was checked, or prepared anew on the other cluster: the node will say UNPREPARED. */
+		if (!ref || ref->entry->id[leg->cluster].len == 0) {
+			if (ref)
+				prepared_release(ref);
+			continue;
+		}
 		write_raw(&w, rq->data + at, child.id_offset - 2 - at);
 		write_short_bytes(&w, ref->entry->id[leg->cluster].bytes, ref->entry->id[leg->cluster].len);
 		at = child.id_offset + child.id.len;

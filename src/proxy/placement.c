@@ -86,19 +86,20 @@ static bool child_token(const struct request *rq, const struct batch_child *chil
 					token);
 }
 
+/* Asked by a script, so without prepared_find(), which may have to ask scripts. */
 static bool batch_token(const struct request *rq, int64_t *token)
 {
-	struct prepared_ref *ref;
+	struct prepared *entry;
 	struct batch_child child;
 	bool is_known;
 
 	if (!first_prepared(rq, &child))
 		return false;
-	ref = prepared_find(&rq->client->worker->prepared, child.id);
-	if (!ref)
+	entry = prepared_peek(&rq->client->worker->prepared, child.id);
+	if (!entry)
 		return false;
-	is_known = child_token(rq, &child, common_key(ref->entry), token);
-	prepared_release(ref);
+	is_known = child_token(rq, &child, common_key(entry), token);
+	prepared_unref(entry);
 	return is_known;
 }
 

@@ -428,6 +428,16 @@ static struct prepared *find_for_client(struct prepared_table *t, struct bytesvi
 	return p;
 }
 
+struct prepared *prepared_peek(const struct prepared_front *f, struct bytesview id)
+{
+	const struct prepared_ref *ref;
+
+	if (unlikely(id.len == 0 || id.len > PREPARED_ID_MAX))
+		return NULL;
+	ref = f->slots[hash_id(id) % PREPARED_FRONT_SLOTS];
+	return ref && ref_serves(ref, id) ? prepared_hold(ref->entry) : find_for_client(f->table, id);
+}
+
 /* Asks the table and puts the answer into the slot; the reference is the caller's. */
 static struct prepared_ref *refill(struct prepared_front *f, struct prepared_ref **slot, struct bytesview id)
 {

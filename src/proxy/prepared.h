@@ -185,6 +185,8 @@ struct prepared_ref *prepared_find(struct prepared_front *f, struct bytesview id
  * share an id of a cluster, either may come: their texts there are the same.
  */
 struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, struct bytesview id);
+/* Its entry alone, which the caller unrefs, without a look at the settings: for those who are being asked about them. */
+struct prepared *prepared_peek(const struct prepared_front *f, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);
 
 /* Whether this node has it; for nodes beyond PREPARED_NODES true: they will say UNPREPARED. From any thread. */
