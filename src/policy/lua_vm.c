@@ -163,6 +163,12 @@ static void set_count(struct lua_vm *vm, int count)
 	(void)lua_sethook(vm->L, on_count, LUA_MASKCOUNT, count);
 }
 
+/* Also between calls: the first instructions of a call come before it looks at the clock. */
+static int count_at_rest(const struct lua_vm *vm)
+{
+	return unlikely(vm->large > 0) ? (vm->huge > 0 ? COUNT_SLOW : COUNT_LARGE) : COUNT_USUAL;
+}
+
 /* Notes where: LuaJIT calls no error handler for lack of memory. */
 static void *refuse(struct lua_vm *vm)
 {
@@ -334,7 +340,7 @@ static void look(struct lua_vm *vm)
 	if (gap > budget / 8)
 		vm->is_slow = true;
 	is_deep = lua_getstack(vm->L, CALLS_MAX, &ar);
-	set_count(vm, is_deep ? 1 : vm->is_slow || vm->huge ? COUNT_SLOW : vm->large ? COUNT_LARGE : COUNT_USUAL);
+	set_count(vm, is_deep ? 1 : vm->is_slow ? COUNT_SLOW : count_at_rest(vm));
 	if (is_deep)
 		luaL_error(vm->L, "stack overflow");
 }
@@ -429,8 +435,7 @@ enum lua_vm_end lua_vm_call(struct lua_vm *vm, enum lua_context context, int nar
 	}
 	vm->context = LUA_CONTEXT_NONE;
 	vm->is_slow = false;
-	if (unlikely(vm->count != COUNT_USUAL))
-		set_count(vm, COUNT_USUAL);
+	set_count(vm, count_at_rest(vm));
 	return end;
 }
 

@@ -273,6 +273,22 @@ START_TEST(garbage)
 }
 END_TEST
 
+/* Slow instructions of a call count from its first one on, where what makes them slow was there before the call. */
+START_TEST(slow_from_the_start)
+{
+	char text[8192] = "local s = ('0'):rep(8e6)\nkeep(function()\nlocal n\n";
+
+	for (unsigned i = 0; i < 400; i++)
+		strcat(text, "n = s + 0\n");
+	strcat(text, "end)");
+	vm_begin();
+	load_kept(text);
+	ck_assert_int_eq(run_kept(), LUA_VM_TIME);
+	ck_assert_uint_le(took_ms, GENEROUS_MS);
+	vm_end();
+}
+END_TEST
+
 /* The budget is that of a call: many short ones do not add up. */
 START_TEST(budget_of_each_call)
 {
@@ -639,6 +655,7 @@ int main(void)
 	tcase_add_test(tcase, leak);
 	tcase_add_test(tcase, full_while_strings_go);
 	tcase_add_test(tcase, garbage);
+	tcase_add_test(tcase, slow_from_the_start);
 	tcase_add_test(tcase, budget_of_each_call);
 	tcase_add_test(tcase, charges);
 	tcase_add_test(tcase, contexts);
