@@ -278,7 +278,8 @@ static void write_denial(const struct policy_denial *denial, FILE *out)
 	fputs("route: denied (", out);
 	for (const char *p = cql_error_name(denial->code); *p; p++)
 		fputc(tolower((unsigned char)*p), out);
-	fprintf(out, "): %s\n", denial->text);
+	fputs("): ", out);
+	write_line(denial->text, out); /* this is the last line, whatever the script says */
 }
 
 /* A batch whose tables have different routes. */

@@ -204,6 +204,15 @@ def test_a_script_that_does_not_load(tmp_path, scripts, why):
     assert why in done.stderr
 
 
+def test_a_denial_of_several_lines(tmp_path):
+    """The last line says all of it: programs read that."""
+    policies.write(tmp_path, {"a.lua": """
+        proxy.on_request("no", {}, function(req) return req:deny("invalid", "not\\nhere\\tand %s", "now") end)
+    """})
+    done = policies.run(tmp_path, "--explain", "SELECT * FROM ks.t", sections={"lua": {"script": "a.lua"}})
+    assert done.stdout.splitlines()[-1] == "route: denied (invalid): not; here and now"
+
+
 def test_the_first_opinion_wins(tmp_path):
     """Those behind it are shown, too."""
     policies.write(tmp_path, {"a.lua": """
