@@ -108,7 +108,7 @@ def check_console(page, program):
         for language, text, _ in page.blocks:
             match = re.match(r"; (\w+\.ini)\n", text) if language == "ini" else None
             if match:
-                (folder / match.group(1)).write_text(text + CLUSTERS)
+                (folder / match.group(1)).write_text(text)
         for language, text, line in page.blocks:
             if language != "console":
                 continue
