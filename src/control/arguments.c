@@ -42,6 +42,19 @@ enum {
 	OPTION_PREPARED,
 };
 
+/* What the process is to do instead of serving; of two things one would be left undone in silence. */
+static bool set_mode(struct arguments *out, enum run_mode mode)
+{
+	if (out->mode == RUN_PROXY || (out->mode == mode && mode != RUN_EXPLAIN)) {
+		out->mode = mode;
+		return true;
+	}
+	fputs("cqlferry: one of --explain, --check-config, --print-config and --print-options at a time, "
+	      "and one statement\n",
+	      stderr);
+	return false;
+}
+
 /* The options that describe a request; false for another one. */
 static bool explain_option(struct arguments *out, int option)
 {
@@ -49,9 +62,8 @@ static bool explain_option(struct arguments *out, int option)
 
 	switch (option) {
 	case OPTION_EXPLAIN:
-		out->mode = RUN_EXPLAIN;
 		e->statement = optarg;
-		return true;
+		return set_mode(out, RUN_EXPLAIN);
 	case OPTION_KEYSPACE:
 		e->keyspace = optarg;
 		return true;
@@ -128,15 +140,18 @@ bool arguments_parse(int argc, char **argv, struct arguments *out)
 			out->overrides[out->override_count++] = optarg;
 			break;
 		case 'k':
-			out->mode = RUN_CHECK_CONFIG;
+			if (!set_mode(out, RUN_CHECK_CONFIG))
+				return false;
 			break;
 		case 'p':
-			out->mode = RUN_PRINT_CONFIG;
+			if (!set_mode(out, RUN_PRINT_CONFIG))
+				return false;
 			break;
 		case 'o':
-			out->mode = RUN_PRINT_OPTIONS;
+			if (!set_mode(out, RUN_PRINT_OPTIONS))
+				return false;
 			break;
-		case 'v':
+		case 'v': /* with whatever else, as is --help */
 			out->mode = RUN_VERSION;
 			break;
 		case 'h':

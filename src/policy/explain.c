@@ -99,6 +99,16 @@ static void write_table(const struct statement_table *t, FILE *out)
 		fprintf(out, "%.*s", SV_ARG(statement_name_view(&t->table)));
 }
 
+/* A table without a keyspace fits no rule and no hook that names one: often --keyspace was forgotten. */
+static bool lacks_keyspace(const struct statement_tables *tables)
+{
+	for (unsigned i = 0; i < tables->count; i++) {
+		if (tables->items[i].keyspace.len == 0)
+			return true;
+	}
+	return false;
+}
+
 static void write_statement(const struct explanation *e)
 {
 	fprintf(e->out, "statement: %s, kind %s", statement_kind_name(e->facts.kind),
@@ -107,7 +117,10 @@ static void write_statement(const struct explanation *e)
 		fputs(i ? ", " : ", about ", e->out);
 		write_table(&e->tables.items[i], e->out);
 	}
-	fputs(e->tables.is_incomplete ? ", and others that were not understood\n" : "\n", e->out);
+	if (e->tables.is_incomplete)
+		fputs(e->tables.count > 0 ? ", and others that were not understood" : ", its text was not understood",
+		      e->out);
+	fputs(lacks_keyspace(&e->tables) ? ", in no keyspace (see --keyspace)\n" : "\n", e->out);
 }
 
 static void write_protocol(const struct explanation *e)

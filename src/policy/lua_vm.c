@@ -523,6 +523,7 @@ static void push_script(lua_State *L, const char *path)
 	char text[PATH_MAX + 256];
 	size_t size;
 	char *script = read_script(path, &size, text, sizeof(text));
+	bool is_bytecode;
 	size_t cut;
 	int status;
 
@@ -530,6 +531,7 @@ static void push_script(lua_State *L, const char *path)
 		lua_pushstring(L, text);
 		(void)lua_error(L);
 	}
+	is_bytecode = size > 0 && script[0] == LUA_SIGNATURE[0];
 	(void)snprintf(text, sizeof(text), "@%s", path);
 	status = luaL_loadbufferx(L, script, size, text, "t");
 	free(script);
@@ -539,7 +541,8 @@ static void push_script(lua_State *L, const char *path)
 		const char *message = lua_tostring(L, -1);
 
 		cut = short_path_len(message, path);
-		lua_pushfstring(L, "%s%s", cut ? path : "", message + cut);
+		lua_pushfstring(L, "%s%s%s", cut ? path : "", message + cut,
+				is_bytecode ? ": this is compiled; only the text of a script is loaded" : "");
 		(void)lua_error(L);
 	}
 	if (lua_sandbox_is_tainted(L)) {

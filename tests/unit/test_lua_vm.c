@@ -453,7 +453,7 @@ static const struct {
 	{ "require('a..b')", "%:1: module 'a..b': a name has letters" },
 	{ "require('')", "%:1: module '': a name has letters" },
 	{ "require('/etc/passwd')", "a name has letters" },
-	{ "\x1bLJ\x02", "attempt to load chunk with wrong mode" },
+	{ "\x1bLJ\x02", "wrong mode: this is compiled; only the text of a script is loaded" },
 	{ "load('return 1')()", "global 'load'" },
 	{ "string.x = 1", "%:1: cannot write 'string.x': the table is read-only" },
 	{ "setmetatable(_G, {})", "cannot change a protected metatable" },

@@ -156,7 +156,7 @@ def test_a_trace(folder):
 def test_without_scripts_and_rules(tmp_path):
     done = policies.run(tmp_path, "--explain", "SELECT * FROM t", sections={})
     assert done.returncode == 0
-    assert done.stdout == ("statement: select, kind read, about t\nprotocol: no rule\n"
+    assert done.stdout == ("statement: select, kind read, about t, in no keyspace (see --keyspace)\nprotocol: no rule\n"
                            "default: reads go to the primary, origin\ndecided by: the default\nroute: origin\n")
 
 
@@ -179,6 +179,9 @@ def test_with_zdm_variables(tmp_path):
     (["--consistency", "MOST"], "--consistency MOST: no consistency level of a request; allowed: ANY, ONE"),
     (["more"], "unexpected argument 'more'"),
     (["--drivers", "x"], "drivers"),
+    (["--explain", "SELECT * FROM u"], "at a time, and one statement"),
+    (["--check-config"], "one of --explain, --check-config, --print-config and --print-options at a time"),
+    (["--print-config"], "one of --explain, --check-config, --print-config and --print-options at a time"),
 ])
 def test_wrong_usage(tmp_path, arguments, why):
     done = policies.run(tmp_path, "--explain", "SELECT * FROM t", *arguments, sections={})
@@ -191,6 +194,21 @@ def test_words_that_belong_to_explain(tmp_path, arguments):
     done = policies.run(tmp_path, *arguments, sections={})
     assert done.returncode == 2, done
     assert "belong to --explain" in done.stderr
+
+
+@pytest.mark.parametrize("text,arguments,line", [
+    ("SELECT * FROM t", [], "statement: select, kind read, about t, in no keyspace (see --keyspace)"),
+    ("SELECT * FROM t", ["--keyspace", "ks"], "statement: select, kind read, about ks.t"),
+    ("SELECT FROM", [], "statement: select, kind read, its text was not understood"),
+    ("SELEC * FROM ks.t", [], "statement: unknown, kind unknown, its text was not understood"),
+    ("BEGIN BATCH DELETE FROM ks.t WHERE a = 1; DELETE t WHERE a = 1; APPLY BATCH", [],
+     "statement: batch, kind unknown, about ks.t, and others that were not understood"),
+    ("USE ks", [], "statement: use, kind use, about ks"),
+    ("LIST ROLES", [], "statement: list, kind read"),
+])
+def test_what_was_understood(folder, text, arguments, line):
+    """Whoever types a statement wrong, or forgets its keyspace, sees it in the first line."""
+    assert explain(folder, text, *arguments)[0] == line
 
 
 @pytest.mark.parametrize("scripts,why", [
