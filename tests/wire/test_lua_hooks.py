@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+import behaviour
 import policies
 from cqlwire import CL, Err, Kind, Op
 from helpers import assert_error, reached
@@ -101,6 +102,35 @@ async def test_tables_of_a_batch(make_bench):
     assert_error(await c.query(text), Err.UNAUTHORIZED, "frozen is frozen")
     await bench.settle(c)
     assert [len(cluster.requests(Op.BATCH)) for cluster in bench.clusters] == [1, 0]
+
+
+@pytest.mark.parametrize("scope", ["request", "statement", "table"])
+@pytest.mark.parametrize("version", [3, 5])
+async def test_who_answers(make_bench, version, scope):
+    """
+    answer_from: of what both have done the client gets the target's answer, though origin is the primary; pages follow it.
+    One that has failed says so; when both have, the target does.
+    """
+    bench = await bench_with(make_bench, f"""
+        local route = proxy.route {{ to = "both", answer_from = "target" }}
+        proxy.on_request("both", {{ keyspaces = "ks", scope = "{scope}" }}, function(req) return route end)
+    """)
+    c = await bench.client(version)
+    read, write = "SELECT * FROM ks.t WHERE k = ?", "INSERT INTO ks.t (k) VALUES (?) IF NOT EXISTS"
+    prepared = {text: await c.prepare(text) for text in (read, write)}
+    assert (await c.query(read, values=[b"k"])).rows[0][0] == "target"
+    assert (await c.execute(prepared[read], values=[b"k"])).rows[0][0] == "target"
+    first = await c.query("SELECT * FROM ks.paged", page_size=1)
+    state = first.paging_state
+    assert (await c.query("SELECT * FROM ks.paged", page_size=1, paging_state=state)).rows == [["target", None, "page 1"]]
+    await bench.settle(c)
+    assert [len(cluster.requests(Op.QUERY)) for cluster in (bench.origin, bench.target)] == [2, 3]
+    assert (await c.query(write, values=[b"k"])).rows == [[True, "target"]]
+    assert (await c.execute(prepared[write], values=[b"k"])).rows == [[True, "target"]]
+    bench.origin.on("ks.t", behaviour.error(Err.INVALID, "origin's"))
+    assert_error(await c.query(write, values=[b"k"]), Err.INVALID, "origin's")
+    bench.target.on("ks.t", behaviour.error(Err.INVALID, "target's"))
+    assert_error(await c.execute(prepared[write], values=[b"k"]), Err.INVALID, "target's")
 
 
 # ---- what a request says ----
