@@ -95,6 +95,8 @@ void deliver_request(struct request *rq)
 		pool_wait(rq->client->pool[waits_for], &rq->legs[waits_for]);
 		return;
 	}
+	if (rq->verdict.to != TO_BOTH)
+		request_count_single(rq);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (rq->verdict.to & 1u << i) {
 			rq->legs[i].outcome = OUTCOME_PENDING;

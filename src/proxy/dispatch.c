@@ -31,8 +31,6 @@ static ALWAYS_INLINE void set_type(struct request *rq)
 		return;
 	}
 	rq->type = REQUEST_WRITES;
-	if (unlikely(v->to != TO_BOTH) && v->class == CLASS_WRITE)
-		metric_add(&rq->client->worker->metrics.single_writes[v->answer_from], 1);
 }
 
 /* A batch whose tables have different routes; that of an EXECUTE is where it was prepared. */

@@ -339,8 +339,10 @@ static ALWAYS_INLINE void send_legs(struct request *rq)
 	}
 	if (!check_room(rq))
 		return;
-	if (rq->verdict.to != TO_BOTH)
+	if (rq->verdict.to != TO_BOTH) {
 		keep_other_alive(rq);
+		request_count_single(rq);
+	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (rq->verdict.to & 1u << i) {
 			rq->legs[i].outcome = OUTCOME_PENDING;

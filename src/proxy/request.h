@@ -161,6 +161,15 @@ static inline bool request_was_sent(const struct request *rq)
 	return rq->open > 0;
 }
 
+/* It is sent now. What goes to one cluster and is no read is counted: nobody else will see that the clusters differ. */
+static inline void request_count_single(const struct request *rq)
+{
+	const struct verdict *v = &rq->verdict;
+
+	if (unlikely(v->class == CLASS_WRITE) && v->to != TO_BOTH)
+		metric_add(&rq->client->worker->metrics.single_writes[v->answer_from], 1);
+}
+
 /* How long it may take, for messages. */
 static inline uint32_t request_timeout_ms(const struct request *rq)
 {

@@ -314,3 +314,41 @@ async def test_conditional_writes_and_the_schema(make_bench, tmp_path, where):
     here.on("shop.orders", behaviour.error(Err.OVERLOADED, "said the node"))
     assert_error(await c.query("INSERT INTO shop.orders (k) VALUES (1)", consistency=TO[where]), Err.OVERLOADED)
     assert asked(there) == [] and await inflight(bench) == [0, 0, 0]
+
+
+# ---- a cluster that is down ----
+
+SINGLE = 'zdm_cqlferry_single_cluster_writes_total{cluster="%s"}'
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("down", PRIMARIES)
+async def test_a_write_for_the_cluster_that_is_down(pooled, tmp_path, down):
+    """It is refused and does not go to the other one; who needs the other one only goes on. What was sent is counted."""
+    path = tmp_path / "routing.lua"
+    path.write_text(BY_LEVEL)
+    bench = await pooled(sections={"lua": {"script": str(path)}})
+    there, here = other_of(bench, down)
+    c = await bench.client()
+    write = await c.prepare(WRITE)
+    await there.nodes[0].stop()
+
+    async def is_noticed():
+        return (await c.query("INSERT INTO ks.t (k) VALUES (1)")).code == Err.UNAVAILABLE
+    await bench.proxy.until(is_noticed, f"loss of {down}")
+    here.received.clear()
+    before = await bench.proxy.metrics()
+    for level in (CL.ONE, CL.TWO):
+        answers = [await c.execute(write, values=[b"k"], consistency=level),
+                   await c.batch([(write.prepared_id, [b"k"])], consistency=level),
+                   await c.query("INSERT INTO shop.orders (k) VALUES (1)", consistency=level)]
+        for answer in answers:
+            if level == TO[down]:
+                assert_error(answer, Err.UNAVAILABLE, f"no node of {down} is up; nothing was sent")
+            else:
+                assert answer.kind == Kind.VOID
+    after = await bench.proxy.metrics()
+    assert sequence(here) == [Op.EXECUTE, Op.BATCH]
+    assert [after[SINGLE % c.name] - before[SINGLE % c.name] for c in (here, there)] == [3, 0]
+    assert await inflight(bench) == [0, 0, 0]
+    await there.nodes[0].start()
