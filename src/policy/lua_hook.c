@@ -98,6 +98,20 @@ static bool has_field(lua_State *L, const char *field)
 	return false;
 }
 
+/* Longer ones are cut in questions, and would never be found. */
+static void names_check(lua_State *L, const struct lua_names *names, const char *field)
+{
+	for (unsigned i = 0; i < names->count; i++) {
+		const struct strview name = names->items[i];
+		const char *dot = memchr(name.p, '.', name.len);
+		const size_t first = dot ? (size_t)(dot - name.p) : name.len;
+
+		if (first > STATEMENT_NAME_MAX || name.len - first > STATEMENT_NAME_MAX + 1)
+			luaL_error(L, "proxy.on_request: %s: '%s' has a name of more than %d bytes", field, name.p,
+				   STATEMENT_NAME_MAX);
+	}
+}
+
 static void filter_read(lua_State *L, struct lua_hook *hook)
 {
 	if (has_field(L, "kinds"))
@@ -110,6 +124,8 @@ static void filter_read(lua_State *L, struct lua_hook *hook)
 		lua_names_read(L, -1, "proxy.on_request: tables", &hook->tables);
 	if (has_field(L, "users"))
 		lua_names_read(L, -1, "proxy.on_request: users", &hook->users);
+	names_check(L, &hook->keyspaces, "keyspaces");
+	names_check(L, &hook->tables, "tables");
 	for (unsigned i = 0; i < hook->tables.count; i++) {
 		if (!memchr(hook->tables.items[i].p, '.', hook->tables.items[i].len))
 			luaL_error(L, "proxy.on_request: tables: '%s' is not of the form keyspace.table",

@@ -90,6 +90,12 @@ static int req_verb(lua_State *L)
 	return push_word(L, host->words.verbs[host->question->verb]);
 }
 
+/* What is left of a name that does not fit may be that of another table: then none is known. */
+static struct strview table_name(const struct statement_table *t)
+{
+	return t->table.is_cut ? (struct strview){ 0 } : statement_name_view(&t->table);
+}
+
 /* NULL where there are none, or several. */
 static const struct statement_table *only_table(const struct lua_host *host)
 {
@@ -120,7 +126,7 @@ static int req_table(lua_State *L)
 {
 	const struct statement_table *t = only_table(begin(L, "req:table"));
 
-	return push_view(L, t ? statement_name_view(&t->table) : (struct strview){ 0 });
+	return push_view(L, t ? table_name(t) : (struct strview){ 0 });
 }
 
 /* "keyspace.table"; of a statement about a keyspace "keyspace.*", and where the keyspace is not known "table". */
@@ -152,9 +158,9 @@ static int next_table(lua_State *L)
 	t = &host->question->tables->items[i];
 	lua_pushinteger(L, (lua_Integer)i + 1);
 	lua_replace(L, lua_upvalueindex(1));
-	push_both_names(L, statement_name_view(&t->keyspace), statement_name_view(&t->table));
+	push_both_names(L, statement_name_view(&t->keyspace), table_name(t));
 	push_view(L, statement_name_view(&t->keyspace));
-	push_view(L, statement_name_view(&t->table));
+	push_view(L, table_name(t));
 	return 3;
 }
 

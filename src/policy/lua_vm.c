@@ -489,7 +489,7 @@ void lua_vm_need_context(lua_State *L, unsigned allowed, const char *function)
 /* A file's content, malloc'ed. NULL with the reason in `error`. */
 static char *read_script(const char *path, size_t *size, char *error, size_t error_size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe is none */
 	struct stat st;
 	char *text = NULL;
 	ssize_t n = 1;

@@ -198,6 +198,8 @@ int64_t counters_value(const struct counters *c, unsigned number)
 {
 	uint64_t sum = 0;
 
+	if (number == 0) /* what could not be registered counts there, all together */
+		return 0;
 	for (unsigned i = 0; i < c->arrays; i++)
 		sum += (uint64_t)atomic_load_explicit(&c->cells[i][number], memory_order_relaxed);
 	return (int64_t)sum;

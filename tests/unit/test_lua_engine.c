@@ -64,6 +64,12 @@ START_TEST(wrong_registrations_do_not_load)
 		  SAYS(": opcodes: 'PREPARE' is none of QUERY, EXECUTE, BATCH") },
 		{ "proxy.on_request('x', { tables = 'invoices' }, type)",
 		  SAYS(": tables: 'invoices' is not of the form keyspace.table") },
+		{ "proxy.on_request('x', { tables = 'ks.' .. ('t'):rep(65) }, type)",
+		  SAYS(": tables: 'ks.ttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt' has a name of "
+		       "more than 64 bytes") },
+		{ "proxy.on_request('x', { keyspaces = ('k'):rep(65) }, type)",
+		  SAYS(": keyspaces: 'kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk' has a name of "
+		       "more than 64 bytes") },
 		{ "proxy.on_request('x', { scope = 'tables' }, type)",
 		  SAYS(": scope: 'tables' is none of table, statement, request") },
 		{ "proxy.on_request('x', { on_error = true }, type)",

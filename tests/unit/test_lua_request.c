@@ -129,6 +129,16 @@ START_TEST(names_as_long_as_they_get)
 }
 END_TEST
 
+/* What is left of a longer one is not taken for another table's name. */
+START_TEST(names_that_do_not_fit)
+{
+	load_saying("", "req:keyspace(), req:table(), (req:tables()())");
+	ask_about(POLICY_WRITE, STATEMENT_INSERT, "ks.long", NULL);
+	tables.items[0].table.is_cut = true;
+	ck_assert_str_eq(said(), "<ks> nil <ks.*>");
+}
+END_TEST
+
 START_TEST(loops_over_tables_may_be_nested)
 {
 	load("proxy.on_request('x', {}, function(req)\n"
@@ -495,6 +505,7 @@ int main(void)
 	tcase_add_test(t, the_only_table);
 	tcase_add_test(t, all_tables);
 	tcase_add_test(t, names_as_long_as_they_get);
+	tcase_add_test(t, names_that_do_not_fit);
 	tcase_add_test(t, loops_over_tables_may_be_nested);
 	tcase_add_test(t, system_tables);
 	tcase_add_test(t, the_request);
