@@ -100,11 +100,23 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static bool is_file(const char *path)
+/*
+ * A file of a folder. What cannot be looked at, such as a link that leads nowhere, is an error: the hooks that somebody has put
+ * there would be missing in silence.
+ */
+static bool add_entry(struct config *config, const struct config_value *v, char *path, struct string_list *out)
 {
 	struct stat st;
+	bool ok = true;
 
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+	if (stat(path, &st) < 0)
+		ok = config_fail_value(config, v, "%s: %s", path, strerror(errno));
+	else if (S_ISREG(st.st_mode)) {
+		list_add(out, path);
+		return true;
+	}
+	free(path);
+	return ok;
 }
 
 /* Links are followed: Kubernetes mounts its ConfigMaps as such. */
@@ -114,21 +126,19 @@ static bool add_folder(struct config *config, const struct config_value *v, cons
 	struct dirent **entries;
 	const int count = scandir(folder, &entries, is_script, by_name);
 	const size_t len = strlen(folder);
+	bool ok = true;
 
 	if (count < 0)
 		return config_fail_value(config, v, "%s: the folder cannot be read: %s", folder, strerror(errno));
 	for (int i = 0; i < count; i++) {
-		char *path = xasprintf("%s%s%s", folder, folder[len - 1] == '/' ? "" : "/", entries[i]->d_name);
-
-		if (is_file(path))
-			list_add(out, path);
-		else
-			free(path);
+		ok = ok &&
+		     add_entry(config, v,
+			       xasprintf("%s%s%s", folder, folder[len - 1] == '/' ? "" : "/", entries[i]->d_name), out);
 		free(entries[i]);
 	}
 	free(entries);
-	if (out->count > before)
-		return true;
+	if (!ok || out->count > before)
+		return ok;
 	return config_fail_value(config, v, "%s: a folder without a file whose name ends in " SCRIPT_END, folder);
 }
 

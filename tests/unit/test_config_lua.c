@@ -22,6 +22,9 @@ static void setup(void)
 	ck_assert_int_eq(mkdir("etc", 0755), 0);
 	ck_assert_int_eq(mkdir("etc/lua", 0755), 0);
 	ck_assert_int_eq(mkdir("etc/lib", 0755), 0);
+	ck_assert_int_eq(mkdir("etc/links", 0755), 0);
+	touch("etc/links/a.lua");
+	ck_assert_int_eq(symlink("nowhere.lua", "etc/links/b.lua"), 0);
 	touch("etc/a.lua");
 	touch("etc/with, comma");
 }
@@ -94,7 +97,6 @@ START_TEST(scripts_in_order)
 	touch("etc/lua/a.lua~");
 	touch("etc/lua/a.LUA");
 	touch("etc/lua/lua");
-	ck_assert_int_eq(symlink("nowhere", "etc/lua/broken.lua"), 0);
 	ck_assert_int_eq(mkdir("etc/lua/folder.lua", 0755), 0);
 	ck_assert_msg(load_lua("[lua]\nscript = with, comma\nscript = lua\nlua_path = lib\nscript = a.lua ; last\n"
 			       "lua_path = lua/\n",
@@ -220,6 +222,7 @@ static const struct {
 	{ "script = b.lua", NULL, "etc/t.ini:6: [lua] script: etc/b.lua: No such file or directory" },
 	{ "script = a.lua\nscript = b.lua", NULL, "etc/t.ini:7: [lua] script: etc/b.lua: No such file or directory" },
 	{ "script = lib", NULL, "etc/t.ini:6: [lua] script: etc/lib: a folder without a file whose name ends in .lua" },
+	{ "script = links", NULL, "etc/t.ini:6: [lua] script: etc/links/b.lua: No such file or directory" },
 	{ "script = a.lua\nscript = ./a.lua\nscript = a.lua", NULL,
 	  "etc/t.ini:6: [lua] script: etc/a.lua is there twice; allowed: each file once" },
 	{ "script = /dev/null", NULL, "etc/t.ini:6: [lua] script: /dev/null: neither a file nor a folder" },

@@ -497,6 +497,11 @@ START_TEST(no_file)
 	ck_assert_str_eq(message, "/tmp/no-such-script.lua: No such file or directory");
 	ck_assert(!lua_vm_run_file(&vm, "/tmp", message, sizeof(message)));
 	ck_assert_str_eq(message, "/tmp: is not a file");
+	snprintf(script, sizeof(script), "/tmp/cqlferry-lua-%d.fifo", (int)getpid());
+	ck_assert_int_eq(mkfifo(script, 0600), 0);
+	ck_assert(!lua_vm_run_file(&vm, script, message, sizeof(message)));
+	ck_assert_msg(message_says("%: is not a file"), "%s", message);
+	unlink(script);
 	vm_end();
 }
 END_TEST
