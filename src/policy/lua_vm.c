@@ -1,8 +1,6 @@
 /* lua_vm.c - see lua_vm.h */
 #include "policy/lua_vm.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -13,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "policy/lua_file.h"
 #include "policy/lua_sandbox.h"
 
 /* Instructions between two calls of the count hook: a few microseconds' worth. */
@@ -44,7 +42,6 @@
 #define CALLS_MAX 1000
 /* What a collection after LUA_VM_MEMORY may take. */
 #define COLLECT_NS (2 * 1000 * 1000)
-#define SCRIPT_BYTES_MAX (4 * 1024 * 1024)
 #define TRACEBACK_LEVELS 12
 /* The error handler stays at the bottom of the stack. */
 #define HANDLER_INDEX 1
@@ -486,43 +483,12 @@ void lua_vm_need_context(lua_State *L, unsigned allowed, const char *function)
 
 /* ---- scripts ---- */
 
-/* A file's content, malloc'ed. NULL with the reason in `error`. */
-static char *read_script(const char *path, size_t *size, char *error, size_t error_size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe is none */
-	struct stat st;
-	char *text = NULL;
-	ssize_t n = 1;
-
-	*size = 0;
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		(void)snprintf(error, error_size, "%s: %s", path, strerror(errno));
-	} else if (!S_ISREG(st.st_mode) || st.st_size > SCRIPT_BYTES_MAX) {
-		(void)snprintf(error, error_size, "%s: %s", path,
-			       S_ISREG(st.st_mode) ? "a script has at most 4 MiB" : "is not a file");
-	} else {
-		text = malloc((size_t)st.st_size + 1);
-		while (text && n > 0 && *size < (size_t)st.st_size) {
-			n = read(fd, text + *size, (size_t)st.st_size - *size);
-			*size += n > 0 ? (size_t)n : 0;
-		}
-		if (!text || n < 0) {
-			(void)snprintf(error, error_size, "%s: %s", path, strerror(errno));
-			free(text);
-			text = NULL;
-		}
-	}
-	if (fd >= 0)
-		(void)close(fd);
-	return text;
-}
-
 /* Pushes the script as a function with globals of its own, or throws "path:line: message". */
 static void push_script(lua_State *L, const char *path)
 {
 	char text[PATH_MAX + 256];
 	size_t size;
-	char *script = read_script(path, &size, text, sizeof(text));
+	char *script = lua_file_read(path, &size, text, sizeof(text));
 	bool is_bytecode;
 	size_t cut;
 	int status;
