@@ -217,28 +217,50 @@ static bool rule_words_of(enum policy_kind kind, enum rule_words *words)
 	return false;
 }
 
-static void write_rules(const struct explanation *e)
+/* Of a statement about several tables it says which of them. */
+static void write_fitting(const struct explanation *e, enum rule_words words, const struct statement_table *t)
 {
 	const struct rule_list *rules = &e->settings->rules;
-	enum rule_words words;
 
-	if (!rule_words_of((enum policy_kind)e->question.kind, &words))
-		return;
+	for (unsigned i = 0; i < rules->count; i++) {
+		const struct route_rule *r = &rules->items[i];
+
+		if (!rule_fits(r, words, statement_name_view(&t->keyspace), statement_name_view(&t->table)))
+			continue;
+		fprintf(e->out, "rule %s: %s", r->place, r->text);
+		if (e->tables.count > 1) {
+			fputs(", for ", e->out);
+			write_table(t, e->out);
+		}
+		fputc('\n', e->out);
+	}
+}
+
+static bool fits_a_table(const struct explanation *e, enum rule_words words, const struct route_rule *r)
+{
 	for (unsigned i = 0; i < e->tables.count; i++) {
 		const struct statement_table *t = &e->tables.items[i];
 
-		for (unsigned j = 0; j < rules->count; j++) {
-			const struct route_rule *r = &rules->items[j];
+		if (rule_fits(r, words, statement_name_view(&t->keyspace), statement_name_view(&t->table)))
+			return true;
+	}
+	return false;
+}
 
-			if (!rule_fits(r, words, statement_name_view(&t->keyspace), statement_name_view(&t->table)))
-				continue;
-			fprintf(e->out, "rule %s: %s", r->place, r->text);
-			if (e->tables.count > 1) {
-				fputs(", for ", e->out);
-				write_table(t, e->out);
-			}
-			fputc('\n', e->out);
-		}
+/* Those that fit, the one that counts first; then the others, since somebody may have meant one of them. */
+static void write_rules(const struct explanation *e)
+{
+	const struct rule_list *rules = &e->settings->rules;
+	enum rule_words words = RULE_ALL;
+	const bool has_words = rule_words_of((enum policy_kind)e->question.kind, &words);
+
+	for (unsigned i = 0; has_words && i < e->tables.count; i++)
+		write_fitting(e, words, &e->tables.items[i]);
+	for (unsigned i = 0; i < rules->count; i++) {
+		const struct route_rule *r = &rules->items[i];
+
+		if (!has_words || !fits_a_table(e, words, r))
+			fprintf(e->out, "rule %s: %s: does not fit\n", r->place, r->text);
 	}
 }
 

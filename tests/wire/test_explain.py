@@ -98,7 +98,7 @@ def test_route(folder, text, arguments, route, decided):
 
 
 def test_each_step(folder):
-    """Every hook, asked or not, with its place; every rule that fits, the one that counts first."""
+    """Every hook, asked or not, with its place; every rule, those that fit and of these the one that counts first."""
     assert explain(folder, "SELECT * FROM billing.invoices", "--user", "ann") == [
         "statement: select, kind read, about billing.invoices",
         "protocol: no rule",
@@ -107,6 +107,8 @@ def test_each_step(folder):
         "hook broken (scripts/users.lua:12): not asked: kinds = write",
         "rule t.ini:9: read billing.invoices both",
         "rule t.ini:8: read billing.* target",
+        "rule t.ini:11: read shop.orders mirror: does not fit",
+        "rule t.ini:10: all log_*.* target: does not fit",
         "default: reads go to the primary, origin",
         "decided by: hook users",
         "with: both (answer_from target, consistency LOCAL_QUORUM, timeout 500 ms, tag canary)",
@@ -194,6 +196,12 @@ def test_words_that_belong_to_explain(tmp_path, arguments):
     done = policies.run(tmp_path, *arguments, sections={})
     assert done.returncode == 2, done
     assert "belong to --explain" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["INSERT INTO billing.invoices (a) VALUES (1)", "SELEC * FROM billing.invoices"])
+def test_no_rule_fits(folder, text):
+    lines = [line for line in explain(folder, text) if line.startswith("rule ")]
+    assert len(lines) == 4 and all(line.endswith(": does not fit") for line in lines), lines
 
 
 @pytest.mark.parametrize("text,arguments,line", [
