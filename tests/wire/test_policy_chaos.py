@@ -1,6 +1,6 @@
 """
 Requests of every form by several clients, at random, while rules and script are others every tenth of a second and nodes
-forget what they have prepared. A model in a few lines says where each may go: by one of the policies that counted between
+forget what they have prepared; with all that changes bodies on their way. A model in a few lines says where each may go: by one of the policies that counted between
 its sending and its answer.
 """
 import asyncio
@@ -24,18 +24,20 @@ DENIED, SPLIT = "denied", "split"
 SCRIPT = """
 local fixed = {%s}
 local levels = { ONE = "origin", TWO = "target" }
+local extra = { origin = proxy.route{ to = "origin", timeout = "5s", consistency = "ALL", tag = "o" },
+                target = proxy.route{ to = "target", tag = "t" }, both = proxy.route{ to = "both", timeout = "6s" } }
 local function by_table()
   proxy.on_request("fixed", { scope = "table", kinds = "read,write" }, function(req)
     local to = fixed[req:keyspace() .. "." .. req:table()]
     if to == "denied" then return req:deny("unauthorized", "frozen") end
     if to == "mirror" and req:kind() ~= "read" then return nil end
-    return to
+    return extra[to] or to
   end)
 end
 local function by_level()
   proxy.on_request("levels", { kinds = "read,write", tables = {%s} }, function(req)
     req:key_bucket(4)
-    return levels[req:consistency()]
+    return extra[levels[req:consistency()] or ''] or nil
   end)
 end
 %s
@@ -136,7 +138,7 @@ class Chaos:
     def text(self, table, kind, mark):
         if kind == "read":
             return f"SELECT * FROM {table} WHERE k = {mark}"
-        return f"INSERT INTO {table} (k) VALUES ({mark})"
+        return f"INSERT INTO {table} (k, id) VALUES ({mark}, now())"
 
     async def id_of(self, client, table, kind):
         """Of a statement that any client has prepared, under whatever policy."""
@@ -240,14 +242,16 @@ async def test_policies_that_change_under_any_requests(make_bench, monkeypatch, 
         return answer
 
     monkeypatch.setattr(fakecluster.Connection, "normal_answer", noted)
-    more = {"pool_idle_timeout": "10ms"} if backend == "pooled" else {}
     seed = random.randrange(1 << 32)
     print("seed", seed)
     first = Policy(random.Random(seed))
+    proxy = {"backend_connections": backend, "workers": 2, "tracing_enabled": "true"}
+    if backend == "pooled":
+        proxy["pool_idle_timeout"] = "10ms"
+    routing = {"rule": first.lines(), "replace_cql_functions": "true", "timestamps": "add"}
     bench = await make_bench(fresh=True, profile="native", primary=PRIMARY,
                              configure=policies.settings({"a.lua": first.script()}),
-                             sections={"proxy": {"backend_connections": backend, "workers": 2, **more},
-                                       "routing": {"rule": first.lines()}})
+                             sections={"proxy": proxy, "routing": routing, "origin": {"write_consistency": "ONE:ALL"}})
     chaos = Chaos(bench, seed)
     ways = [(3, None), (4, None), (4, "lz4"), (5, None), (5, "lz4")]
     clients = [await bench.client(*way) for way in ways]
