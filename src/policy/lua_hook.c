@@ -413,39 +413,38 @@ static enum lua_hook_answer ask_once(struct lua_host *host, struct lua_hook *hoo
 	return LUA_HOOK_ERROR;
 }
 
-static const char *route_name(const struct policy_opinion *o)
-{
-	return o->route ? o->route->name : "no opinion";
-}
-
 /* As policy.c says it of batches whose plans are known by table. */
-static void deny_conflict(struct lua_host *host, const struct statement_table *a, const struct policy_opinion *one,
-			  const struct statement_table *b, const struct policy_opinion *other,
-			  struct policy_opinion *out)
+static void deny_conflict(struct lua_host *host, const struct statement_table *a, const struct policy_route *one,
+			  const struct statement_table *b, const struct policy_route *other, struct policy_opinion *out)
 {
 	snprintf(host->denial_text, sizeof(host->denial_text),
 		 "a batch cannot be routed whose tables are routed differently: %.*s.%.*s (%s), %.*s.%.*s (%s)",
-		 SV_ARG(statement_name_view(&a->keyspace)), SV_ARG(statement_name_view(&a->table)), route_name(one),
-		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)), route_name(other));
+		 SV_ARG(statement_name_view(&a->keyspace)), SV_ARG(statement_name_view(&a->table)), one->name,
+		 SV_ARG(statement_name_view(&b->keyspace)), SV_ARG(statement_name_view(&b->table)), other->name);
 	host->denial = (struct policy_denial){ .code = CQL_ERR_INVALID, .text = host->denial_text };
 	*out = (struct policy_opinion){ .denial = &host->denial, .hook = POLICY_HOOKS_MAX };
 }
 
-/* About each table for itself. A denial of one counts for all; otherwise they have to agree, the request goes one way. */
+/*
+ * About each table for itself. A denial of one counts for all; otherwise those with a route have to agree, the request
+ * goes one way. The others may go there by a rule: policy.c looks after that.
+ */
 static enum lua_hook_answer ask_of_tables(struct lua_host *host, struct lua_hook *hook, const struct policy_question *q,
 					  struct policy_opinion *out, char *error, size_t error_size)
 {
-	const struct statement_table *first = q->tables->items, *other = NULL;
+	const struct statement_table *first = NULL, *other = NULL;
+	const struct policy_route *others_route = NULL;
+	struct policy_opinion routed = { .hook = (uint8_t)(hook - host->hooks) };
 	struct policy_question about = *q;
-	struct policy_opinion opinion, of_first = { 0 }, of_other = { 0 };
+	struct policy_opinion opinion;
 	struct statement_tables one;
 
 	one.count = 1;
 	one.is_incomplete = false;
 	about.tables = &one;
-	for (const struct statement_table *t = first; t < first + q->tables->count; t++) {
-		one.items[0] = *t;
-		opinion = (struct policy_opinion){ .hook = (uint8_t)(hook - host->hooks) };
+	for (unsigned i = 0; i < q->tables->count; i++) {
+		one.items[0] = q->tables->items[i];
+		opinion = (struct policy_opinion){ 0 };
 		if (lua_hook_is_about(hook, &about) &&
 		    ask_once(host, hook, &about, &opinion, error, error_size) == LUA_HOOK_ERROR)
 			return LUA_HOOK_ERROR;
@@ -453,16 +452,20 @@ static enum lua_hook_answer ask_of_tables(struct lua_host *host, struct lua_hook
 			*out = opinion;
 			return LUA_HOOK_OPINION;
 		}
-		if (t == first) {
-			of_first = opinion;
-		} else if (!other && opinion.route != of_first.route) {
-			other = t;
-			of_other = opinion;
+		if (!opinion.route)
+			continue;
+		if (!first) {
+			first = &q->tables->items[i];
+			routed.route = opinion.route;
+		} else if (!other && opinion.route != routed.route) {
+			other = &q->tables->items[i];
+			others_route = opinion.route;
 		}
+		routed.tables |= UINT32_C(1) << i;
 	}
-	*out = of_first;
+	*out = routed;
 	if (other)
-		deny_conflict(host, first, &of_first, other, &of_other, out);
+		deny_conflict(host, first, routed.route, other, others_route, out);
 	return out->route || out->denial ? LUA_HOOK_OPINION : LUA_HOOK_NOTHING;
 }
 

@@ -251,6 +251,14 @@ struct tables_plan {
 	struct policy_opinion denial; /* the first one */
 };
 
+/* The one about writes to it; NULL: none. */
+static const struct route_rule *rule_of(const struct policy_cache *cache, const struct statement_table *t)
+{
+	return cache->rules ? rules_match(cache->rules, RULE_WRITE, statement_name_view(&t->keyspace),
+					  statement_name_view(&t->table))
+			    : NULL;
+}
+
 static void look_at_tables(struct policy_cache *cache, const struct policy_question *q, struct tables_plan *out)
 {
 	for (unsigned i = 0; i < q->tables->count; i++) {
@@ -266,10 +274,7 @@ static void look_at_tables(struct policy_cache *cache, const struct policy_quest
 		if (p.opinion.route)
 			out->before_routes &= p.ask;
 		out->opinions[i].opinion = p.opinion;
-		out->opinions[i].rule = cache->rules ? rules_match(cache->rules, RULE_WRITE,
-								   statement_name_view(&t->keyspace),
-								   statement_name_view(&t->table))
-						     : NULL;
+		out->opinions[i].rule = rule_of(cache, t);
 	}
 }
 
@@ -323,6 +328,22 @@ void policy_check_late(struct policy_cache *cache, const struct policy_plan *pla
 	deny(cache, opinion);
 }
 
+_Static_assert(STATEMENT_TABLES_MAX <= 32, "struct policy_opinion has a bit for each of them");
+
+/* A hook that is asked table by table has left some to the rules: these have to say the same. */
+static void check_partial(struct policy_cache *cache, const struct statement_tables *tables,
+			  struct policy_opinion *opinion)
+{
+	struct table_opinion opinions[STATEMENT_TABLES_MAX];
+
+	for (unsigned i = 0; i < tables->count; i++)
+		opinions[i] = (struct table_opinion){
+			.opinion.route = opinion->tables >> i & 1 ? opinion->route : NULL,
+			.rule = rule_of(cache, &tables->items[i]),
+		};
+	join_opinions(cache, tables, opinions, opinion);
+}
+
 struct policy_plan policy_plan_make(struct policy_cache *cache, const struct policy_question *q, bool is_kept)
 {
 	struct policy_engine *e = cache->engine;
@@ -341,6 +362,8 @@ struct policy_plan policy_plan_make(struct policy_cache *cache, const struct pol
 	if (!is_kept || plan.ask == 0)
 		return plan;
 	plan.ask = e->ops->plan(e, q, plan.ask, SCOPE_STATEMENT, &opinion);
+	if (unlikely(opinion.tables))
+		check_partial(cache, q->tables, &opinion);
 	if (unlikely(plan.late))
 		policy_check_late(cache, &plan, q->tables, &opinion);
 	if (opinion.route || opinion.denial)
@@ -465,6 +488,8 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 		q->token = token_of;
 		q->arg = rq;
 		e->ops->decide(e, q, plan->ask, &opinion);
+		if (unlikely(opinion.tables))
+			check_partial(rq->client->worker->policy, q->tables, &opinion);
 		if (unlikely(plan->late))
 			policy_check_late(rq->client->worker->policy, plan, q->tables, &opinion);
 	}

@@ -105,6 +105,8 @@ struct policy_opinion {
 	const struct policy_route *route;
 	const struct policy_denial *denial;
 	uint8_t hook; /* the number of the one that has it; POLICY_HOOKS_MAX: several, which disagree */
+	/* Of a batch: a bit for each table that the route was given for; 0: it is about the batch as a whole. */
+	uint32_t tables;
 };
 
 /* Sets of hooks are uint64_t, a bit for each by its number. */

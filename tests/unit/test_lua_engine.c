@@ -316,8 +316,8 @@ START_TEST(hooks_of_tables_are_asked_about_each_of_a_batch)
 	ask_about(POLICY_WRITE, STATEMENT_BATCH, "b.t", "b.u");
 	ck_assert_str_eq(decide(), "nothing");
 	ask_about(POLICY_WRITE, STATEMENT_BATCH, "a.t", "b.u");
-	ck_assert_str_eq(decide(), "INVALID: a batch cannot be routed whose tables are routed differently: "
-				   "a.t (target), b.u (no opinion)");
+	ck_assert_str_eq(decide(), "target"); /* of one of them; for the other one policy.c asks the rules */
+	ck_assert_uint_eq(opinion.tables, 1);
 	ask_about(POLICY_WRITE, STATEMENT_BATCH, "a.t", "b.frozen");
 	ck_assert_str_eq(decide(), "UNAUTHORIZED: frozen is frozen");
 }

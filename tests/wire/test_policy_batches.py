@@ -99,3 +99,24 @@ async def test_the_key_of_a_batch_whose_statement_is_long(make_bench):
         assert (await c.batch([(prepared.prepared_id, [b"k"])])).kind == Kind.VOID
     assert executed(bench) == ["target"]
     assert await policies.counted(bench, "policy_hook_errors_total", hook="key", reason="error") == 0
+
+
+@pytest.mark.parametrize("tables", [("ks.moved", "ks.ruled"), ("ks.ruled", "ks.moved")])
+async def test_a_hook_of_scope_table_that_failed_once(make_bench, tables):
+    """It is asked for each request then, as long as the scripts stay; and rules count for what it says nothing of, too."""
+    text = """
+        local failed = {}
+        proxy.on_request("moved", { scope = "table" }, function(req)
+          local table, what = req:table(), req:verb() .. req:table()
+          if not failed[what] then failed[what] = true; error("once") end
+          if table == "moved" then return "target" end
+        end)
+    """
+    bench = await make_bench(fresh=True, profile="native", configure=policies.settings({"a.lua": text}),
+                             sections={"routing": {"rule": ["write ks.ruled target"]}})
+    c = await bench.client()
+    async for answer in all_forms(c, tables):
+        assert answer.kind == Kind.VOID
+    assert executed(bench) == ["target"]
+    async for answer in all_forms(c, ("ks.moved", "ks.plain")):
+        assert_error(answer, Err.INVALID, "ks.moved (target), ks.plain (both, without a rule)")
