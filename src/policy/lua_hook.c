@@ -168,6 +168,8 @@ static void name_check(lua_State *L, const struct lua_host *host)
 		if ((unsigned char)name[i] < 0x20 || (unsigned char)name[i] > 0x7e)
 			luaL_error(L, "proxy.on_request: a hook's name has printable ASCII characters only");
 	}
+	if (strcmp(name, LUA_TICKS_LABEL) == 0)
+		luaL_error(L, "proxy.on_request: '%s' is what ticks are counted as", name);
 	for (unsigned i = 0; i < host->hook_count; i++) {
 		if (strcmp(host->hooks[i].name, name) == 0)
 			luaL_error(L, "proxy.on_request: there is a hook '%s' already, at %s", name,

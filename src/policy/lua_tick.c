@@ -34,8 +34,7 @@ int lua_tick_register(lua_State *L)
 	tick->place = lua_host_place(L);
 	tick->fault.what = FUNCTION;
 	tick->fault.place = tick->place;
-	/* Ticks have no names: all of them count as one hook. */
-	lua_fault_init(&tick->fault, host->counters, "on_tick");
+	lua_fault_init(&tick->fault, host->counters, LUA_TICKS_LABEL);
 	host->tick_count++;
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include "policy/lua_fault.h"
 
 #define LUA_TICKS_MAX 64
+/* Ticks have no names: all of them count as one hook. */
+#define LUA_TICKS_LABEL "on_tick"
 #define LUA_TICK_SECONDS_MIN 0.1
 #define LUA_TICK_SECONDS_MAX 86400
 

@@ -624,6 +624,8 @@ void lua_vm_freeze(struct lua_vm *vm)
 	(void)lua_gc(vm->L, LUA_GCCOLLECT, 0);
 	vm->is_collecting = false;
 	set_collector(vm);
+	if (vm->limits.jit)
+		(void)luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
 }
 
 /* ---- the state ---- */
@@ -677,7 +679,8 @@ bool lua_vm_init(struct lua_vm *vm, const struct lua_vm_limits *limits)
 	if (!vm->L || lua_cpcall(vm->L, init_state, vm) != 0)
 		return false;
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->handler);
-	(void)luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | (limits->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
+	/* Until lua_vm_freeze(): a compiled loop would hold up the main thread for ever, and nobody could reload. */
+	(void)luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 	set_count(vm, COUNT_USUAL);
 	return true;
 }

@@ -17,7 +17,7 @@ struct lua_vm_limits {
 	uint32_t load_time_us; /* for all that runs while scripts are loaded */
 	uint32_t time_us;      /* for one call behind that */
 	uint64_t memory;       /* bytes of the whole state; no object may have more than a quarter of it */
-	bool jit;              /* compiled loops cannot be interrupted, so they have no time limit then */
+	bool jit; /* compiled loops cannot be interrupted, so they have no time limit once scripts are loaded */
 };
 
 /* Where Lua code runs: what a function of ours may be called from. */

@@ -57,6 +57,22 @@ START_TEST(workers_are_summed)
 }
 END_TEST
 
+/* Scripts may add what they like: it begins anew, as counters do. */
+START_TEST(more_than_fits)
+{
+	const unsigned n = add("f_total", "");
+
+	for (unsigned i = 0; i < 3; i++) {
+		counters_add(counters, 0, n, INT64_MAX);
+		counters_add(counters, 1, n, INT64_MAX);
+	}
+	ck_assert_int_eq(counters_value(counters, n), -6);
+	/* What has no number is not counted. */
+	counters_add(counters, 0, 0, 7);
+	ck_assert_int_eq(counters_value(counters, 0), 0);
+}
+END_TEST
+
 START_TEST(too_many)
 {
 	char labels[32];
@@ -213,6 +229,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, the_same_one_again);
 	tcase_add_test(tc, workers_are_summed);
+	tcase_add_test(tc, more_than_fits);
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, families_come_together);
 	tcase_add_test(tc, nothing_to_visit);

@@ -37,6 +37,7 @@ START_TEST(wrong_registrations_do_not_load)
 	} cases[] = {
 		{ "proxy.on_request()", SAYS(": the first argument is the hook's name, a string, not a no value") },
 		{ "proxy.on_request(7, {}, print)", SAYS(": the first argument is the hook's name") },
+		{ "proxy.on_request('on_tick', type)", SAYS(": 'on_tick' is what ticks are counted as") },
 		{ "proxy.on_request('', {}, type)", SAYS(": a hook's name has 1 to 64 characters, this one has 0") },
 		{ "proxy.on_request(('n'):rep(65), {}, type)", SAYS(": a hook's name has 1 to 64 characters") },
 		{ "proxy.on_request('a\\nb', {}, type)", SAYS(": a hook's name has printable ASCII characters") },

@@ -436,6 +436,20 @@ START_TEST(jit_library)
 }
 END_TEST
 
+/* What is loaded is not compiled: whoever loads waits for it. */
+START_TEST(jit_while_loading)
+{
+	struct lua_vm_limits limits = {
+		.load_time_us = 100 * 1000, .time_us = BUDGET_MS * 1000, .memory = MEMORY_BYTES, .jit = true
+	};
+
+	ck_assert(lua_vm_init(&vm, &limits));
+	ck_assert(!load("while true do end"));
+	ck_assert_msg(strstr(message, "the time limit of 100 ms is used up") != NULL, "%s", message);
+	vm_end();
+}
+END_TEST
+
 /* ---- loading ---- */
 
 static const struct {
@@ -668,6 +682,7 @@ int main(void)
 	tcase_add_test(tcase, tiny_limits);
 	tcase_add_test(tcase, jit);
 	tcase_add_test(tcase, jit_library);
+	tcase_add_test(tcase, jit_while_loading);
 	tcase_add_loop_test(tcase, bad_script, 0, ARRAY_LEN(bad_scripts));
 	tcase_add_test(tcase, load_time_is_shared);
 	tcase_add_test(tcase, no_file);
