@@ -20,5 +20,12 @@ for file in $(find lua -type f | sort); do
 		failed=1
 	fi
 done
+for file in $(find bench docs tests/fuzz tests/classify tests/*.py tests/*.txt -maxdepth 1 \
+	\( -name '*.py' -o -name '*.md' -o -name '*.txt' -o -name '*.c' -o -name '*.java' \) | sort); do
+	if ! grep -qE "(^|[[:space:]])${file%.c}(\.c)?([[:space:]]|\$)" Makefile.am; then
+		echo "check-sources.sh: $file is not named in Makefile.am: make dist leaves it out" >&2
+		failed=1
+	fi
+done
 [ $failed -eq 0 ] || exit 1
 echo "check-sources.sh: Makefile.am names every source"
