@@ -1,4 +1,4 @@
-"""Batches before scripts: opinions about one table against opinions about another, and the key of a batch."""
+"""Batches before scripts: opinions about one table against opinions about another, the key of a batch; and a denied USE."""
 import pytest
 
 import policies
@@ -120,3 +120,26 @@ async def test_a_hook_of_scope_table_that_failed_once(make_bench, tables):
     assert executed(bench) == ["target"]
     async for answer in all_forms(c, ("ks.moved", "ks.plain")):
         assert_error(answer, Err.INVALID, "ks.moved (target), ks.plain (both, without a rule)")
+
+
+@pytest.mark.parametrize("backend_name", BACKENDS)
+async def test_what_stands_behind_a_denied_use(make_bench, backend_name):
+    """It was sent at once behind it, and is served in the keyspace from before."""
+    bench = await bench_with(make_bench, """
+        proxy.on_request("use", { kinds = "use" }, function(req)
+          if req:keyspace() == "secret" then return req:deny("unauthorized", "not %s", req:keyspace()) end
+        end)
+    """, backend_name)
+    c = await bench.client()
+    prepared = await c.prepare("USE secret")
+    await c.use("shop")
+    for send in (lambda: c.send_query("USE secret"), lambda: c.send_execute(prepared)):
+        streams = [send(), c.send_query("SELECT * FROM t"), send(), c.send_query("SELECT * FROM t"),
+                   c.send_query("USE shop"), c.send_query("SELECT * FROM t")]
+        answers = [await c.answer(s) for s in streams]
+        for denied in (answers[0], answers[2]):
+            assert_error(denied, Err.UNAUTHORIZED, "not secret")
+        assert answers[4].kind == Kind.SET_KEYSPACE
+        for read in (answers[1], answers[3], answers[5]):
+            assert read.rows[0][1] == "shop"
+    assert (await policies.counted(bench, "policy_denials_total", hook="use")) == 4
