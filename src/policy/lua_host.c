@@ -59,6 +59,13 @@ static void add_place(const char *path, char *error, size_t error_size)
 	free(text);
 }
 
+/* The reason is one line of the log, where the traceback's line ends would be written as \n\t. */
+static void put_on_one_line(char *error)
+{
+	for (char *p = strstr(error, "\n\t"); p; p = strstr(p, "\n\t"))
+		memcpy(p, "; ", 2);
+}
+
 static bool load(struct lua_host *host, char *error, size_t error_size)
 {
 	const struct lua_settings *s = &host->settings->lua;
@@ -70,6 +77,7 @@ static bool load(struct lua_host *host, char *error, size_t error_size)
 	for (unsigned i = 0; i < s->scripts.count; i++) {
 		if (!lua_vm_run_file(&host->vm, s->scripts.items[i], error, error_size)) {
 			add_place(s->scripts.items[i], error, error_size);
+			put_on_one_line(error);
 			return false;
 		}
 	}

@@ -13,7 +13,7 @@ READ = "SELECT * FROM ks.t"
 
 BAD = [
     ("syntax", "local x =\nreturn return", r"scripts/bad\.lua:2: .*near 'return'"),
-    ("error", "\nerror('no such day')", r"scripts/bad\.lua:2: no such day"),
+    ("error", "\nerror('no such day')", r"scripts/bad\.lua:2: no such day; in 'error'; scripts/bad\.lua:2: in the script\n"),
     ("nothing", "local t = nil\n\nt.x = 1", r"scripts/bad\.lua:3: attempt to index"),
     ("a global of another library", "os.exit(1)", r"scripts/bad\.lua:1: .*'os'"),
     ("bytecode", b"\x1bLJ\x02\x08", r"scripts/bad\.lua: .*only the text of a script is loaded"),
