@@ -407,11 +407,13 @@ static enum lua_hook_answer ask_once(struct lua_host *host, struct lua_hook *hoo
 		end = LUA_VM_ERROR;
 	}
 	*out = (struct policy_opinion){ 0 };
-	if (error)
+	if (error) {
 		snprintf(error, error_size, "%s", message);
-	else
+	} else {
 		lua_fault_note(&hook->fault, host->counters, host->worker, end, message, host->fail_limit,
 			       hook->denies ? "denies what it is asked about" : "asks it no more", now_ns);
+		host->engine.is_outdated |= hook->fault.is_off;
+	}
 	return LUA_HOOK_ERROR;
 }
 

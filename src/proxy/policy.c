@@ -473,6 +473,14 @@ static void client_facts(const struct client *c, struct policy_client *out)
 	};
 }
 
+/* All hooks are asked anew about each table and statement. Plans that are in use stay as they are. */
+static void forget_opinions(struct worker *worker)
+{
+	worker->policy->engine->is_outdated = false;
+	forget_all(worker->policy);
+	prepared_front_renew(&worker->prepared);
+}
+
 /* Asks what is left to be asked, and puts what comes of it into the verdict. */
 static bool decide(struct request *rq, struct policy_question *q, const struct policy_plan *plan)
 {
@@ -493,6 +501,8 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 		if (unlikely(plan->late))
 			policy_check_late(rq->client->worker->policy, plan, q->tables, &opinion);
 	}
+	if (unlikely(e->is_outdated))
+		forget_opinions(rq->client->worker);
 	if (!opinion.route && !opinion.denial)
 		opinion = plan->opinion;
 	if (unlikely(opinion.denial != NULL)) {

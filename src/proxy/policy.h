@@ -153,6 +153,9 @@ struct policy_engine {
 	const struct policy_engine_ops *ops;
 	unsigned hook_count;
 	bool may_mirror; /* one of its routes mirrors */
+	/* Set by the engine: a hook has been switched off, so what was kept of its opinions does not count any more.
+	 * Cleared when that has been forgotten. */
+	bool is_outdated;
 };
 
 /* What is known of a statement before a request for it comes. */

@@ -383,6 +383,12 @@ void prepared_front_set(struct prepared_front *f, const struct settings *setting
 	f->amends = amends_of(settings);
 }
 
+/* Numbers of settings rise by 1. */
+void prepared_front_renew(struct prepared_front *f)
+{
+	f->generation += UINT32_C(1) << 16;
+}
+
 void prepared_release(struct prepared_ref *ref)
 {
 	Assert(ref->refs > 0);

@@ -172,6 +172,8 @@ void prepared_front_init(struct prepared_front *f, struct prepared_table *t);
 /* What counts from now on; `generation` is another number each time. `policy` may be NULL. */
 void prepared_front_set(struct prepared_front *f, const struct settings *settings, struct policy_cache *policy,
 			uint32_t generation);
+/* With the same settings: what a worker has found out about its entries is found out again. */
+void prepared_front_renew(struct prepared_front *f);
 void prepared_front_fini(struct prepared_front *f);
 
 /*

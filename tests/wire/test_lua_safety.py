@@ -166,6 +166,34 @@ async def test_fail_limit(make_bench, on_error):
     assert (await c.query("SELECT * FROM ks.t")).rows[0][0] == "origin"
 
 
+@pytest.mark.parametrize("scope", ["table", "statement"])
+@pytest.mark.parametrize("on_error", ["pass", "deny"])
+async def test_what_a_hook_said_ends_with_it(make_bench, scope, on_error):
+    """Opinions that were kept are forgotten when their hook is switched off: deny covers what it had let through, too."""
+    bench = await bench_with(make_bench, f"""
+        proxy.on_request("guard", {{ kinds = "read", scope = "{scope}", on_error = "{on_error}" }}, function(req)
+            if req:table() == "bad" then error("oops") end
+            if req:table() == "moved" then return "target" end
+        end)
+    """, fail_limit=3)
+    c = await bench.client()
+    prepared = {table: await c.prepare(f"SELECT * FROM ks.{table} WHERE k = ?") for table in ("good", "moved")}
+
+    async def ask():
+        answers = [await c.query("SELECT * FROM ks.good"), await c.query("SELECT * FROM ks.moved")]
+        return answers + [await c.execute(p, values=[b"k"]) for p in prepared.values()]
+    assert [a.rows[0][0] for a in await ask()] == ["origin", "target"] * 2
+    for n in range(3):
+        await c.query(f"SELECT * FROM ks.bad WHERE k = {n}")
+    assert (await policies.hook(bench, "guard"))["workers_off"] == 1
+    answers = await ask()
+    if on_error == "deny":
+        for answer in answers:
+            assert_error(answer, Err.UNAUTHORIZED, "'guard'")
+    else:
+        assert [a.rows[0][0] for a in answers] == ["origin"] * 4
+
+
 async def test_log_lines_are_limited(make_bench):
     """Hundred errors in a row: the log has a line with the traceback, not hundred."""
     bench = await bench_with(make_bench, script('local t = nil\n return t.x', "pass"), fail_limit=1000)
