@@ -408,7 +408,7 @@ START_TEST(jit)
 	load_kept("local n = 0\n"
 		  "keep(function()\n"
 		  "	n = n + 1\n"
-		  "	if n == 2 then return ('a'):rep(1000):find('.-.-b') end\n"
+		  "	if n == 2 then return ('a'):rep(20000):find('.-.-b') end\n"
 		  "	if n == 3 then local t = {} for i = 1, 1e9 do t[i] = { i } end end\n"
 		  "	local sum = 0 for i = 1, 1e6 do sum = sum + i end return sum\n"
 		  "end)");
