@@ -117,7 +117,7 @@ END_TEST
 
 START_TEST(they_fire)
 {
-	struct timeout_queue other;
+	static struct timeout_queue other; /* the loop knows it for as long as it lives */
 
 	timeout_queue_init(&loop, &other, 60000, other_on_timeout);
 	timeout_start(&loop, &other, &items[0]);
