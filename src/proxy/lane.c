@@ -179,11 +179,9 @@ void lane_close(struct lane *lane, const char *why)
 	struct server *server = lane->server;
 
 	if (lane->state == LANE_OPENING) {
-		lane->backend->is_trying =
-			false; /* it may have been the one to find out whether the node is up again */
+		lane->backend->is_trying = false; /* nothing was found out about the node */
 		pool_lane_dropped(lane->pool, lane);
 		extra_close(&lane->opening, why);
-		lane->backend->is_trying = false; /* nothing was found out about the node */
 		forget(lane);
 		return;
 	}
