@@ -49,6 +49,11 @@ static inline struct strview statement_name_view(const struct statement_name *n)
 	return (struct strview){ n->text, n->len };
 }
 
+static inline bool statement_name_equal(const struct statement_name *a, const struct statement_name *b)
+{
+	return sv_equal(statement_name_view(a), statement_name_view(b));
+}
+
 void scanner_init(struct scanner *s, struct strview text);
 /* The next token; at the end TOKEN_END, again and again. */
 struct token scanner_next(struct scanner *s);

@@ -9,16 +9,12 @@
 
 #include <string.h>
 
-static bool names_equal(const struct statement_name *a, const struct statement_name *b)
-{
-	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
-}
-
 void statement_tables_add(struct statement_tables *t, const struct statement_name *keyspace,
 			  const struct statement_name *table)
 {
 	for (unsigned i = 0; i < t->count; i++) {
-		if (names_equal(&t->items[i].keyspace, keyspace) && names_equal(&t->items[i].table, table))
+		if (statement_name_equal(&t->items[i].keyspace, keyspace) &&
+		    statement_name_equal(&t->items[i].table, table))
 			return;
 	}
 	if (t->count == STATEMENT_TABLES_MAX) {

@@ -25,8 +25,23 @@ struct statement_tables {
 	struct statement_table items[STATEMENT_TABLES_MAX]; /* each pair once; a copy may have room for `count` only */
 };
 
+/* None; before the first call of those below. What is behind `count` stays as it is. */
+static inline void statement_tables_clear(struct statement_tables *t)
+{
+	t->count = 0;
+	t->is_incomplete = false;
+}
+
+/* This one alone. */
+static inline void statement_tables_set(struct statement_tables *t, const struct statement_table *table)
+{
+	t->count = 1;
+	t->is_incomplete = false;
+	t->items[0] = *table;
+}
+
 /*
- * Adds the tables of a text to `out`, whose count the caller has set to 0 and is_incomplete to false; names
+ * Adds the tables of a text to `out`; names
  * without a keyspace get `keyspace` (len 0: none). `facts` is what
  * statement_scan() said about the same text. For USE and statements about a
  * keyspace the pair has no table; for statements about neither (roles, LIST,

@@ -88,16 +88,6 @@ static uint8_t word_read(lua_State *L, int index, const char *field, const char 
 	return (uint8_t)i;
 }
 
-/* False, with nothing on the stack, where the table at 2 does not have this field. */
-static bool has_field(lua_State *L, const char *field)
-{
-	lua_getfield(L, 2, field);
-	if (!lua_isnil(L, -1))
-		return true;
-	lua_pop(L, 1);
-	return false;
-}
-
 /* Longer ones are cut in questions, and would never be found. */
 static void names_check(lua_State *L, const struct lua_names *names, const char *field)
 {
@@ -114,15 +104,15 @@ static void names_check(lua_State *L, const struct lua_names *names, const char 
 
 static void filter_read(lua_State *L, struct lua_hook *hook)
 {
-	if (has_field(L, "kinds"))
+	if (lua_list_field(L, 2, "kinds"))
 		hook->kinds = kinds_read(L, -1);
-	if (has_field(L, "opcodes"))
+	if (lua_list_field(L, 2, "opcodes"))
 		hook->opcodes = opcodes_read(L, -1);
-	if (has_field(L, "keyspaces"))
+	if (lua_list_field(L, 2, "keyspaces"))
 		lua_names_read(L, -1, "proxy.on_request: keyspaces", &hook->keyspaces);
-	if (has_field(L, "tables"))
+	if (lua_list_field(L, 2, "tables"))
 		lua_names_read(L, -1, "proxy.on_request: tables", &hook->tables);
-	if (has_field(L, "users"))
+	if (lua_list_field(L, 2, "users"))
 		lua_names_read(L, -1, "proxy.on_request: users", &hook->users);
 	names_check(L, &hook->keyspaces, "keyspaces");
 	names_check(L, &hook->tables, "tables");
@@ -140,9 +130,9 @@ static void options_read(lua_State *L, struct lua_hook *hook)
 
 	lua_host_check_keys(L, 2, "proxy.on_request", keys);
 	filter_read(L, hook);
-	if (has_field(L, "scope"))
+	if (lua_list_field(L, 2, "scope"))
 		hook->scope = word_read(L, -1, "scope", scope_words);
-	if (has_field(L, "on_error"))
+	if (lua_list_field(L, 2, "on_error"))
 		hook->denies = word_read(L, -1, "on_error", error_words) == 1;
 	if (hook->scope != SCOPE_REQUEST && (hook->users.count > 0 || hook->opcodes != 0))
 		luaL_error(L,
@@ -443,11 +433,9 @@ static enum lua_hook_answer ask_of_tables(struct lua_host *host, struct lua_hook
 	struct policy_opinion opinion;
 	struct statement_tables one;
 
-	one.count = 1;
-	one.is_incomplete = false;
 	about.tables = &one;
 	for (unsigned i = 0; i < q->tables->count; i++) {
-		one.items[0] = q->tables->items[i];
+		statement_tables_set(&one, &q->tables->items[i]);
 		opinion = (struct policy_opinion){ 0 };
 		if (lua_hook_is_about(hook, &about) &&
 		    ask_once(host, hook, &about, &opinion, error, error_size) == LUA_HOOK_ERROR)

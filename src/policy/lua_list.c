@@ -93,6 +93,15 @@ unsigned lua_list_push(lua_State *L, int index, const char *what)
 	return count;
 }
 
+bool lua_list_field(lua_State *L, int table, const char *field)
+{
+	lua_getfield(L, table, field);
+	if (!lua_isnil(L, -1))
+		return true;
+	lua_pop(L, 1);
+	return false;
+}
+
 struct strview lua_list_word(lua_State *L, unsigned i)
 {
 	struct strview word;

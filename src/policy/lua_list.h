@@ -1,6 +1,6 @@
 /*
- * lua_list.h - lists of words as scripts write them: "a, b" or { "a", "b" }; and
- * sets of names for the filters of hooks, kept outside the Lua state so that a
+ * lua_list.h - tables of options as scripts write them; lists of words in these,
+ * "a, b" or { "a", "b" }; and sets of names for the filters of hooks, kept outside the Lua state so that a
  * filter is asked without entering it.
  */
 #ifndef POLICY_LUA_LIST_H
@@ -21,6 +21,9 @@
 unsigned lua_list_push(lua_State *L, int index, const char *what);
 /* Word `i`, from 1, of the table on top of the stack; good as long as that. */
 struct strview lua_list_word(lua_State *L, unsigned i);
+
+/* Pushes a field of the table of options at `table`. False, with nothing pushed, where it has none. */
+MUSTCHECK bool lua_list_field(lua_State *L, int table, const char *field);
 
 struct lua_names {
 	struct strview *items; /* each with its own memory */

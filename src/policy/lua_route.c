@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "policy/lua_host.h"
+#include "policy/lua_list.h"
 
 #define FUNCTION "proxy.route"
 /* Those that proxy.route() has returned, by number, in the registry. */
@@ -136,16 +137,6 @@ const struct policy_route *lua_route_of(lua_State *L, const struct lua_host *hos
 
 /* ---- proxy.route{} ---- */
 
-/* Pushes a field of the table at 1. False, with nothing on the stack, where it has none. */
-static bool has_field(lua_State *L, const char *field)
-{
-	lua_getfield(L, 1, field);
-	if (!lua_isnil(L, -1))
-		return true;
-	lua_pop(L, 1);
-	return false;
-}
-
 /* The text on top, which stays there; throws for other types, in which numbers are no texts. */
 static const char *text_field(lua_State *L, const char *field)
 {
@@ -158,7 +149,7 @@ static void read_clusters(lua_State *L, struct recipe *r)
 {
 	const char *word;
 
-	if (!has_field(L, "to"))
+	if (!lua_list_field(L, 1, "to"))
 		luaL_error(L, FUNCTION ": to is missing: \"origin\", \"target\" or \"both\"");
 	word = text_field(L, "to");
 	r->route.answer_from = r->primary;
@@ -170,7 +161,7 @@ static void read_clusters(lua_State *L, struct recipe *r)
 		r->route.answer_from = word[0] == 'o' ? CLUSTER_ORIGIN : CLUSTER_TARGET;
 		r->route.to = (uint8_t)(1u << r->route.answer_from);
 	}
-	if (has_field(L, "answer_from")) {
+	if (lua_list_field(L, 1, "answer_from")) {
 		word = text_field(L, "answer_from");
 		if (strcmp(word, "origin") != 0 && strcmp(word, "target") != 0)
 			luaL_error(L, FUNCTION ": answer_from: '%s' is none of origin, target", word);
@@ -178,7 +169,7 @@ static void read_clusters(lua_State *L, struct recipe *r)
 		if (!(r->route.to >> r->route.answer_from & 1))
 			luaL_error(L, FUNCTION ": answer_from: %s does not get the request", word);
 	}
-	if (has_field(L, "mirror")) {
+	if (lua_list_field(L, 1, "mirror")) {
 		if (!lua_isboolean(L, -1))
 			luaL_error(L, FUNCTION ": mirror has to be true or false, not a %s", luaL_typename(L, -1));
 		r->route.mirror = lua_toboolean(L, -1);
@@ -198,7 +189,7 @@ static void read_level(lua_State *L, struct recipe *r)
 	unsigned i = 0;
 
 	r->route.consistency = POLICY_KEEP_LEVEL;
-	if (!has_field(L, "consistency"))
+	if (!lua_list_field(L, 1, "consistency"))
 		return;
 	word = text_field(L, "consistency");
 	while (i < ARRAY_LEN(words) && strcasecmp(words[i], word) != 0)
@@ -238,13 +229,13 @@ static void read_timeout(lua_State *L, struct recipe *r)
 	const char *field = "timeout_ms";
 	double ms = 0;
 
-	if (has_field(L, "timeout_ms")) {
+	if (lua_list_field(L, 1, "timeout_ms")) {
 		if (lua_type(L, -1) != LUA_TNUMBER)
 			luaL_error(L, FUNCTION ": timeout_ms has to be a number, not a %s", luaL_typename(L, -1));
 		ms = lua_tonumber(L, -1);
-		if (has_field(L, "timeout"))
+		if (lua_list_field(L, 1, "timeout"))
 			luaL_error(L, FUNCTION ": timeout and timeout_ms are the same; one of them is enough");
-	} else if (has_field(L, "timeout")) {
+	} else if (lua_list_field(L, 1, "timeout")) {
 		field = "timeout";
 		ms = text_ms(L, text_field(L, "timeout"));
 	} else {
@@ -262,7 +253,7 @@ static void read_tag(lua_State *L, struct lua_host *host, struct recipe *r)
 	char labels[TAG_MAX + 16] = "";
 	size_t len;
 
-	if (!has_field(L, "tag"))
+	if (!lua_list_field(L, 1, "tag"))
 		return;
 	r->tag = text_field(L, "tag");
 	len = lua_objlen(L, -1);

@@ -379,8 +379,7 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 static bool look_at_children(struct arrival *a, const struct batch_message *m, struct statement_tables *tables,
 			     struct children *out)
 {
-	tables->count = 0;
-	tables->is_incomplete = false;
+	statement_tables_clear(tables);
 	out->by_rules = a->c->worker->settings->rules.count > 0;
 	if (unlikely(a->c->worker->policy != NULL))
 		out->tables = tables;

@@ -110,8 +110,7 @@ struct policy_engine *policy_cache_engine(const struct policy_cache *cache)
 
 static bool tables_equal(const struct statement_table *a, const struct statement_table *b)
 {
-	return sv_equal(statement_name_view(&a->table), statement_name_view(&b->table)) &&
-	       sv_equal(statement_name_view(&a->keyspace), statement_name_view(&b->keyspace));
+	return statement_name_equal(&a->table, &b->table) && statement_name_equal(&a->keyspace, &b->keyspace);
 }
 
 static struct cached_plan **slot_of(struct policy_cache *cache, const struct policy_question *q,
@@ -149,9 +148,7 @@ static struct policy_plan plan_of_table(struct policy_cache *cache, const struct
 		if (p->verb == q->verb && p->kind == q->kind && tables_equal(&p->table, table))
 			return p->plan;
 	}
-	one.count = 1;
-	one.is_incomplete = false;
-	one.items[0] = *table;
+	statement_tables_set(&one, table);
 	about.tables = &one;
 	if (cache->count >= CACHE_MAX) {
 		forget_all(cache);
@@ -420,8 +417,7 @@ struct policy_statement *policy_statement_new(struct policy_cache *cache, struct
 
 	if (verdict->decided_by == DECIDED_BY_PROTOCOL)
 		return NULL;
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_tables_scan(text, facts, keyspace, &tables);
 	policy_question_init(&q, facts, &tables);
 	q.is_prepared = true;
@@ -532,8 +528,7 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 
 	if (rq->verdict.decided_by == DECIDED_BY_PROTOCOL)
 		return true;
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_tables_scan(text, facts, keyspace, &tables);
 	policy_question_init(&q, facts, &tables);
 	plan = policy_plan_make(rq->client->worker->policy, &q, false);

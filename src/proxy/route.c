@@ -121,21 +121,28 @@ uint8_t route_of_rule(const struct route_rule *rule)
 	return rule ? to[rule->route] : TO_BOTH;
 }
 
+/* By a rule. The primary answers where both are asked. */
+static void send_to(const struct settings *settings, uint8_t to, struct verdict *verdict)
+{
+	verdict->decided_by = DECIDED_BY_RULE;
+	verdict->to = to;
+	verdict->answer_from = (uint8_t)settings->primary;
+	if (to != TO_BOTH)
+		verdict->answer_from = to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+}
+
 /* `mode` is for a copy, if there is to be one. */
 static void apply_rule(const struct settings *settings, const struct route_rule *rule, enum mirror_mode mode,
 		       struct verdict *verdict)
 {
 	if (!rule)
 		return;
-	verdict->decided_by = DECIDED_BY_RULE;
 	if (rule->route == RULE_MIRROR) {
+		verdict->decided_by = DECIDED_BY_RULE;
 		verdict->mirror = (uint8_t)mode;
 		return;
 	}
-	verdict->to = route_of_rule(rule);
-	verdict->answer_from = (uint8_t)settings->primary;
-	if (verdict->to != TO_BOTH)
-		verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+	send_to(settings, route_of_rule(rule), verdict);
 	/* It says where the statement goes, so read_mode does not. The copies' connection follows a USE of both at once,
 	 * and else when a copy needs it (mirror.c). */
 	if (verdict->mirror != MIRROR_USE || verdict->to != TO_BOTH)
@@ -163,8 +170,7 @@ static void rule_by_tables(const struct settings *settings, struct strview text,
 	struct statement_tables tables;
 	const struct route_rule *rule;
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_tables_scan(text, facts, keyspace, &tables);
 	if (tables.is_incomplete)
 		rule = words == RULE_WRITE ? rules_match_everything(&settings->rules, words) : NULL;
@@ -230,7 +236,5 @@ void route_batch(const struct settings *settings, const struct route_children *c
 	verdict->is_split = children->is_split;
 	if (children->is_split || children->to == 0 || children->to == TO_BOTH)
 		return;
-	verdict->to = children->to;
-	verdict->answer_from = verdict->to == TO_ORIGIN ? CLUSTER_ORIGIN : CLUSTER_TARGET;
-	verdict->decided_by = DECIDED_BY_RULE;
+	send_to(settings, children->to, verdict);
 }

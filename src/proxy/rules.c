@@ -233,8 +233,7 @@ const char *rules_describe_split_text(const struct rule_list *rules, struct strv
 	struct statement_tables tables;
 	struct statement_facts facts;
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_scan(text, &facts);
 	statement_tables_scan(text, &facts, keyspace, &tables);
 	return rules_describe_split(rules, &tables, out, out_size);

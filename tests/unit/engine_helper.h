@@ -119,8 +119,7 @@ static inline void add_table(const char *name)
 static inline void ask_about(enum policy_kind kind, enum statement_kind verb, const char *one, const char *other)
 {
 	client = (struct policy_client){ SV("ann"), SV("10.0.0.1"), SV("a driver"), SV("4.2") };
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	if (one)
 		add_table(one);
 	if (other)

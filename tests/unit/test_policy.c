@@ -108,8 +108,7 @@ static struct policy_plan plan_of_text(const char *text, bool is_kept)
 	struct statement_facts facts;
 	struct policy_question q;
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_scan(sv_from(text), &facts);
 	statement_tables_scan(sv_from(text), &facts, SV("ks"), &tables);
 	q = (struct policy_question){ .kind = (uint8_t)policy_kind_of(facts.kind), .verb = (uint8_t)facts.kind };
@@ -172,8 +171,7 @@ static struct policy_plan plan_of_batch(unsigned count, const char *const *names
 	static struct statement_tables tables;
 	struct policy_question q = { .kind = POLICY_WRITE, .verb = STATEMENT_BATCH, .tables = &tables };
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	for (unsigned i = 0; i < count; i++) {
 		struct statement_name keyspace = { .len = 2 }, table = { .len = (uint8_t)strlen(names[i]) };
 

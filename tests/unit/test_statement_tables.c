@@ -14,8 +14,7 @@ static void scan(const char *text, size_t len)
 	const struct strview view = { (const char *)copy, len };
 	struct statement_facts facts;
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_scan(view, &facts);
 	statement_tables_scan(view, &facts, SV("here"), &tables);
 	free(copy);
@@ -223,8 +222,7 @@ START_TEST(without_a_keyspace)
 	const struct strview text =
 		SV("BEGIN BATCH INSERT INTO t (k) VALUES (1); DELETE FROM ks.t WHERE k = 1 APPLY BATCH");
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	statement_scan(text, &facts);
 	statement_tables_scan(text, &facts, (struct strview){ NULL, 0 }, &tables);
 	ck_assert_str_eq(describe(), ".t ks.t");
@@ -269,8 +267,7 @@ START_TEST(of_several_texts)
 	static const char *const texts[] = { "INSERT INTO t (k) VALUES (1)", "UPDATE ks.u SET v = 1 WHERE k = 1",
 					     "DELETE FROM t WHERE k = 1" };
 
-	tables.count = 0;
-	tables.is_incomplete = false;
+	statement_tables_clear(&tables);
 	for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
 		struct statement_facts facts;
 
