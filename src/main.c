@@ -493,6 +493,7 @@ static bool start_workers(void)
 
 	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
 	run.proxy.workers = run.workers;
+	run.proxy.worker_count = run.settings->workers;
 	run.metrics = xcalloc(run.settings->workers, sizeof(*run.metrics));
 	for (unsigned i = 0; i < run.settings->workers; i++) {
 		struct worker *w = &run.workers[i];

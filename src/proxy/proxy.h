@@ -23,12 +23,14 @@
 #include "proxy/traces.h"
 
 struct counters;
+struct hooks;
 struct policy_engine;
 struct worker;
 
 struct proxy {
 	const struct settings *_Atomic settings;
-	struct worker *workers; /* settings->workers of them; for messages to all */
+	struct worker *workers; /* for messages to all */
+	unsigned worker_count;
 	struct cluster clusters[CLUSTER_COUNT];
 	struct prepared_table prepared;
 	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */
@@ -45,6 +47,10 @@ struct proxy {
 	 * `error`. On the main thread; NULL: there are no engines. */
 	bool (*engine_new)(struct proxy *proxy, const struct settings *settings, unsigned worker,
 			   struct policy_engine **out, char *error, size_t error_size);
+	/* Makes the plugins' part of one worker, see hooks.h; *out is NULL without plugins. False with the reason in `error`.
+	 * On the main thread, before the worker starts; NULL: there are none. */
+	bool (*hooks_new)(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
+			  size_t error_size);
 	struct counters *counters;
 	struct limits limits;
 	struct gate gate;

@@ -16,6 +16,7 @@
 #include "proxy/extra.h"
 #include "proxy/handshake.h"
 #include "proxy/handshake_dedicated.h"
+#include "proxy/hooks.h"
 #include "proxy/idle.h"
 #include "proxy/local_wait.h"
 #include "proxy/mirror.h"
@@ -176,8 +177,10 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	}
 	prepared_front_init(&w->prepared, &proxy->prepared);
 	idle_init(w);
+	holds_init(&w->holds);
 	functions_init(&w->functions, index);
-	if (!make_policy(proxy, s, index, &w->policy, error, error_size))
+	if (!make_policy(proxy, s, index, &w->policy, error, error_size) ||
+	    (proxy->hooks_new && !proxy->hooks_new(proxy, w, &w->hooks, error, error_size)))
 		return false;
 	use_settings(w, s, 1);
 	return make_tls(s, w->cluster_tls, w->listener_tls, error, error_size);
@@ -252,6 +255,9 @@ void worker_free(struct worker *w)
 	free(w->keyspaces.items);
 	prepared_front_fini(&w->prepared);
 	policy_cache_free(w->policy);
+	if (w->hooks)
+		w->hooks->ops->free(w->hooks);
+	holds_fini(&w->holds);
 	idle_fini(w);
 	slab_fini(&w->requests);
 	slab_fini(&w->mirrored);
@@ -524,6 +530,8 @@ static void run_change(struct loop_message *message)
 	swap_tls(w->listener_tls, change->listener_tls, SETTINGS_MAX_LISTENERS);
 	swap_policy(w, change);
 	use_settings(w, change->settings, change->generation);
+	if (w->hooks)
+		w->hooks->ops->reload(w->hooks);
 	set_durations(w);
 	idle_change(w, before);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)

@@ -10,6 +10,7 @@
 #include "proxy/backend.h"
 #include "proxy/driver.h"
 #include "proxy/functions.h"
+#include "proxy/hold.h"
 #include "proxy/proxy.h"
 #include "proxy/route_extras.h"
 
@@ -49,6 +50,8 @@ struct worker {
 	struct prepared_front prepared;
 	struct policy_cache *policy; /* what scripts say; NULL without them (policy.h) */
 	bool policy_runs;            /* its engine was started, and not stopped */
+	struct hooks *hooks;         /* the plugins; NULL without them (hooks.h) */
+	struct holds holds;          /* what plugins hold (hold.h) */
 	struct function_source functions;
 	struct event idle_timer; /* idle.h */
 	struct list repairs;     /* PREPAREs under way for statements that a node has lost */

@@ -1,0 +1,63 @@
+/*
+ * plugin.h - a plugin's file, loaded and checked, and one instance of it for
+ * each [plugin NAME] section. The interface is include/cqlferry/plugin.h.
+ *
+ *   plugin_file     the shared object: found, opened, its constant checked and copied (never unloaded)
+ *   plugin_option   the rows of a file and the keys of a section become values
+ *   plugin_set      all instances of the process: order, open and close, reload
+ *   plugin_chain    struct hooks of a worker: goes through the instances in order (proxy/hooks.h)
+ *   plugin_host     what plugins may call: struct cqlferry_host
+ */
+#ifndef POLICY_PLUGIN_H
+#define POLICY_PLUGIN_H
+
+#include <cqlferry/plugin.h>
+
+#include "proxy/hooks.h"
+#include "proxy/proxy.h"
+
+#define PLUGINS_MAX 32
+
+/* Why a function of a plugin failed, or what it says. */
+#define PLUGIN_TEXT_MAX 512
+
+struct plugin_set;
+
+struct plugin_instance {
+	struct cqlferry_plugin plugin; /* a copy, in which members that the file's lacks are zero */
+	struct cqlferry_host host;     /* what the plugin is given; PLUGIN_OF() leads back here */
+	struct plugin_set *set;
+	struct proxy *proxy; /* NULL while a configuration is only checked */
+	char *name;          /* of the section */
+	char *file;
+	unsigned index; /* its place in the order of the chain, and of slots */
+	bool denies;    /* on_error = deny: what it fails about is refused */
+	bool is_open;
+	void *self;
+	uint32_t watched[2];           /* kinds for on_request and on_response: plugin_host.c, watch() */
+	uint32_t watched_next[2];      /* the same as a reload under way has said */
+	struct plugin_worker *workers; /* by worker */
+};
+
+/* An instance's part of one worker. */
+struct plugin_worker {
+	void *self; /* the instance's own, or what worker_open() gave */
+	bool is_open;
+};
+
+#define PLUGIN_OF(host_) container_of(host_, struct plugin_instance, host)
+
+/* What a function of a plugin does in this thread, for the functions of its host. Nested calls are saved and restored. */
+struct plugin_call {
+	struct plugin_instance *instance; /* NULL: no plugin runs in this thread */
+	struct worker *worker;            /* NULL: the main thread, or one of the plugin's own */
+	uint64_t ticket;                  /* of a hold() in this call */
+	uint64_t resumed;                 /* the call is repeated: of the hold that has ended */
+	struct policy_denial denial;      /* of deny(); code and text */
+	char denial_text[PLUGIN_TEXT_MAX];
+	char error[PLUGIN_TEXT_MAX]; /* of error(); "" without */
+};
+
+extern _Thread_local struct plugin_call plugin_call;
+
+#endif
