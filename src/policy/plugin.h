@@ -47,7 +47,7 @@ struct plugin_worker {
 
 #define PLUGIN_OF(host_) container_of(host_, struct plugin_instance, host)
 
-/* What a function of a plugin does in this thread, for the functions of its host. Nested calls are saved and restored. */
+/* What a function of a plugin does in this thread, for the functions of its host. Hooks do not nest. */
 struct plugin_call {
 	struct plugin_instance *instance; /* NULL: no plugin runs in this thread */
 	struct worker *worker;            /* NULL: the main thread, or one of the plugin's own */

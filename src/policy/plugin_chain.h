@@ -1,0 +1,10 @@
+/* plugin_chain.h - goes through the plugins of one worker in order, for proxy/hooks.h. */
+#ifndef POLICY_PLUGIN_CHAIN_H
+#define POLICY_PLUGIN_CHAIN_H
+
+#include "policy/plugin_set.h"
+
+/* The hooks of a worker whose instances are all open (struct plugin_worker). On the main thread; freed by ops->free. */
+struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker);
+
+#endif
