@@ -25,7 +25,7 @@ struct plugin_set;
 
 struct plugin_instance {
 	struct cqlferry_plugin plugin; /* a copy, in which members that the file's lacks are zero */
-	struct cqlferry_host host;     /* what the plugin is given; PLUGIN_OF() leads back here */
+	struct cqlferry_host host;     /* what the plugin is given; plugin_of() leads back here */
 	struct plugin_set *set;
 	struct proxy *proxy; /* NULL while a configuration is only checked */
 	char *name;          /* of the section */
@@ -45,12 +45,17 @@ struct plugin_worker {
 	bool is_open;
 };
 
-#define PLUGIN_OF(host_) container_of(host_, struct plugin_instance, host)
+/* The instance that a function of the host is called for; plugins have it as a constant only. */
+static inline struct plugin_instance *plugin_of(const struct cqlferry_host *host)
+{
+	return (struct plugin_instance *)((uintptr_t)host - offsetof(struct plugin_instance, host));
+}
 
 /* What a function of a plugin does in this thread, for the functions of its host. Hooks do not nest. */
 struct plugin_call {
 	struct plugin_instance *instance; /* NULL: no plugin runs in this thread */
 	struct worker *worker;            /* NULL: the main thread, or one of the plugin's own */
+	bool may_hold;                    /* it is a hook that may return HOLD */
 	uint64_t ticket;                  /* of a hold() in this call */
 	uint64_t resumed;                 /* the call is repeated: of the hold that has ended */
 	struct policy_denial denial;      /* of deny(); code and text */

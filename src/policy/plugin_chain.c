@@ -81,6 +81,7 @@ static void begin(const struct link *link, struct worker *worker, uint64_t resum
 {
 	plugin_call.instance = link->plugin;
 	plugin_call.worker = worker;
+	plugin_call.may_hold = false;
 	plugin_call.ticket = 0;
 	plugin_call.resumed = resumed;
 	plugin_call.denial.text = NULL;
@@ -106,6 +107,7 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 			continue;
 		}
 		begin(link, worker, resumed);
+		plugin_call.may_hold = true;
 		verdict = q->invoke(link, q->arg);
 		if (unlikely(plugin_call.ticket && verdict != CQLFERRY_HOLD))
 			hold_drop(worker, plugin_call.ticket);

@@ -48,10 +48,10 @@ struct counters {
 
 struct counters *counters_new(unsigned workers)
 {
-	struct counters *c = xcalloc(1, sizeof(*c) + (workers + 1) * sizeof(c->cells[0]));
+	struct counters *c = xcalloc(1, sizeof(*c) + (workers + 2) * sizeof(c->cells[0]));
 
 	pthread_mutex_init(&c->lock, NULL);
-	c->arrays = workers + 1;
+	c->arrays = workers + 2;
 	for (unsigned i = 0; i < c->arrays; i++)
 		c->cells[i] = xcalloc(COUNTERS_MAX + 1, sizeof(*c->cells[i]));
 	return c;
@@ -179,12 +179,21 @@ void counters_label(char *out, size_t size, const char *name, const char *value)
 
 /* ---- values ---- */
 
+unsigned counters_others(const struct counters *c)
+{
+	return c->arrays - 1;
+}
+
 void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t n)
 {
 	_Atomic int64_t *cell = &c->cells[worker][number];
+	int64_t old;
 
-	const int64_t old = atomic_load_explicit(cell, memory_order_relaxed);
-
+	if (unlikely(worker == counters_others(c))) {
+		atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
+		return;
+	}
+	old = atomic_load_explicit(cell, memory_order_relaxed);
 	/* Scripts may add as much as they like: beyond the end it begins anew, as counters do. */
 	atomic_store_explicit(cell, (int64_t)((uint64_t)old + (uint64_t)n), memory_order_relaxed);
 }

@@ -2,7 +2,8 @@
  * counters.h - counters and gauges that scripts and plugins make, by a family
  * and labels, for the metrics page. One registry per process; what is in it
  * stays until the process ends, so a number can be kept anywhere. Each worker
- * counts in an array of its own, so that no cache line is written by two.
+ * counts in an array of its own, so that no cache line is written by two; threads
+ * of plugins share one.
  */
 #ifndef PROXY_COUNTERS_H
 #define PROXY_COUNTERS_H
@@ -14,7 +15,7 @@
 
 struct counters;
 
-/* `workers` + 1 arrays: the last is the main thread's. */
+/* `workers` + 2 arrays: behind the workers' that of the main thread, and the one that all other threads share. */
 struct counters *counters_new(unsigned workers);
 void counters_free(struct counters *c);
 
@@ -30,6 +31,8 @@ unsigned counters_register(struct counters *c, const char *family, const char *h
 /* Appends name="value" to `out`, behind a comma where something stands there; escaped as the text format wants it. */
 void counters_label(char *out, size_t size, const char *name, const char *value);
 
+/* What threads that are neither a worker's nor main give as `worker` below. */
+unsigned counters_others(const struct counters *c);
 /* On the worker's own thread (index `workers`: the main thread). */
 void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t n);
 /* A gauge: the worker's share of it. */

@@ -1,0 +1,383 @@
+/*
+ * plugin_host.c - see plugin_host.h
+ *
+ * What plugins ask for may be wrong, too: a number that there is not, a function
+ * that does not belong into the hook or the thread. None of it may harm anybody
+ * else, so each function that could checks who calls it, and does nothing then.
+ */
+#include "policy/plugin_host.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cql/error.h"
+#include "proxy/counters.h"
+#include "proxy/worker.h"
+
+/* ---- texts ---- */
+
+static void host_log(const struct cqlferry_host *host, int32_t level, const char *fmt, ...)
+{
+	static const enum log_level levels[] = {
+		[CQLFERRY_LOG_ERROR] = LOG_ERROR,
+		[CQLFERRY_LOG_WARN] = LOG_WARN,
+		[CQLFERRY_LOG_INFO] = LOG_INFO,
+		[CQLFERRY_LOG_DEBUG] = LOG_DEBUG,
+	};
+	const enum log_level ours = level < 0 ? LOG_ERROR : levels[MIN((size_t)level, ARRAY_LEN(levels) - 1)];
+	char text[PLUGIN_TEXT_MAX * 4];
+	va_list args;
+
+	if (!log_enabled(ours))
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_write(ours, "plugin %s: %s", host->instance, text);
+}
+
+static void host_error(const struct cqlferry_host *host, const char *fmt, ...)
+{
+	va_list args;
+
+	(void)host;
+	va_start(args, fmt);
+	vsnprintf(plugin_call.error, sizeof(plugin_call.error), fmt, args);
+	va_end(args);
+}
+
+/* ---- counters ---- */
+
+/* Whose array of counters the calling thread writes to. */
+static unsigned cells_of_thread(const struct proxy *proxy)
+{
+	if (!plugin_call.instance)
+		return counters_others(proxy->counters);
+	return plugin_call.worker ? plugin_call.worker->index : proxy->worker_count;
+}
+
+static uint32_t host_counter_new(const struct cqlferry_host *host, const char *family, const char *help,
+				 const char *labels)
+{
+	const struct proxy *proxy = plugin_of(host)->proxy;
+
+	return proxy ? counters_register(proxy->counters, family, help, labels, false) : 0;
+}
+
+static uint32_t host_gauge_new(const struct cqlferry_host *host, const char *family, const char *help,
+			       const char *labels)
+{
+	const struct proxy *proxy = plugin_of(host)->proxy;
+
+	return proxy ? counters_register(proxy->counters, family, help, labels, true) : 0;
+}
+
+static uint32_t host_histogram_new(const struct cqlferry_host *host, const char *family, const char *help,
+				   const char *labels, const double *bounds, uint32_t count)
+{
+	(void)host;
+	(void)family;
+	(void)help;
+	(void)labels;
+	(void)bounds;
+	(void)count;
+	return 0;
+}
+
+static void host_counter_add(const struct cqlferry_host *host, uint32_t counter, int64_t n)
+{
+	const struct proxy *proxy = plugin_of(host)->proxy;
+
+	if (counter != 0 && counter <= COUNTERS_MAX)
+		counters_add(proxy->counters, cells_of_thread(proxy), counter, n);
+}
+
+static void host_gauge_set(const struct cqlferry_host *host, uint32_t gauge, int64_t value)
+{
+	const struct proxy *proxy = plugin_of(host)->proxy;
+
+	if (gauge != 0 && gauge <= COUNTERS_MAX)
+		counters_set(proxy->counters, cells_of_thread(proxy), gauge, value);
+}
+
+static void host_histogram_observe(const struct cqlferry_host *host, uint32_t histogram, uint64_t ns)
+{
+	(void)host;
+	(void)histogram;
+	(void)ns;
+}
+
+static void host_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn visit, void *arg)
+{
+	(void)host;
+	(void)visit;
+	(void)arg;
+}
+
+/* ---- timers and pages ---- */
+
+static struct cqlferry_timer *host_timer_new(const struct cqlferry_host *host, uint32_t interval_ms,
+					     void (*fn)(void *arg), void *arg)
+{
+	(void)host;
+	(void)interval_ms;
+	(void)fn;
+	(void)arg;
+	return NULL;
+}
+
+static void host_timer_free(const struct cqlferry_host *host, struct cqlferry_timer *timer)
+{
+	(void)host;
+	(void)timer;
+}
+
+static int32_t host_http_route(const struct cqlferry_host *host, const char *path,
+			       void (*handler)(void *arg, struct cqlferry_http *http), void *arg)
+{
+	(void)host;
+	(void)path;
+	(void)handler;
+	(void)arg;
+	return 0;
+}
+
+static const char *host_http_header(struct cqlferry_http *http, const char *name)
+{
+	(void)http;
+	(void)name;
+	return NULL;
+}
+
+static void host_http_reply(struct cqlferry_http *http, uint32_t status, const char *content_type, const void *body,
+			    uint64_t length)
+{
+	(void)http;
+	(void)status;
+	(void)content_type;
+	(void)body;
+	(void)length;
+}
+
+/* ---- verdicts ---- */
+
+static void host_watch(const struct cqlferry_host *host, uint32_t request_kinds, uint32_t response_kinds)
+{
+	struct plugin_instance *p = plugin_of(host);
+
+	/* Only open() and reload() run in the main thread when this is an instance's turn. */
+	if (plugin_call.instance != p || plugin_call.worker)
+		return;
+	p->watched_next[0] = request_kinds & CQLFERRY_ALL_KINDS;
+	p->watched_next[1] = response_kinds & CQLFERRY_ALL_KINDS;
+}
+
+/* Codes of the protocol whose errors have no fields behind the text (native protocol v5, section 8). */
+static enum cql_error_code code_of(uint32_t code)
+{
+	static const enum cql_error_code codes[] = {
+		CQL_ERR_SERVER_ERROR, CQL_ERR_BAD_CREDENTIALS, CQL_ERR_OVERLOADED,   CQL_ERR_SYNTAX_ERROR,
+		CQL_ERR_UNAUTHORIZED, CQL_ERR_INVALID,         CQL_ERR_CONFIG_ERROR,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		if (code == (uint32_t)codes[i])
+			return codes[i];
+	}
+	return CQL_ERR_SERVER_ERROR;
+}
+
+static void host_deny(const struct cqlferry_host *host, uint32_t code, const char *fmt, ...)
+{
+	va_list args;
+
+	(void)host;
+	va_start(args, fmt);
+	vsnprintf(plugin_call.denial_text, sizeof(plugin_call.denial_text), fmt, args);
+	va_end(args);
+	plugin_call.denial.code = code_of(code);
+	plugin_call.denial.text = plugin_call.denial_text;
+}
+
+static uint64_t host_hold(const struct cqlferry_host *host, uint32_t timeout_ms)
+{
+	if (plugin_call.instance != plugin_of(host) || !plugin_call.may_hold)
+		return 0;
+	hold_drop(plugin_call.worker, plugin_call.ticket); /* the last one counts */
+	plugin_call.ticket = hold_take(plugin_call.worker, timeout_ms);
+	return plugin_call.ticket;
+}
+
+static void host_resume(const struct cqlferry_host *host, uint64_t ticket)
+{
+	struct proxy *proxy = plugin_of(host)->proxy;
+
+	if (proxy)
+		hold_resume(proxy, ticket);
+}
+
+static uint64_t host_resumed(const struct cqlferry_host *host)
+{
+	return plugin_call.instance == plugin_of(host) ? plugin_call.resumed : 0;
+}
+
+/* ---- clients and log-ins: nothing is known of them ---- */
+
+static const struct cqlferry_client_info *host_client_info(const struct cqlferry_client *client)
+{
+	static const struct cqlferry_client_info none = { .size = sizeof(none) };
+
+	(void)client;
+	return &none;
+}
+
+static void **host_conn_slot(const struct cqlferry_host *host, struct cqlferry_client *client)
+{
+	static _Thread_local void *none;
+
+	(void)host;
+	(void)client;
+	none = NULL;
+	return &none;
+}
+
+static struct cqlferry_text host_login_text(const struct cqlferry_login *login)
+{
+	(void)login;
+	return (struct cqlferry_text){ NULL, 0 };
+}
+
+static bool host_login_wanted(const struct cqlferry_login *login, uint32_t cluster)
+{
+	(void)login;
+	(void)cluster;
+	return false;
+}
+
+static void host_login_set(struct cqlferry_login *login, uint32_t cluster, struct cqlferry_text user,
+			   struct cqlferry_text password)
+{
+	(void)login;
+	(void)cluster;
+	(void)user;
+	(void)password;
+}
+
+static void host_login_name(struct cqlferry_login *login, struct cqlferry_text user)
+{
+	(void)login;
+	(void)user;
+}
+
+static void host_login_ask(struct cqlferry_login *login)
+{
+	(void)login;
+}
+
+/* ---- requests: nothing is known of them ---- */
+
+static struct cqlferry_client *host_request_client(const struct cqlferry_request *request)
+{
+	return (struct cqlferry_client *)((const struct hooks_request *)request)->client;
+}
+
+static const struct cqlferry_request_info *host_request_info(struct cqlferry_request *request)
+{
+	static const struct cqlferry_request_info none = { .size = sizeof(none), .verb = "" };
+
+	(void)request;
+	return &none;
+}
+
+static const struct cqlferry_statement *host_statement(struct cqlferry_request *request)
+{
+	static const struct cqlferry_statement none = { .size = sizeof(none), .is_incomplete = 1 };
+
+	(void)request;
+	return &none;
+}
+
+static uint64_t *host_statement_slot(const struct cqlferry_host *host, struct cqlferry_request *request)
+{
+	(void)host;
+	(void)request;
+	return NULL;
+}
+
+static bool host_bound_value(struct cqlferry_request *request, uint32_t index, struct cqlferry_text *value)
+{
+	(void)request;
+	(void)index;
+	(void)value;
+	return false;
+}
+
+static int64_t host_row_count(struct cqlferry_request *request)
+{
+	(void)request;
+	return -1;
+}
+
+static uint32_t host_route_new(const struct cqlferry_host *host, const struct cqlferry_route *route)
+{
+	(void)host;
+	(void)route;
+	return 0;
+}
+
+static void host_route_set(struct cqlferry_request *request, uint32_t route)
+{
+	(void)request;
+	(void)route;
+}
+
+/* ---- all of them ---- */
+
+void plugin_host_init(struct plugin_instance *p)
+{
+	p->host = (struct cqlferry_host){
+		.size = sizeof(p->host),
+		.abi_minor = CQLFERRY_ABI_MINOR,
+		.instance = p->name,
+		.workers = p->proxy ? p->proxy->settings->workers : 1,
+		.log = host_log,
+		.error = host_error,
+		.counter_new = host_counter_new,
+		.gauge_new = host_gauge_new,
+		.histogram_new = host_histogram_new,
+		.counter_add = host_counter_add,
+		.gauge_set = host_gauge_set,
+		.histogram_observe = host_histogram_observe,
+		.metrics_visit = host_metrics_visit,
+		.timer_new = host_timer_new,
+		.timer_free = host_timer_free,
+		.http_route = host_http_route,
+		.http_header = host_http_header,
+		.http_reply = host_http_reply,
+		.watch = host_watch,
+		.route_new = host_route_new,
+		.client_info = host_client_info,
+		.request_client = host_request_client,
+		.conn_slot = host_conn_slot,
+		.request_info = host_request_info,
+		.statement = host_statement,
+		.statement_slot = host_statement_slot,
+		.bound_value = host_bound_value,
+		.row_count = host_row_count,
+		.route_set = host_route_set,
+		.deny = host_deny,
+		.hold = host_hold,
+		.resume = host_resume,
+		.resumed = host_resumed,
+		.login_user = host_login_text,
+		.login_password = host_login_text,
+		.login_wanted = host_login_wanted,
+		.login_set = host_login_set,
+		.login_name = host_login_name,
+		.login_ask = host_login_ask,
+	};
+	for (unsigned i = 0; i < 2; i++)
+		p->watched[i] = p->watched_next[i] = CQLFERRY_ALL_KINDS;
+}
