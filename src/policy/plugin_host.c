@@ -223,6 +223,17 @@ static uint64_t host_resumed(const struct cqlferry_host *host)
 	return plugin_call.instance == plugin_of(host) ? plugin_call.resumed : 0;
 }
 
+static void host_hold_data(const struct cqlferry_host *host, void *data, void (*release)(void *data))
+{
+	if (plugin_call.instance == plugin_of(host) && plugin_call.ticket)
+		hold_keep(plugin_call.worker, plugin_call.ticket, data, release);
+}
+
+static void *host_resumed_data(const struct cqlferry_host *host)
+{
+	return host_resumed(host) ? plugin_call.worker->holds.resumed_data : NULL;
+}
+
 /* ---- clients and log-ins: nothing is known of them ---- */
 
 static const struct cqlferry_client_info *host_client_info(const struct cqlferry_client *client)
@@ -371,6 +382,8 @@ void plugin_host_init(struct plugin_instance *p)
 		.hold = host_hold,
 		.resume = host_resume,
 		.resumed = host_resumed,
+		.hold_data = host_hold_data,
+		.resumed_data = host_resumed_data,
 		.login_user = host_login_text,
 		.login_password = host_login_text,
 		.login_wanted = host_login_wanted,

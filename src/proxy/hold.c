@@ -15,6 +15,8 @@ _Static_assert(HOLDS_MAX <= PLACE_MASK, "a place's number fits into a ticket");
 struct hold_place {
 	struct worker *worker;
 	struct hold *hold; /* NULL between hold_take() and hold_bind() */
+	void *data;        /* of hold_keep() */
+	void (*release)(void *data);
 	struct event deadline;
 	uint32_t number;
 	uint32_t generation; /* odd: it is taken */
@@ -59,6 +61,13 @@ static struct hold_place *find(const struct worker *w, uint64_t ticket)
 	return p->generation == (uint32_t)ticket && p->generation % 2 == 1 ? p : NULL;
 }
 
+static void release_data(void (*release)(void *data), void *data)
+{
+	if (release)
+		release(data);
+}
+
+/* But for what is kept with it. */
 static void give_back(struct hold_place *p)
 {
 	struct holds *h = &p->worker->holds;
@@ -66,6 +75,8 @@ static void give_back(struct hold_place *p)
 	event_del(&p->deadline);
 	p->generation++;
 	p->hold = NULL;
+	p->data = NULL;
+	p->release = NULL;
 	p->next_free = h->free;
 	h->free = p->number + 1;
 	metric_sub(&h->held, 1);
@@ -73,15 +84,21 @@ static void give_back(struct hold_place *p)
 
 static void end(struct hold_place *p, enum hold_end how)
 {
+	struct holds *h = &p->worker->holds;
 	struct hold *hold = p->hold;
+	void *data = p->data;
+	void (*release)(void *data) = p->release;
 
 	if (how == HOLD_TIMED_OUT)
-		metric_add(&p->worker->holds.timed_out, 1);
-	give_back(p);
-	if (!hold) /* a defect of ours: nobody has taken it over, or dropped it */
-		return;
-	hold->ticket = 0;
-	hold->on_end(hold, how);
+		metric_add(&h->timed_out, 1);
+	give_back(p); /* first: when it is asked again, it may be held again */
+	if (hold) {   /* without one, a defect of ours, nobody has taken it over, or dropped it */
+		h->resumed_data = how == HOLD_RESUMED ? data : NULL;
+		hold->ticket = 0;
+		hold->on_end(hold, how);
+		h->resumed_data = NULL;
+	}
+	release_data(release, data);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -129,6 +146,17 @@ uint64_t hold_take(struct worker *w, uint32_t timeout_ms)
 	return ticket_of(p);
 }
 
+void hold_keep(struct worker *w, uint64_t ticket, void *data, void (*release)(void *data))
+{
+	struct hold_place *p = find(w, ticket);
+
+	if (!p)
+		return;
+	release_data(p->release, p->data);
+	p->data = data;
+	p->release = release;
+}
+
 void hold_bind(struct worker *w, struct hold *hold, uint64_t ticket)
 {
 	struct hold_place *p = find(w, ticket);
@@ -141,9 +169,15 @@ void hold_bind(struct worker *w, struct hold *hold, uint64_t ticket)
 void hold_drop(struct worker *w, uint64_t ticket)
 {
 	struct hold_place *p = ticket ? find(w, ticket) : NULL;
+	void (*release)(void *data);
+	void *data;
 
-	if (p)
-		give_back(p);
+	if (!p)
+		return;
+	data = p->data;
+	release = p->release;
+	give_back(p);
+	release_data(release, data);
 }
 
 static void run_resume(struct loop_message *message)

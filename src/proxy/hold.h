@@ -7,6 +7,9 @@
  *        |                                    |  '--------deadline-----> on_end(HOLD_TIMED_OUT)
  *        '-- hook returns something else --> hold_drop() <-- what was held ends
  *
+ * on_end() asks again at once: what the plugin has kept with the hold is there
+ * meanwhile, and released afterwards.
+ *
  * A ticket is the worker's number, a place in its table and the generation of
  * that place, so that one that has ended is known as such for ever.
  */
@@ -38,6 +41,7 @@ struct hold {
 };
 
 struct holds {
+	void *resumed_data; /* in on_end(HOLD_RESUMED): what hold_keep() was given */
 	struct hold_place **places;
 	uint32_t count; /* of these, made so far */
 	uint32_t free;  /* the first of a chain, by its number + 1; 0: none */
@@ -52,6 +56,12 @@ void holds_fini(struct holds *h);
 
 /* On the worker's thread: a ticket with this deadline, 0 when too many are out. */
 uint64_t hold_take(struct worker *w, uint32_t timeout_ms);
+/*
+ * What the plugin that holds needs when it is asked again: holds.resumed_data in on_end(). release(data), unless it
+ * is NULL, is called once when the hold is over, however it ends, or when something else is kept. Nothing happens
+ * when the ticket has ended.
+ */
+void hold_keep(struct worker *w, uint64_t ticket, void *data, void (*release)(void *data));
 /* Now it is this that is held; hold->on_end is set. In the turn of the loop that the ticket was taken in. */
 void hold_bind(struct worker *w, struct hold *hold, uint64_t ticket);
 /* The ticket is good for nothing any more; harmless for 0 and for one that has ended. */
