@@ -143,10 +143,11 @@ static void status_page(struct evhttp_request *rq, void *arg)
 		evbuffer_free(body);
 }
 
-static void metrics(struct evhttp_request *rq, void *arg)
+/* All that /metrics shows, whether that page is switched on or not. */
+void http_visit_metrics(const struct http *http, struct metrics_sink *sink)
 {
-	const struct http_context *c = &((struct http *)arg)->context;
-	struct metrics_page page = {
+	const struct http_context *c = &http->context;
+	const struct metrics_page page = {
 		.prefix = c->settings->metrics_prefix,
 		.metrics = c->metrics,
 		.metrics_count = c->metrics_count,
@@ -156,7 +157,19 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		.reload = c->reload,
 		.gate = c->gate,
 		.counters = c->counters,
+		.large_bytes = chunk_large_bytes(),
+		.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0,
 	};
+
+	metrics_page_write(&page, sink);
+	metrics_process_write(sink);
+}
+
+static void metrics(struct evhttp_request *rq, void *arg)
+{
+	const struct http *http = arg;
+	const struct http_context *c = &http->context;
+	struct metrics_text text;
 	struct evbuffer *body;
 
 	if (!*c->is_started) {
@@ -167,14 +180,13 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		reply_text(rq, 404, "Metrics are disabled on this proxy instance.\n");
 		return;
 	}
-	page.large_bytes = chunk_large_bytes();
-	page.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0;
 	body = evbuffer_new();
 	if (body) {
-		metrics_page_write(&page, body);
-		metrics_process_write(body);
+		metrics_text_init(&text, body);
+		http_visit_metrics(http, &text.sink);
+		metrics_text_end(&text);
 	}
-	reply_compressed(rq, body ? 200 : 500, METRICS_PAGE_TYPE, body);
+	reply_compressed(rq, body ? 200 : 500, METRICS_TEXT_TYPE, body);
 	if (body)
 		evbuffer_free(body);
 }

@@ -14,6 +14,7 @@ struct reload_status;
 struct counters;
 struct gate;
 struct http;
+struct metrics_sink;
 
 /* What the pages read. All of it belongs to main and outlives the server. */
 struct http_context {
@@ -45,6 +46,8 @@ struct http *http_start(const struct http_context *context, char *error, size_t 
 uint16_t http_port(const struct http *http);
 /* The pages are by these settings from now on. */
 void http_set_settings(struct http *http, const struct settings *settings);
+/* What /metrics shows, series by series, also where that page is switched off. */
+void http_visit_metrics(const struct http *http, struct metrics_sink *sink);
 void http_stop(struct http *http);
 
 #endif

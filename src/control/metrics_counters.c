@@ -1,75 +1,98 @@
 /* metrics_counters.c - see metrics_counters.h */
 #include "control/metrics_counters.h"
 
-#include <event2/buffer.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/metrics_page.h"
 #include "proxy/counters.h"
 
-/* One series; the texts live as long as the process. */
-struct sample {
-	const char *family;
-	const char *help;
-	const char *labels;
-	int64_t value;
-	bool is_gauge;
-};
+/* In front of every name here. */
+#define OURS "cqlferry_"
 
-struct samples {
-	struct sample items[COUNTERS_MAX];
-	unsigned count;
-};
-
-static void take(const char *family, const char *help, const char *labels, bool is_gauge, int64_t value, void *arg)
+void metrics_counters_take(struct metrics_counters *m, struct counters *registry)
 {
-	struct samples *s = arg;
-
-	s->items[s->count++] = (struct sample){
-		.family = family, .help = help, .labels = labels, .value = value, .is_gauge = is_gauge
-	};
+	*m = (struct metrics_counters){ .registry = registry };
+	if (registry)
+		m->count = counters_list(registry, &m->series);
 }
 
-static int compare(const void *a, const void *b)
+void metrics_counters_drop(struct metrics_counters *m)
 {
-	const struct sample *x = a, *y = b;
-	const int order = strcmp(x->family, y->family);
-
-	return order ? order : strcmp(x->labels, y->labels);
+	free(m->series);
+	m->series = NULL;
 }
 
-static char *start_family(const struct metrics_page *p, struct evbuffer *out, const struct sample *s)
+/* As strcmp() of the family's full name with this one. */
+static int compare(const struct counter_series *s, const char *name)
 {
-	char *suffix = xasprintf("cqlferry_%s", s->family);
-	char *name = metrics_start_family(p, out, suffix, s->is_gauge ? "gauge" : "counter", s->help);
+	const int order = strncmp(OURS, name, strlen(OURS));
 
-	free(suffix);
-	return name;
+	return order ? order : strcmp(s->family, name + strlen(OURS));
 }
 
-void metrics_counters_write(const struct metrics_page *p, struct evbuffer *out)
+static void write_histogram(struct metrics_page_writer *w, const struct counter_series *s)
 {
-	struct samples *s;
+	const char *comma = *s->labels ? "," : "";
+	uint64_t buckets[COUNTERS_BOUNDS_MAX + 1];
+	const uint64_t sum = counters_buckets(w->counters.registry, s, buckets);
 	char number[METRICS_NUMBER_MAX];
-	char *name = NULL;
+	uint64_t count = 0;
 
-	if (!p->counters)
-		return;
-	s = xmalloc(sizeof(*s));
-	s->count = 0;
-	counters_visit(p->counters, take, s);
-	qsort(s->items, s->count, sizeof(s->items[0]), compare);
-	for (unsigned i = 0; i < s->count; i++) {
-		const struct sample *k = &s->items[i];
-		const bool has_labels = *k->labels != '\0';
+	for (unsigned i = 0; i <= s->bounds->count; i++) {
+		const double bound = i < s->bounds->count ? (double)s->bounds->ns[i] / 1e9 : INFINITY;
 
-		if (i == 0 || strcmp(k->family, s->items[i - 1].family) != 0) {
-			free(name);
-			name = start_family(p, out, k);
-		}
-		evbuffer_add_printf(out, "%s%s%s%s %s\n", name, has_labels ? "{" : "", k->labels, has_labels ? "}" : "",
-				    metrics_format_number((double)k->value, number));
+		count += buckets[i];
+		metrics_page_sample(w, "_bucket", (double)count, "%s%sle=\"%s\"", s->labels, comma,
+				    metrics_text_number(bound, number));
 	}
+	metrics_page_sample(w, "_sum", (double)sum / 1e9, "%s", s->labels);
+	metrics_page_sample(w, "_count", (double)count, "%s", s->labels);
+}
+
+static void write_series(struct metrics_page_writer *w, const struct counter_series *s)
+{
+	const int64_t value = counters_value(w->counters.registry, s->number);
+
+	if (s->kind == COUNTER_HISTOGRAM)
+		write_histogram(w, s);
+	else
+		w->sink->sample(w->sink, "", s->labels,
+				s->kind == COUNTER_SECONDS ? (double)value / 1e9 : (double)value);
+}
+
+static void write_family(struct metrics_page_writer *w, const struct counter_series *first)
+{
+	static const char *const types[] = {
+		[COUNTER_PLAIN] = "counter",
+		[COUNTER_GAUGE] = "gauge",
+		[COUNTER_SECONDS] = "counter",
+		[COUNTER_HISTOGRAM] = "histogram",
+	};
+	char *name = xasprintf(OURS "%s", first->family);
+
+	metrics_page_start(w, name, types[first->kind], first->help);
 	free(name);
-	free(s);
+}
+
+void metrics_counters_before(struct metrics_page_writer *w, const char *name)
+{
+	struct metrics_counters *m = &w->counters;
+	const char *family = NULL; /* the texts are the same object for all series of one */
+
+	for (; m->next < m->count; m->next++) {
+		const struct counter_series *s = &m->series[m->next];
+		const int order = name ? compare(s, name) : -1;
+
+		if (order > 0)
+			break;
+		if (order == 0)
+			continue;
+		if (s->family != family)
+			write_family(w, s);
+		family = s->family;
+		write_series(w, s);
+	}
 }

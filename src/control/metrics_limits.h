@@ -5,7 +5,7 @@
 #include "control/metrics_page.h"
 
 /* Each writes nothing when the page has no gate. */
-void metrics_limits_refused(const struct metrics_page *page, struct evbuffer *out);
-void metrics_limits_handshakes(const struct metrics_page *page, struct evbuffer *out);
+void metrics_limits_refused(struct metrics_page_writer *w);
+void metrics_limits_handshakes(struct metrics_page_writer *w);
 
 #endif

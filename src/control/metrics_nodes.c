@@ -7,9 +7,6 @@
  */
 #include "control/metrics_nodes.h"
 
-#include <event2/buffer.h>
-#include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +18,7 @@ struct total {
 };
 
 struct node_page {
-	const struct metrics_page *page;
-	struct evbuffer *out;
+	struct metrics_page_writer *writer;
 	const char *role; /* start of the families' names */
 	const struct histogram_bounds *bounds;
 	struct total *totals; /* sorted by name */
@@ -80,80 +76,61 @@ static void sum_up(struct node_page *p, const struct node_table *t, enum node_ro
 
 /* ---- families ---- */
 
-static char *start(const struct node_page *p, const char *suffix, const char *type, const char *help)
+static void start(const struct node_page *p, const char *suffix, const char *type, const char *help)
 {
 	char full[64];
 
 	snprintf(full, sizeof(full), "%s_%s", p->role, suffix);
-	return metrics_start_family(p->page, p->out, full, type, help);
+	metrics_page_family(p->writer, full, type, help);
 }
 
 /* `offset` is that of the number in struct node_stats. */
 static void write_numbers(const struct node_page *p, const char *suffix, const char *type, const char *help,
 			  size_t offset)
 {
-	char *name = start(p, suffix, type, help);
-	char number[METRICS_NUMBER_MAX];
-
+	start(p, suffix, type, help);
 	for (unsigned i = 0; i < p->count; i++) {
 		const uint64_t *value = (const void *)((const char *)&p->totals[i].sum + offset);
 
-		evbuffer_add_printf(p->out, "%s{node=\"%s\"} %s\n", name, p->totals[i].name,
-				    metrics_format_number((double)*value, number));
+		metrics_page_sample(p->writer, "", (double)*value, "node=\"%s\"", p->totals[i].name);
 	}
-	free(name);
 }
 
-static void write_histogram(const struct node_page *p, const char *name, const char *node, const char *type,
-			    const struct histogram *h)
+static void write_histogram(const struct node_page *p, const char *node, const char *type, const struct histogram *h)
 {
-	char number[METRICS_NUMBER_MAX];
-	uint64_t count = 0;
+	char *labels = xasprintf("node=\"%s\",type=\"%s\"", node, type);
 
-	for (unsigned i = 0; i <= p->bounds->count; i++) {
-		const double bound = i < p->bounds->count ? (double)p->bounds->ns[i] / 1e9 : INFINITY;
-
-		count += h->counts[i];
-		evbuffer_add_printf(p->out, "%s_bucket{node=\"%s\",type=\"%s\",le=\"%s\"} %" PRIu64 "\n", name, node,
-				    type, metrics_format_number(bound, number), count);
-	}
-	evbuffer_add_printf(p->out, "%s_sum{node=\"%s\",type=\"%s\"} %s\n", name, node, type,
-			    metrics_format_number((double)h->sum_ns / 1e9, number));
-	evbuffer_add_printf(p->out, "%s_count{node=\"%s\",type=\"%s\"} %" PRIu64 "\n", name, node, type, count);
+	metrics_page_histogram(p->writer, labels, p->bounds, h);
+	free(labels);
 }
 
 static void write_durations(const struct node_page *p)
 {
-	char *name = start(p, "request_duration_seconds", "histogram",
-			   "Time from the arrival of a request to the node's answer, in seconds");
-
+	start(p, "request_duration_seconds", "histogram",
+	      "Time from the arrival of a request to the node's answer, in seconds");
 	for (unsigned i = 0; i < p->count; i++) {
 		const struct total *t = &p->totals[i];
 
-		write_histogram(p, name, t->name, "reads", &t->sum.latency[NODE_READS]);
-		write_histogram(p, name, t->name, "writes", &t->sum.latency[NODE_WRITES]);
+		write_histogram(p, t->name, "reads", &t->sum.latency[NODE_READS]);
+		write_histogram(p, t->name, "writes", &t->sum.latency[NODE_WRITES]);
 	}
-	free(name);
 }
 
 static void write_failures(const struct node_page *p)
 {
-	char *name =
-		start(p, "requests_failed_total", "counter", "Requests that the node answered with an error, or not");
-	char number[METRICS_NUMBER_MAX];
-
+	start(p, "requests_failed_total", "counter", "Requests that the node answered with an error, or not");
 	for (unsigned error = 0; error < NODE_ERROR_COUNT; error++) {
 		for (unsigned i = 0; i < p->count; i++)
-			evbuffer_add_printf(p->out, "%s{error=\"%s\",node=\"%s\"} %s\n", name,
-					    node_error_label((enum node_error)error), p->totals[i].name,
-					    metrics_format_number((double)p->totals[i].sum.failed[error], number));
+			metrics_page_sample(p->writer, "", (double)p->totals[i].sum.failed[error],
+					    "error=\"%s\",node=\"%s\"", node_error_label((enum node_error)error),
+					    p->totals[i].name);
 	}
-	free(name);
 }
 
-void metrics_nodes_write(const struct metrics_page *page, struct evbuffer *out, enum node_role role)
+void metrics_nodes_write(struct metrics_page_writer *w, enum node_role role)
 {
-	struct node_page p = { .page = page, .out = out, .role = role_names[role] };
+	const struct metrics_page *page = w->page;
+	struct node_page p = { .writer = w, .role = role_names[role] };
 
 	if (!page->nodes)
 		return;

@@ -8,6 +8,6 @@
 #include "control/metrics_page.h"
 
 /* The families of one role, sorted by name, series by label; nothing while no node is known. */
-void metrics_nodes_write(const struct metrics_page *page, struct evbuffer *out, enum node_role role);
+void metrics_nodes_write(struct metrics_page_writer *w, enum node_role role);
 
 #endif

@@ -1,21 +1,20 @@
 /*
- * metrics_page.h - the counters of all workers as a page in Prometheus' text
- * format 0.0.4. Names, labels and the way numbers are written are ZDM Proxy's
- * for what it has at proxy level; what it does not have is named
- * <prefix>_cqlferry_... . Families are sorted by name, series by label.
+ * metrics_page.h - the counters of all workers, for a sink: /metrics is the text
+ * of it. Names and labels are ZDM Proxy's for what it has at proxy level; what
+ * it does not have is named <prefix>_cqlferry_... . Families are sorted by name,
+ * series by label.
  */
 #ifndef CONTROL_METRICS_PAGE_H
 #define CONTROL_METRICS_PAGE_H
 
+#include "control/metrics_counters.h"
+#include "control/metrics_text.h"
 #include "proxy/node_stats.h"
 
-struct evbuffer;
 struct divergences;
 struct reload_status;
 struct gate;
 struct counters;
-
-#define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct metrics_page {
 	const char *prefix; /* NULL or "": names without one */
@@ -31,14 +30,26 @@ struct metrics_page {
 	uint64_t large_bytes; /* chunk_large_bytes() */
 };
 
-void metrics_page_write(const struct metrics_page *page, struct evbuffer *out);
+void metrics_page_write(const struct metrics_page *page, struct metrics_sink *sink);
 
-/* Writes a family's two comment lines; returns its full name, to be freed. */
-char *metrics_start_family(const struct metrics_page *page, struct evbuffer *out, const char *suffix, const char *type,
-			   const char *help);
+/* ---- for the files that write a part of it ---- */
 
-/* The shortest decimal number that is `v`, written as Go's strconv writes floats: 0.25, 15, 1e+06, 1.5e-07. */
-#define METRICS_NUMBER_MAX 32
-const char *metrics_format_number(double v, char out[METRICS_NUMBER_MAX]);
+struct metrics_page_writer {
+	const struct metrics_page *page;
+	struct metrics_sink *sink;
+	struct metrics_counters counters; /* those that are still to be written */
+	char *name;                       /* of the family */
+};
+
+/* A family begins, whose name is without the prefix; what comes before it in metrics_counters.h is written first. */
+void metrics_page_family(struct metrics_page_writer *w, const char *name, const char *type, const char *help);
+/* The same without that. */
+void metrics_page_start(struct metrics_page_writer *w, const char *name, const char *type, const char *help);
+/* The labels by a format. */
+void metrics_page_sample(struct metrics_page_writer *w, const char *suffix, double value, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* A histogram in nanoseconds: `counts` by bucket, each alone, the last above all bounds. */
+void metrics_page_histogram(struct metrics_page_writer *w, const char *labels, const struct histogram_bounds *bounds,
+			    const struct histogram *h);
 
 #endif

@@ -2,21 +2,16 @@
 #include "control/metrics_process.h"
 
 #include <dirent.h>
-#include <event2/buffer.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "control/metrics_page.h"
-
-static void write_value(struct evbuffer *out, const char *name, const char *type, const char *help, double value)
+static void write_value(struct metrics_sink *sink, const char *name, const char *type, const char *help, double value)
 {
-	char number[METRICS_NUMBER_MAX];
-
-	evbuffer_add_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, help, name, type, name,
-			    metrics_format_number(value, number));
+	sink->family(sink, name, type, help);
+	sink->sample(sink, "", "", value);
 }
 
 /* Of /proc/self/stat, whose second field is the name in parentheses, which may have blanks. */
@@ -83,7 +78,7 @@ static double start_time(unsigned long long ticks)
 	return started;
 }
 
-void metrics_process_write(struct evbuffer *out)
+void metrics_process_write(struct metrics_sink *sink)
 {
 	const int descriptors = count_descriptors();
 	struct proc_stat stat;
@@ -91,18 +86,18 @@ void metrics_process_write(struct evbuffer *out)
 	struct rlimit limit;
 
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
-		write_value(out, "process_cpu_seconds_total", "counter", "Time of processors used, in seconds",
+		write_value(sink, "process_cpu_seconds_total", "counter", "Time of processors used, in seconds",
 			    seconds(&usage.ru_utime) + seconds(&usage.ru_stime));
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-		write_value(out, "process_max_fds", "gauge", "Descriptors that may be open", (double)limit.rlim_cur);
+		write_value(sink, "process_max_fds", "gauge", "Descriptors that may be open", (double)limit.rlim_cur);
 	if (descriptors >= 0)
-		write_value(out, "process_open_fds", "gauge", "Descriptors that are open", descriptors);
+		write_value(sink, "process_open_fds", "gauge", "Descriptors that are open", descriptors);
 	if (!read_stat(&stat))
 		return;
-	write_value(out, "process_resident_memory_bytes", "gauge", "Memory in use, in bytes",
+	write_value(sink, "process_resident_memory_bytes", "gauge", "Memory in use, in bytes",
 		    (double)stat.resident_pages * (double)sysconf(_SC_PAGESIZE));
-	write_value(out, "process_start_time_seconds", "gauge", "When the process was started, in seconds since 1970",
+	write_value(sink, "process_start_time_seconds", "gauge", "When the process was started, in seconds since 1970",
 		    start_time(stat.start_ticks));
-	write_value(out, "process_virtual_memory_bytes", "gauge", "Addresses in use, in bytes",
+	write_value(sink, "process_virtual_memory_bytes", "gauge", "Addresses in use, in bytes",
 		    (double)stat.virtual_bytes);
 }

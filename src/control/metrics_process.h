@@ -2,9 +2,9 @@
 #ifndef CONTROL_METRICS_PROCESS_H
 #define CONTROL_METRICS_PROCESS_H
 
-struct evbuffer;
+#include "control/metrics_sink.h"
 
 /* Families whose numbers the system does not tell are left out. */
-void metrics_process_write(struct evbuffer *out);
+void metrics_process_write(struct metrics_sink *sink);
 
 #endif

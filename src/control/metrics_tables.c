@@ -1,10 +1,11 @@
 /* metrics_tables.c - see metrics_tables.h */
 #include "control/metrics_tables.h"
 
-#include <event2/buffer.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/counters.h"
 #include "proxy/divergence.h"
 
 static int compare_tables(const void *a, const void *b)
@@ -28,50 +29,38 @@ static struct divergence_table *take(struct divergences *d, unsigned *count)
 	return tables;
 }
 
-/* A label's value: quotes, backslashes and ends of lines are escaped, as the text format demands. */
-static void write_value(struct evbuffer *out, const char *value)
-{
-	for (const char *c = value; *c; c++) {
-		if (*c == '\n')
-			evbuffer_add_printf(out, "\\n");
-		else
-			evbuffer_add_printf(out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
-	}
-}
-
-/* name{keyspace="...",table="..." with `more` behind it. */
-static void write_sample(struct evbuffer *out, const char *name, const struct divergence_table *t, const char *more,
+/* keyspace="...",table="..." with `more` behind it. */
+static void write_sample(struct metrics_page_writer *w, const struct divergence_table *t, const char *more,
 			 uint64_t value)
 {
-	char number[METRICS_NUMBER_MAX];
+	/* Every byte may have to be escaped. */
+	char labels[2 * (sizeof(t->keyspace) + sizeof(t->table)) + 32] = "";
 
-	evbuffer_add_printf(out, "%s{keyspace=\"", name);
-	write_value(out, t->keyspace);
-	evbuffer_add_printf(out, "\",table=\"");
-	write_value(out, t->table);
-	evbuffer_add_printf(out, "\"%s} %s\n", more, metrics_format_number((double)value, number));
+	counters_label(labels, sizeof(labels), "keyspace", t->keyspace);
+	counters_label(labels, sizeof(labels), "table", t->table);
+	metrics_page_sample(w, "", (double)value, "%s%s", labels, more);
 }
 
 /* A family with a sample or more for each table that has some; left out when none has. */
-static void write_by_table(const struct metrics_page *p, struct evbuffer *out, const char *family, const char *type,
-			   const char *help, bool (*has)(const struct divergence_table *t),
-			   void (*write)(struct evbuffer *out, const char *name, const struct divergence_table *t))
+static void write_by_table(struct metrics_page_writer *w, const char *family, const char *type, const char *help,
+			   bool (*has)(const struct divergence_table *t),
+			   void (*write)(struct metrics_page_writer *w, const struct divergence_table *t))
 {
 	struct divergence_table *tables;
 	unsigned count;
-	char *name = NULL;
+	bool has_begun = false;
 
-	if (!p->divergences)
+	if (!w->page->divergences)
 		return;
-	tables = take(p->divergences, &count);
+	tables = take(w->page->divergences, &count);
 	for (unsigned i = 0; i < count; i++) {
 		if (!has(&tables[i]))
 			continue;
-		if (!name)
-			name = metrics_start_family(p, out, family, type, help);
-		write(out, name, &tables[i]);
+		if (!has_begun)
+			metrics_page_family(w, family, type, help);
+		has_begun = true;
+		write(w, &tables[i]);
 	}
-	free(name);
 	free(tables);
 }
 
@@ -80,18 +69,18 @@ static bool has_conditional(const struct divergence_table *t)
 	return t->counts.conditional != 0;
 }
 
-static void write_conditional(struct evbuffer *out, const char *name, const struct divergence_table *t)
+static void write_conditional(struct metrics_page_writer *w, const struct divergence_table *t)
 {
-	write_sample(out, name, t, "", t->counts.conditional);
+	write_sample(w, t, "", t->counts.conditional);
 }
 
-void metrics_tables_conditional(const struct metrics_page *p, struct evbuffer *out)
+void metrics_tables_conditional(struct metrics_page_writer *w)
 {
-	write_by_table(p, out, "cqlferry_conditional_divergences_total", "counter",
+	write_by_table(w, "cqlferry_conditional_divergences_total", "counter",
 		       "Conditional writes that only one cluster has applied", has_conditional, write_conditional);
 }
 
-static void write_partial(struct evbuffer *out, const char *name, const struct divergence_table *t)
+static void write_partial(struct metrics_page_writer *w, const struct divergence_table *t)
 {
 	static const struct {
 		unsigned missing;
@@ -108,7 +97,7 @@ static void write_partial(struct evbuffer *out, const char *name, const struct d
 		uint64_t value = t->counts.partial[kinds[i].missing][kinds[i].is_certain];
 
 		if (value)
-			write_sample(out, name, t, kinds[i].labels, value);
+			write_sample(w, t, kinds[i].labels, value);
 	}
 }
 
@@ -118,8 +107,8 @@ static bool has_partial(const struct divergence_table *t)
 	       t->counts.partial[CLUSTER_TARGET][0] || t->counts.partial[CLUSTER_TARGET][1];
 }
 
-void metrics_tables_partial(const struct metrics_page *p, struct evbuffer *out)
+void metrics_tables_partial(struct metrics_page_writer *w)
 {
-	write_by_table(p, out, "cqlferry_partial_writes_total", "counter",
-		       "Writes that only one cluster has acknowledged", has_partial, write_partial);
+	write_by_table(w, "cqlferry_partial_writes_total", "counter", "Writes that only one cluster has acknowledged",
+		       has_partial, write_partial);
 }

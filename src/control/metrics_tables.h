@@ -8,7 +8,7 @@
 #include "control/metrics_page.h"
 
 /* One family each, series sorted by label; nothing while nothing is counted. */
-void metrics_tables_conditional(const struct metrics_page *page, struct evbuffer *out);
-void metrics_tables_partial(const struct metrics_page *page, struct evbuffer *out);
+void metrics_tables_conditional(struct metrics_page_writer *w);
+void metrics_tables_partial(struct metrics_page_writer *w);
 
 #endif

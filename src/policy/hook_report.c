@@ -74,7 +74,7 @@ static int64_t value(const char *family, const char *hook, const char *reason)
 	counters_label(labels, sizeof(labels), "hook", hook);
 	if (reason)
 		counters_label(labels, sizeof(labels), "reason", reason);
-	return counters_value(counters, counters_register(counters, family, "", labels, false));
+	return counters_value(counters, counters_register(counters, family, "", labels, COUNTER_PLAIN));
 }
 
 unsigned hook_report_read(struct policy_hook_status *out)

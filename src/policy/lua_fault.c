@@ -25,13 +25,13 @@ void lua_fault_init(struct lua_fault *f, struct counters *counters, const char *
 		counters_label(labels, sizeof(labels), "hook", label);
 		counters_label(labels, sizeof(labels), "reason", reasons[end]);
 		f->errors[end] = counters_register(counters, "policy_hook_errors_total",
-						   "Calls of a hook of a script that failed", labels, false);
+						   "Calls of a hook of a script that failed", labels, COUNTER_PLAIN);
 	}
 	labels[0] = 0;
 	counters_label(labels, sizeof(labels), "hook", label);
 	f->off = counters_register(counters, "policy_hook_off",
 				   "Workers that have switched off a hook of a script since it failed too often",
-				   labels, true);
+				   labels, COUNTER_GAUGE);
 }
 
 /* Counts an error of this second; the sum of the last minute. */

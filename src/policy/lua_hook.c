@@ -182,9 +182,9 @@ static void prepare(struct lua_host *host, struct lua_hook *hook)
 		return;
 	counters_label(labels, sizeof(labels), "hook", hook->name);
 	hook->calls = counters_register(host->counters, "policy_hook_calls_total", "Calls of a hook of a script",
-					labels, false);
+					labels, COUNTER_PLAIN);
 	hook->denials = counters_register(host->counters, "policy_denials_total",
-					  "Requests that a hook of a script denied", labels, false);
+					  "Requests that a hook of a script denied", labels, COUNTER_PLAIN);
 }
 
 int lua_hook_register(lua_State *L)

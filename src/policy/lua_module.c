@@ -183,8 +183,8 @@ static int module_counter(lua_State *L)
 			   LUA_MODULE_COUNTERS_MAX);
 	if (host->counters) {
 		counters_label(labels, sizeof(labels), "name", lua_tostring(L, 1));
-		number =
-			counters_register(host->counters, "policy_counter_total", "Counters of scripts", labels, false);
+		number = counters_register(host->counters, "policy_counter_total", "Counters of scripts", labels,
+					   COUNTER_PLAIN);
 		if (number == 0)
 			luaL_error(L, "proxy.counter: the scripts of this process have too many counters");
 	}

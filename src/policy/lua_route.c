@@ -266,7 +266,7 @@ static void read_tag(lua_State *L, struct lua_host *host, struct recipe *r)
 	counters_label(labels, sizeof(labels), "tag", r->tag);
 	r->route.tag = (uint16_t)counters_register(host->counters, "policy_tagged_requests_total",
 						   "Requests that a route of a script has given this tag", labels,
-						   false);
+						   COUNTER_PLAIN);
 	if (r->route.tag == 0)
 		luaL_error(L, FUNCTION ": tag: there are too many counters of scripts");
 }

@@ -63,7 +63,7 @@ static uint32_t host_counter_new(const struct cqlferry_host *host, const char *f
 {
 	const struct proxy *proxy = plugin_of(host)->proxy;
 
-	return proxy ? counters_register(proxy->counters, family, help, labels, false) : 0;
+	return proxy ? counters_register(proxy->counters, family, help, labels, COUNTER_PLAIN) : 0;
 }
 
 static uint32_t host_gauge_new(const struct cqlferry_host *host, const char *family, const char *help,
@@ -71,26 +71,33 @@ static uint32_t host_gauge_new(const struct cqlferry_host *host, const char *fam
 {
 	const struct proxy *proxy = plugin_of(host)->proxy;
 
-	return proxy ? counters_register(proxy->counters, family, help, labels, true) : 0;
+	return proxy ? counters_register(proxy->counters, family, help, labels, COUNTER_GAUGE) : 0;
 }
 
 static uint32_t host_histogram_new(const struct cqlferry_host *host, const char *family, const char *help,
 				   const char *labels, const double *bounds, uint32_t count)
 {
-	(void)host;
-	(void)family;
-	(void)help;
-	(void)labels;
-	(void)bounds;
-	(void)count;
-	return 0;
+	const struct proxy *proxy = plugin_of(host)->proxy;
+	struct counter_bounds b = { .count = count };
+
+	if (count == 0 || count > COUNTERS_BOUNDS_MAX)
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		/* A year is more than anybody waits. */
+		if (!(bounds[i] > 0 && bounds[i] < 3.2e7))
+			return 0;
+		b.ns[i] = (uint64_t)(bounds[i] * 1e9 + 0.5);
+		if (i > 0 && b.ns[i] <= b.ns[i - 1])
+			return 0;
+	}
+	return proxy ? counters_register_histogram(proxy->counters, family, help, labels, &b) : 0;
 }
 
 static void host_counter_add(const struct cqlferry_host *host, uint32_t counter, int64_t n)
 {
 	const struct proxy *proxy = plugin_of(host)->proxy;
 
-	if (counter != 0 && counter <= COUNTERS_MAX)
+	if (counter != 0 && counter <= COUNTERS_CELLS)
 		counters_add(proxy->counters, cells_of_thread(proxy), counter, n);
 }
 
@@ -98,15 +105,16 @@ static void host_gauge_set(const struct cqlferry_host *host, uint32_t gauge, int
 {
 	const struct proxy *proxy = plugin_of(host)->proxy;
 
-	if (gauge != 0 && gauge <= COUNTERS_MAX)
+	if (gauge != 0 && gauge <= COUNTERS_CELLS)
 		counters_set(proxy->counters, cells_of_thread(proxy), gauge, value);
 }
 
 static void host_histogram_observe(const struct cqlferry_host *host, uint32_t histogram, uint64_t ns)
 {
-	(void)host;
-	(void)histogram;
-	(void)ns;
+	const struct proxy *proxy = plugin_of(host)->proxy;
+
+	if (histogram != 0 && histogram <= COUNTERS_CELLS)
+		counters_observe(proxy->counters, cells_of_thread(proxy), histogram, ns);
 }
 
 static void host_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn visit, void *arg)

@@ -2,8 +2,9 @@
  * counters.c - see counters.h
  *
  * Scripts register hundreds of counters, and every worker's VM the same ones
- * again with each reload, so a counter is found by a hash table. The counters
- * of a family are chained, so that a page is written in one pass.
+ * again with each reload, so a counter is found by a hash table. Families and
+ * the counters of each are chained in the order in which a page shows them, so
+ * that it is written in one pass, and sorted once.
  */
 #include "proxy/counters.h"
 
@@ -24,27 +25,36 @@
 struct family {
 	char *name;
 	char *help;
-	bool is_gauge;
-	unsigned first; /* numbers of counters, chained by `next` */
-	unsigned last;
+	enum counter_kind kind;
+	struct counter *first; /* sorted by labels */
+	struct family *next;   /* sorted by name */
 };
 
 struct counter {
 	char *labels;
-	unsigned family;
-	unsigned next; /* 0: the last of its family */
+	struct family *family;
+	struct counter *next;
+	struct counter_bounds *bounds; /* of a histogram */
 };
 
+/*
+ * A counter's number is the place of its cell in each array. A histogram has one
+ * for each bound, one for what is above, and the sum; its number is the first's.
+ */
 struct counters {
 	pthread_mutex_t lock; /* of all but the cells */
 	unsigned count;
-	unsigned family_count;
+	unsigned cells_used;
 	unsigned arrays;
-	struct family *families[COUNTERS_MAX];
-	struct counter items[COUNTERS_MAX + 1]; /* by number */
-	uint16_t slots[SLOTS];                  /* numbers by hash, linear probing; 0: free */
-	_Atomic int64_t *cells[];               /* by worker, then by number */
+	void (*refresh)(void *arg);
+	void *refresh_arg;
+	struct family *families;
+	struct counter items[COUNTERS_CELLS + 1]; /* by number */
+	uint16_t slots[SLOTS];                    /* numbers by hash, linear probing; 0: free */
+	_Atomic int64_t *cells[];                 /* by thread, then by number */
 };
+
+_Static_assert(COUNTERS_CELLS <= UINT16_MAX, "a number fits into a slot");
 
 struct counters *counters_new(unsigned workers)
 {
@@ -53,7 +63,7 @@ struct counters *counters_new(unsigned workers)
 	pthread_mutex_init(&c->lock, NULL);
 	c->arrays = workers + 2;
 	for (unsigned i = 0; i < c->arrays; i++)
-		c->cells[i] = xcalloc(COUNTERS_MAX + 1, sizeof(*c->cells[i]));
+		c->cells[i] = xcalloc(COUNTERS_CELLS + 1, sizeof(*c->cells[i]));
 	return c;
 }
 
@@ -61,12 +71,15 @@ void counters_free(struct counters *c)
 {
 	if (!c)
 		return;
-	for (unsigned i = 1; i <= c->count; i++)
+	for (struct family *f = c->families, *next; f; f = next) {
+		next = f->next;
+		free(f->name);
+		free(f->help);
+		free(f);
+	}
+	for (unsigned i = 1; i <= c->cells_used; i++) {
 		free(c->items[i].labels);
-	for (unsigned i = 0; i < c->family_count; i++) {
-		free(c->families[i]->name);
-		free(c->families[i]->help);
-		free(c->families[i]);
+		free(c->items[i].bounds);
 	}
 	for (unsigned i = 0; i < c->arrays; i++)
 		free(c->cells[i]);
@@ -85,8 +98,8 @@ static uint16_t *slot_of(struct counters *c, const char *family, const char *lab
 	for (;; i++) {
 		uint16_t *slot = &c->slots[i % SLOTS];
 
-		if (*slot == 0 || (strcmp(c->items[*slot].labels, labels) == 0 &&
-				   strcmp(c->families[c->items[*slot].family]->name, family) == 0))
+		if (*slot == 0 ||
+		    (strcmp(c->items[*slot].labels, labels) == 0 && strcmp(c->items[*slot].family->name, family) == 0))
 			return slot;
 	}
 }
@@ -105,50 +118,84 @@ static char *escape_help(const char *help)
 	return text;
 }
 
-static unsigned family_of(struct counters *c, const char *name, const char *help, bool is_gauge)
+/* NULL when there is one of another kind. */
+static struct family *family_of(struct counters *c, const char *name, const char *help, enum counter_kind kind)
 {
-	struct family *f;
+	struct family **at = &c->families, *f;
 
-	for (unsigned i = 0; i < c->family_count; i++) {
-		if (strcmp(c->families[i]->name, name) == 0)
-			return i;
-	}
+	while (*at && strcmp((*at)->name, name) < 0)
+		at = &(*at)->next;
+	if (*at && strcmp((*at)->name, name) == 0)
+		return (*at)->kind == kind ? *at : NULL;
 	f = xcalloc(1, sizeof(*f));
 	f->name = xstrdup(name);
 	f->help = escape_help(help);
-	f->is_gauge = is_gauge;
-	c->families[c->family_count] = f;
-	return c->family_count++;
+	f->kind = kind;
+	f->next = *at;
+	*at = f;
+	return f;
 }
 
-static void chain(struct counters *c, unsigned family, unsigned number)
+static void chain(struct family *f, struct counter *k)
 {
-	struct family *f = c->families[family];
+	struct counter **at = &f->first;
 
-	if (f->first == 0)
-		f->first = number;
-	else
-		c->items[f->last].next = number;
-	f->last = number;
+	while (*at && strcmp((*at)->labels, k->labels) < 0)
+		at = &(*at)->next;
+	k->family = f;
+	k->next = *at;
+	*at = k;
 }
 
-unsigned counters_register(struct counters *c, const char *family, const char *help, const char *labels, bool is_gauge)
+/* Its number, 0 when there is no room. */
+static unsigned add(struct counters *c, struct family *f, const char *labels, const struct counter_bounds *bounds)
 {
-	uint16_t *slot;
+	const unsigned cells = bounds ? bounds->count + 2 : 1;
+	const unsigned number = c->cells_used + 1;
+	struct counter *k = &c->items[number];
+
+	if (c->count == COUNTERS_MAX || cells > COUNTERS_CELLS - c->cells_used)
+		return 0;
+	c->count++;
+	c->cells_used += cells;
+	k->labels = xstrdup(labels);
+	if (bounds) {
+		k->bounds = xmalloc(sizeof(*bounds));
+		*k->bounds = *bounds;
+	}
+	chain(f, k);
+	return number;
+}
+
+static unsigned find_or_add(struct counters *c, const char *family, const char *help, const char *labels,
+			    enum counter_kind kind, const struct counter_bounds *bounds)
+{
 	unsigned number;
+	struct family *f;
+	uint16_t *slot;
 
 	pthread_mutex_lock(&c->lock);
 	slot = slot_of(c, family, labels);
-	if (*slot == 0 && c->count < COUNTERS_MAX) {
-		number = ++c->count;
-		c->items[number].labels = xstrdup(labels);
-		c->items[number].family = family_of(c, family, help, is_gauge);
-		chain(c, c->items[number].family, number);
-		*slot = (uint16_t)number;
+	if (*slot == 0) {
+		f = c->count < COUNTERS_MAX ? family_of(c, family, help, kind) : NULL;
+		if (f)
+			*slot = (uint16_t)add(c, f, labels, bounds);
 	}
-	number = *slot;
+	number = *slot && c->items[*slot].family->kind == kind ? *slot : 0;
 	pthread_mutex_unlock(&c->lock);
 	return number;
+}
+
+unsigned counters_register(struct counters *c, const char *family, const char *help, const char *labels,
+			   enum counter_kind kind)
+{
+	return find_or_add(c, family, help, labels, kind, NULL);
+}
+
+unsigned counters_register_histogram(struct counters *c, const char *family, const char *help, const char *labels,
+				     const struct counter_bounds *bounds)
+{
+	return find_or_add(c, family, help, labels, COUNTER_HISTOGRAM, bounds);
 }
 
 /* ---- labels ---- */
@@ -177,7 +224,7 @@ void counters_label(char *out, size_t size, const char *name, const char *value)
 	snprintf(out + n, size - n, "\"");
 }
 
-/* ---- values ---- */
+/* ---- counting ---- */
 
 unsigned counters_others(const struct counters *c)
 {
@@ -203,6 +250,21 @@ void counters_set(struct counters *c, unsigned worker, unsigned number, int64_t 
 	atomic_store_explicit(&c->cells[worker][number], value, memory_order_relaxed);
 }
 
+void counters_observe(struct counters *c, unsigned worker, unsigned number, uint64_t ns)
+{
+	const struct counter_bounds *b = c->items[number].bounds;
+	unsigned i = 0;
+
+	if (!b)
+		return;
+	while (i < b->count && ns > b->ns[i])
+		i++;
+	counters_add(c, worker, number + i, 1);
+	counters_add(c, worker, number + b->count + 1, (int64_t)ns);
+}
+
+/* ---- values ---- */
+
 int64_t counters_value(const struct counters *c, unsigned number)
 {
 	uint64_t sum = 0;
@@ -214,17 +276,36 @@ int64_t counters_value(const struct counters *c, unsigned number)
 	return (int64_t)sum;
 }
 
-void counters_visit(struct counters *c,
-		    void (*visit)(const char *family, const char *help, const char *labels, bool is_gauge,
-				  int64_t value, void *arg),
-		    void *arg)
+uint64_t counters_buckets(const struct counters *c, const struct counter_series *histogram,
+			  uint64_t out[COUNTERS_BOUNDS_MAX + 1])
 {
-	pthread_mutex_lock(&c->lock);
-	for (unsigned i = 0; i < c->family_count; i++) {
-		const struct family *f = c->families[i];
+	const unsigned above = histogram->bounds->count;
 
-		for (unsigned k = f->first; k; k = c->items[k].next)
-			visit(f->name, f->help, c->items[k].labels, f->is_gauge, counters_value(c, k), arg);
+	for (unsigned i = 0; i <= above; i++)
+		out[i] = (uint64_t)counters_value(c, histogram->number + i);
+	return (uint64_t)counters_value(c, histogram->number + above + 1);
+}
+
+void counters_on_list(struct counters *c, void (*refresh)(void *arg), void *arg)
+{
+	c->refresh = refresh;
+	c->refresh_arg = arg;
+}
+
+unsigned counters_list(struct counters *c, struct counter_series **out)
+{
+	unsigned n = 0;
+
+	if (c->refresh)
+		c->refresh(c->refresh_arg);
+	pthread_mutex_lock(&c->lock);
+	*out = xcalloc(c->count, sizeof(**out));
+	for (const struct family *f = c->families; f; f = f->next) {
+		for (const struct counter *k = f->first; k; k = k->next)
+			(*out)[n++] = (struct counter_series){
+				f->name, f->help, k->labels, f->kind, (unsigned)(k - c->items), k->bounds
+			};
 	}
 	pthread_mutex_unlock(&c->lock);
+	return n;
 }

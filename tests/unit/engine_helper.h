@@ -212,30 +212,19 @@ static inline const char *tick_error(unsigned number)
 
 /* ---- counters ---- */
 
-struct counter_search {
-	const char *family;
-	const char *labels;
-	int64_t value;
-};
-
-static inline void counter_visit(const char *family, const char *help, const char *labels, bool is_gauge, int64_t value,
-				 void *arg)
-{
-	struct counter_search *s = arg;
-
-	(void)help;
-	(void)is_gauge;
-	if (strcmp(family, s->family) == 0 && strcmp(labels, s->labels) == 0)
-		s->value = value;
-}
-
 /* -1: there is none. */
 static inline int64_t counter(const char *family, const char *labels)
 {
-	struct counter_search s = { family, labels, -1 };
+	struct counter_series *all;
+	const unsigned count = counters_list(proxy.counters, &all);
+	int64_t value = -1;
 
-	counters_visit(proxy.counters, counter_visit, &s);
-	return s.value;
+	for (unsigned i = 0; i < count; i++) {
+		if (strcmp(all[i].family, family) == 0 && strcmp(all[i].labels, labels) == 0)
+			value = counters_value(proxy.counters, all[i].number);
+	}
+	free(all);
+	return value;
 }
 
 #endif

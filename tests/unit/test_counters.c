@@ -22,7 +22,7 @@ static void teardown(void)
 
 static unsigned add(const char *family, const char *labels)
 {
-	return counters_register(counters, family, "help", labels, false);
+	return counters_register(counters, family, "help", labels, COUNTER_PLAIN);
 }
 
 START_TEST(the_same_one_again)
@@ -44,7 +44,7 @@ END_TEST
 START_TEST(workers_are_summed)
 {
 	const unsigned n = add("calls_total", "");
-	const unsigned gauge = counters_register(counters, "off", "help", "", true);
+	const unsigned gauge = counters_register(counters, "off", "help", "", COUNTER_GAUGE);
 
 	counters_add(counters, 0, n, 1);
 	counters_add(counters, 0, n, 2);
@@ -92,41 +92,118 @@ START_TEST(too_many)
 }
 END_TEST
 
-/* ---- visits ---- */
-
-static char seen[1024];
-
-static void note(const char *family, const char *help, const char *labels, bool is_gauge, int64_t value, void *arg)
+/* What belongs to a histogram is one: its numbers are not given to others, and there is an end of them, too. */
+START_TEST(too_many_histograms)
 {
-	size_t n = strlen(seen);
+	struct counter_bounds bounds = { .count = COUNTERS_BOUNDS_MAX };
+	const unsigned cells = COUNTERS_BOUNDS_MAX + 2;
+	char labels[32];
+	unsigned made = 0;
 
-	ck_assert_ptr_eq(arg, seen);
-	snprintf(seen + n, sizeof(seen) - n, "%s%s|%s|%s|%d|%d", n ? "; " : "", family, help, labels, is_gauge,
-		 (int)value);
+	for (unsigned i = 0; i < COUNTERS_BOUNDS_MAX; i++)
+		bounds.ns[i] = i + 1;
+	for (;; made++) {
+		snprintf(labels, sizeof(labels), "n=\"%u\"", made);
+		if (counters_register_histogram(counters, "h", "help", labels, &bounds) == 0)
+			break;
+	}
+	ck_assert_uint_eq(made, COUNTERS_CELLS / cells);
+	for (unsigned i = 0; i < COUNTERS_CELLS % cells; i++) {
+		snprintf(labels, sizeof(labels), "n=\"%u\"", i);
+		ck_assert_uint_eq(add("small_total", labels), made * cells + i + 1);
+	}
+	ck_assert_uint_eq(add("small_total", "n=\"more\""), 0);
+}
+END_TEST
+
+/* ---- lists ---- */
+
+static char *listed(void)
+{
+	static char text[1024];
+	struct counter_series *all;
+	const unsigned count = counters_list(counters, &all);
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < count; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s|%s|%s|%d|%d", n ? "; " : "", all[i].family,
+				      all[i].help, all[i].labels, (int)all[i].kind,
+				      (int)counters_value(counters, all[i].number));
+	free(all);
+	return text;
 }
 
 START_TEST(families_come_together)
 {
 	unsigned b;
 
-	seen[0] = '\0';
-	add("a", "x=\"1\"");
-	b = counters_register(counters, "b", "one\\two\nthree", "", true);
+	b = counters_register(counters, "b", "one\\two\nthree", "", COUNTER_GAUGE);
+	add("a", "x=\"2\"");
 	/* what a family is was said by its first */
-	counters_register(counters, "a", "other help", "x=\"2\"", true);
-	counters_register(counters, "b", "other help", "y=\"1\"", false);
+	ck_assert_uint_eq(counters_register(counters, "a", "help", "x=\"1\"", COUNTER_GAUGE), 0);
+	ck_assert_uint_eq(counters_register(counters, "a", "help", "x=\"2\"", COUNTER_GAUGE), 0);
+	counters_register(counters, "a", "other help", "x=\"1\"", COUNTER_PLAIN);
+	counters_register(counters, "b", "other help", "y=\"1\"", COUNTER_GAUGE);
 	counters_set(counters, 0, b, -3);
-	counters_visit(counters, note, seen);
-	ck_assert_str_eq(seen, "a|help|x=\"1\"|0|0; a|help|x=\"2\"|0|0; b|one\\\\two\\nthree||1|-3; "
-			       "b|one\\\\two\\nthree|y=\"1\"|1|0");
+	ck_assert_str_eq(listed(), "a|help|x=\"1\"|0|0; a|help|x=\"2\"|0|0; b|one\\\\two\\nthree||1|-3; "
+				   "b|one\\\\two\\nthree|y=\"1\"|1|0");
 }
 END_TEST
 
-START_TEST(nothing_to_visit)
+START_TEST(nothing_to_list)
 {
-	seen[0] = '\0';
-	counters_visit(counters, note, seen);
-	ck_assert_str_eq(seen, "");
+	ck_assert_str_eq(listed(), "");
+}
+END_TEST
+
+static void set_elsewhere(void *arg)
+{
+	counters_set(counters, WORKERS, *(unsigned *)arg, 17);
+}
+
+START_TEST(counted_elsewhere)
+{
+	unsigned n = add("a", "");
+
+	counters_on_list(counters, set_elsewhere, &n);
+	ck_assert_str_eq(listed(), "a|help||0|17");
+	counters_on_list(counters, NULL, NULL);
+}
+END_TEST
+
+START_TEST(histogram)
+{
+	static const struct counter_bounds bounds = { .count = 2, .ns = { 10, 20 } };
+	static const struct counter_bounds others = { .count = 1, .ns = { 5 } };
+	const unsigned plain = add("before_total", "");
+	const unsigned h = counters_register_histogram(counters, "h", "help", "", &bounds);
+	const unsigned after = add("x_total", "");
+	struct counter_series *all;
+	uint64_t buckets[COUNTERS_BOUNDS_MAX + 1];
+
+	ck_assert_uint_eq(counters_register_histogram(counters, "h", "help", "", &others), h);
+	ck_assert_uint_eq(counters_register_histogram(counters, "x_total", "help", "", &others), 0);
+	ck_assert_uint_eq(add("h", ""), 0);
+	counters_observe(counters, 0, h, 0);
+	counters_observe(counters, 0, h, 10);
+	counters_observe(counters, 1, h, 11);
+	counters_observe(counters, WORKERS, h, 20);
+	counters_observe(counters, counters_others(counters), h, 21);
+	/* These are no histograms. */
+	counters_observe(counters, 0, plain, 1);
+	counters_observe(counters, 0, h + 1, 1);
+	counters_observe(counters, 0, COUNTERS_CELLS, 1);
+	ck_assert_uint_eq(counters_list(counters, &all), 3);
+	ck_assert_str_eq(all[1].family, "h");
+	ck_assert_uint_eq(all[1].bounds->count, 2);
+	ck_assert_uint_eq(counters_buckets(counters, &all[1], buckets), 62);
+	ck_assert_uint_eq(buckets[0], 2);
+	ck_assert_uint_eq(buckets[1], 2);
+	ck_assert_uint_eq(buckets[2], 1);
+	ck_assert_int_eq(counters_value(counters, plain), 0);
+	ck_assert_int_eq(counters_value(counters, after), 0);
+	free(all);
 }
 END_TEST
 
@@ -222,6 +299,30 @@ START_TEST(threads)
 }
 END_TEST
 
+/* Threads of plugins have one array: none of what they add is lost. */
+static void *count_too(void *arg)
+{
+	const unsigned others = counters_others(counters);
+
+	(void)arg;
+	for (unsigned i = 0; i < 20000; i++)
+		counters_add(counters, others, 1, 1);
+	return NULL;
+}
+
+START_TEST(other_threads)
+{
+	pthread_t all[WORKERS];
+
+	add("calls_total", "");
+	for (unsigned i = 0; i < WORKERS; i++)
+		ck_assert_int_eq(pthread_create(&all[i], NULL, count_too, NULL), 0);
+	for (unsigned i = 0; i < WORKERS; i++)
+		pthread_join(all[i], NULL);
+	ck_assert_int_eq(counters_value(counters, 1), 20000 * WORKERS);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("counters");
@@ -232,10 +333,14 @@ int main(void)
 	tcase_add_test(tc, more_than_fits);
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, families_come_together);
-	tcase_add_test(tc, nothing_to_visit);
+	tcase_add_test(tc, nothing_to_list);
+	tcase_add_test(tc, counted_elsewhere);
+	tcase_add_test(tc, histogram);
+	tcase_add_test(tc, too_many_histograms);
 	tcase_add_loop_test(tc, label, 0, ARRAY_LEN(labels));
 	tcase_add_test(tc, several_labels);
 	tcase_add_test(tc, little_room);
 	tcase_add_test(tc, threads);
+	tcase_add_test(tc, other_threads);
 	return run_tcase("counters", tc);
 }

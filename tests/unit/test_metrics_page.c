@@ -41,7 +41,7 @@ START_TEST(number)
 {
 	char text[METRICS_NUMBER_MAX];
 
-	ck_assert_str_eq(metrics_format_number(numbers[_i].value, text), numbers[_i].expected);
+	ck_assert_str_eq(metrics_text_number(numbers[_i].value, text), numbers[_i].expected);
 }
 END_TEST
 
@@ -72,9 +72,12 @@ static void teardown(void)
 static void write_page(void)
 {
 	struct evbuffer *out = evbuffer_new();
+	struct metrics_text sink;
 	size_t n;
 
-	metrics_page_write(&page, out);
+	metrics_text_init(&sink, out);
+	metrics_page_write(&page, &sink.sink);
+	metrics_text_end(&sink);
 	n = evbuffer_get_length(out);
 	free(text);
 	text = malloc(n + 1);
@@ -461,9 +464,12 @@ START_TEST(one_start)
 
 	for (unsigned i = 0; i < 2000; i++) {
 		struct evbuffer *out = evbuffer_new();
+		struct metrics_text sink;
 		char *line;
 
-		metrics_process_write(out);
+		metrics_text_init(&sink, out);
+		metrics_process_write(&sink.sink);
+		metrics_text_end(&sink);
 		evbuffer_add(out, "", 1);
 		line = strstr((char *)evbuffer_pullup(out, -1), "\nprocess_start_time_seconds ");
 		ck_assert_ptr_nonnull(line);
@@ -482,13 +488,13 @@ START_TEST(counters_of_scripts)
 	struct counters *c = counters_new(1);
 	unsigned n;
 
-	counters_register(c, "policy_tagged_requests_total", "Requests by tag", "tag=\"b\"", false);
-	n = counters_register(c, "policy_hook_off", "1 while it is off", "hook=\"a\\\"\"", true);
+	counters_register(c, "policy_tagged_requests_total", "Requests by tag", "tag=\"b\"", COUNTER_PLAIN);
+	n = counters_register(c, "policy_hook_off", "1 while it is off", "hook=\"a\\\"\"", COUNTER_GAUGE);
 	counters_set(c, 0, n, 1);
-	n = counters_register(c, "policy_tagged_requests_total", "", "tag=\"a\"", false);
+	n = counters_register(c, "policy_tagged_requests_total", "", "tag=\"a\"", COUNTER_PLAIN);
 	counters_add(c, 0, n, 2);
 	counters_add(c, 1, n, 1);
-	counters_register(c, "policy_plain_total", "Without labels", "", false);
+	counters_register(c, "policy_plain_total", "Without labels", "", COUNTER_PLAIN);
 	page.counters = c;
 	write_page();
 	ck_assert_ptr_nonnull(strstr(text, "# HELP zdm_cqlferry_policy_hook_off 1 while it is off\n"
@@ -509,6 +515,97 @@ START_TEST(counters_of_scripts)
 }
 END_TEST
 
+/* Families of plugins stand where their names belong; what is called like one of ours is left out. */
+START_TEST(counters_of_plugins)
+{
+	static const struct counter_bounds b = { .count = 2, .ns = { 1000000, 2500000000 } };
+	struct counters *c = counters_new(1);
+	unsigned n;
+
+	counters_register(c, "a_total", "First", "", COUNTER_PLAIN);
+	counters_register(c, "placed_requests_total", "Taken", "", COUNTER_PLAIN);
+	counters_register(c, "zz_total", "Last", "", COUNTER_PLAIN);
+	n = counters_register(c, "time_seconds_total", "Seconds", "x=\"1\"", COUNTER_SECONDS);
+	counters_add(c, 0, n, 1500000000);
+	n = counters_register_histogram(c, "wait_seconds", "Waiting", "", &b);
+	counters_observe(c, 0, n, 1000000);
+	n = counters_register_histogram(c, "wait_seconds", "Waiting", "to=\"x\"", &b);
+	counters_observe(c, 0, n, 1000001);
+	counters_observe(c, 1, n, 4000000000);
+	page.counters = c;
+	write_page();
+	ck_assert_ptr_nonnull(strstr(text, "zdm_cqlferry_a_total 0\n# HELP zdm_cqlferry_async_dropped_total"));
+	ck_assert_ptr_null(strstr(text, "Taken"));
+	ck_assert_ptr_null(strstr(text, "\nzdm_cqlferry_placed_requests_total 0"));
+	expect_line("zdm_cqlferry_time_seconds_total{x=\"1\"} 1.5");
+	ck_assert_ptr_nonnull(strstr(text, "# HELP zdm_cqlferry_wait_seconds Waiting\n"
+					   "# TYPE zdm_cqlferry_wait_seconds histogram\n"
+					   "zdm_cqlferry_wait_seconds_bucket{le=\"0.001\"} 1\n"
+					   "zdm_cqlferry_wait_seconds_bucket{le=\"2.5\"} 1\n"
+					   "zdm_cqlferry_wait_seconds_bucket{le=\"+Inf\"} 1\n"
+					   "zdm_cqlferry_wait_seconds_sum 0.001\n"
+					   "zdm_cqlferry_wait_seconds_count 1\n"
+					   "zdm_cqlferry_wait_seconds_bucket{to=\"x\",le=\"0.001\"} 0\n"
+					   "zdm_cqlferry_wait_seconds_bucket{to=\"x\",le=\"2.5\"} 1\n"
+					   "zdm_cqlferry_wait_seconds_bucket{to=\"x\",le=\"+Inf\"} 2\n"
+					   "zdm_cqlferry_wait_seconds_sum{to=\"x\"} 4.001000001\n"
+					   "zdm_cqlferry_wait_seconds_count{to=\"x\"} 2\n"
+					   "# HELP zdm_cqlferry_zz_total Last\n"));
+	counters_free(c);
+}
+END_TEST
+
+/* Families are sorted, and none is there twice. */
+START_TEST(families_are_sorted)
+{
+	char last[256] = "", name[256];
+
+	write_page();
+	for (const char *p = text; (p = strstr(p, "# TYPE ")); p += strlen("# TYPE ")) {
+		ck_assert_int_eq(sscanf(p, "# TYPE %255s", name), 1);
+		ck_assert_int_lt(strcmp(last, name), 0);
+		snprintf(last, sizeof(last), "%s", name);
+	}
+	ck_assert_str_ne(last, "");
+}
+END_TEST
+
+struct visited {
+	unsigned count;
+	char line[512];
+};
+
+static void note_sample(void *arg, const char *family, const char *type, const char *help, const char *suffix,
+			const char *labels, double value)
+{
+	struct visited *v = arg;
+
+	v->count++;
+	if (strcmp(family, "zdm_proxy_request_duration_seconds") == 0 && strcmp(suffix, "_bucket") == 0 &&
+	    strstr(labels, "le=\"0.25\""))
+		snprintf(v->line, sizeof(v->line), "%s|%s|%s|%g", type, help, labels, value);
+}
+
+/* A visitor gets each line of the page. */
+START_TEST(visited)
+{
+	struct visited v = { .count = 0 };
+	struct metrics_visitor visitor;
+	unsigned lines = 0;
+
+	workers[0].latency[REQUEST_WRITES].counts[0] = 1;
+	workers[1].latency[REQUEST_WRITES].counts[1] = 4;
+	metrics_visitor_init(&visitor, note_sample, &v);
+	metrics_page_write(&page, &visitor.sink);
+	ck_assert_str_eq(v.line, "histogram|Time from the arrival of a request to its end, in seconds|"
+				 "type=\"writes\",le=\"0.25\"|5");
+	write_page();
+	for (const char *p = text; (p = strchr(p, '\n')); p++)
+		lines += p[1] && p[1] != '#';
+	ck_assert_uint_eq(v.count, lines);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("metrics_page");
@@ -516,6 +613,9 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, number, 0, ARRAY_LEN(numbers));
 	tcase_add_test(tcase, counters_of_scripts);
+	tcase_add_test(tcase, counters_of_plugins);
+	tcase_add_test(tcase, families_are_sorted);
+	tcase_add_test(tcase, visited);
 	tcase_add_test(tcase, series_from_the_start);
 	tcase_add_test(tcase, shape);
 	tcase_add_test(tcase, sums);
