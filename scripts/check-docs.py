@@ -198,16 +198,17 @@ ROLES = ("origin", "target", "async")
 def counters_of_source():
     """Those that scripts and plugins make, by counters_register()."""
     text = "".join(path.read_text() for folder in ("policy", "proxy") for path in (ROOT / "src" / folder).glob("*.c"))
-    return {f"{PREFIX}cqlferry_{name}": "gauge" if is_gauge == "true" else "counter" for name, is_gauge in
-            re.findall(r'\bcounters_register\([^;]*?"(\w+)",[^;]*\b(true|false)\);', text)}
+    kinds = {"PLAIN": "counter", "SECONDS": "counter", "GAUGE": "gauge"}
+    return {f"{PREFIX}cqlferry_{name}": kinds[kind] for name, kind in
+            re.findall(r'\bcounters_register\([^;]*?"(\w+)",[^;]*\bCOUNTER_(\w+)\);', text)}
 
 
 def metrics_of_source():
     text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_tables.c",
                                                                                   "metrics_limits.c"))
-    gauges = re.findall(r'\bwrite_gauge\(p, out, "(\w+)"', text)
+    gauges = re.findall(r'\bwrite_gauge\(w, "(\w+)"', text)
     return counters_of_source() | dict.fromkeys((PREFIX + name for name in gauges), "gauge") | {PREFIX + name: kind for name, kind in re.findall(
-        r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_start_family)\(\s*p, out,\s*"(\w+)", "(\w+)"', text)}
+        r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_page_family)\(\s*w,\s*"(\w+)", "(\w+)"', text)}
 
 
 def node_metrics_of_source():
