@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "control/setting_text.h"
+#include "base/text.h"
 #include "cql/tables.h"
 
 static const char *level_name(unsigned level)

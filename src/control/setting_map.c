@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/setting_text.h"
+#include "base/text.h"
 
 /* The port behind an address, which is cut off; 0 when there is none, -1 when it is no port. */
 static int take_port(char *text)

@@ -5,90 +5,42 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/setting_text.h"
+#include "base/quantity.h"
+#include "base/text.h"
 
-struct unit {
-	const char *name;
-	int64_t factor;
-};
-
-/* Largest first, which is the order in which setting_format tries them. */
-static const struct unit duration_units[] = {
-	{ "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { NULL, 0 },
-};
-/* Of microseconds. */
-static const struct unit short_units[] = {
-	{ "s", 1000000 },
-	{ "ms", 1000 },
-	{ "us", 1 },
-	{ NULL, 0 },
-};
-static const struct unit size_units[] = {
-	{ "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { NULL, 0 },
-};
-
-static const struct unit *units_of(enum setting_type type)
+static enum quantity quantity_of(const struct setting *s)
 {
-	if (type == SETTING_DURATION)
-		return duration_units;
-	if (type == SETTING_SHORT_TIME)
-		return short_units;
-	return type == SETTING_SIZE ? size_units : NULL;
+	switch (s->type) {
+	case SETTING_DURATION:
+		return QUANTITY_DURATION;
+	case SETTING_SHORT_TIME:
+		return QUANTITY_SHORT_TIME;
+	case SETTING_SIZE:
+		return QUANTITY_SIZE;
+	default:
+		return QUANTITY_COUNT;
+	}
 }
 
 void number_format(const struct setting *s, enum setting_dialect dialect, int64_t value, char *out, size_t size)
 {
-	const struct unit *u = dialect == DIALECT_INI ? units_of(s->type) : NULL;
-
-	if (!u && s->type == SETTING_SHORT_TIME)
-		value /= 1000; /* what NAME_ms takes */
-	if (!u || value == 0) {
-		snprintf(out, size, "%" PRId64, value);
-		return;
-	}
-	while (u[1].name && value % u->factor != 0)
-		u++;
-	snprintf(out, size, "%" PRId64 "%s", value / u->factor, u->name);
+	if (dialect == DIALECT_INI)
+		quantity_format(quantity_of(s), value, out, size);
+	else
+		snprintf(out, size, "%" PRId64, s->type == SETTING_SHORT_TIME ? value / 1000 : value);
 }
 
-/* "ms, s, m, h": what a number of this type may end in. */
-static const char *unit_names(enum setting_type type)
-{
-	if (type == SETTING_SHORT_TIME)
-		return "us, ms or s";
-	return type == SETTING_DURATION ? "ms, s, m or h" : "B, KiB, MiB or GiB";
-}
-
+/* NAME_ms is milliseconds also where the setting is kept in microseconds. */
 static bool number_read_ini(const struct setting *s, const struct setting_input *in, int64_t *value, char *what,
 			    size_t what_size)
 {
-	const struct unit *u = in->bare_ms ? NULL : units_of(s->type);
-	const char *end = NULL;
-	char shown[TEXT_SHOWN_MAX];
-
-	if (!text_decimal(in->text, value, &end)) {
-		snprintf(what, what_size, "\"%s\" is not a number", text_show(in->text, shown));
+	if (!in->bare_ms)
+		return quantity_read(quantity_of(s), in->text, value, what, what_size);
+	if (!quantity_read(QUANTITY_COUNT, in->text, value, what, what_size))
 		return false;
-	}
-	if (!u || (*value == 0 && !*end)) {
-		if (!*end && in->bare_ms && s->type == SETTING_SHORT_TIME &&
-		    __builtin_mul_overflow(*value, 1000, value))
-			*value = INT64_MAX;
-		if (!*end)
-			return true;
-		snprintf(what, what_size, "\"%s\" is not a bare number", text_show(in->text, shown));
-		return false;
-	}
-	for (; u->name; u++) {
-		if (strcmp(end, u->name) != 0)
-			continue;
-		if (__builtin_mul_overflow(*value, u->factor, value))
-			*value = *value < 0 ? -INT64_MAX : INT64_MAX;
-		return true;
-	}
-	snprintf(what, what_size, "\"%s\" %s unit (%s)", text_show(in->text, shown), *end ? "has an unknown" : "has no",
-		 unit_names(s->type));
-	return false;
+	if (s->type == SETTING_SHORT_TIME && __builtin_mul_overflow(*value, 1000, value))
+		*value = INT64_MAX;
+	return true;
 }
 
 bool number_read(const struct setting *s, const struct setting_input *in, int64_t *value, char *what, size_t what_size)

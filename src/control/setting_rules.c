@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "control/setting_text.h"
+#include "base/text.h"
 #include "cql/statement.h"
 #include "proxy/rules.h"
 

@@ -15,11 +15,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "control/setting_levels.h"
 #include "control/setting_map.h"
 #include "control/setting_number.h"
 #include "control/setting_rules.h"
-#include "control/setting_text.h"
 #include "cql/version.h"
 
 /* ---- words ---- */

@@ -1,5 +1,5 @@
-/* setting_text.c - reading the small texts that settings are made of. */
-#include "control/setting_text.h"
+/* text.c - see text.h */
+#include "base/text.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -1,6 +1,6 @@
-/* setting_text.h - reading the small texts that settings are made of: numbers, lists, host names, secret files. */
-#ifndef CONTROL_SETTING_TEXT_H
-#define CONTROL_SETTING_TEXT_H
+/* text.h - reading the small texts that configurations are made of: numbers, lists, host names, secret files. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
 
 #include "base/common.h"
 
