@@ -40,12 +40,14 @@ if ! diff -u --label docs/config.md --label 'cqlferry --print-options' "$scratch
 	status=1
 fi
 
-# "section key" a line. A heading of the tables may name several sections: all of them have the keys below it.
+# "section key" a line. A heading of the tables may name several sections: all of them have the keys below it. Those
+# that nothing has without a NAME are commented out in the INI file.
 awk '
 	/^### / {
 		count = 0
-		while (match($0, /`\[[a-z]+\]`/)) {
+		while (match($0, /`\[(plugin NAME|[a-z]+)\]`/)) {
 			sections[++count] = substr($0, RSTART + 2, RLENGTH - 4)
+			sub(/ NAME/, "", sections[count])
 			$0 = substr($0, RSTART + RLENGTH)
 		}
 	}
@@ -56,7 +58,7 @@ awk '
 	}
 ' "$scratch/options" | sort >"$scratch/known"
 awk '
-	/^\[.*\]/ { section = substr($1, 2, length($1) - 2) }
+	/^;?\[.*\]/ { section = $0; gsub(/^;?\[|[] ].*/, "", section) }
 	/^;?[a-z_]+ =/ { sub(/^;/, "", $1); print section, $1 }
 ' "$ini" | sort >"$scratch/shown"
 for kind in missing unknown; do

@@ -4,10 +4,11 @@
  * Start:                                 Stop (SIGTERM, SIGINT):
  *   1 arguments                            1 readiness says 503; STATUS_CHANGE DOWN to drivers of several instances
  *   2 configuration                        2 drain_delay passes
- *   3 workers (reads TLS files, bundles)   3 listeners close
- *   4 HTTP                                 4 STATUS_CHANGE DOWN; workers finish what is in flight
- *   5 control connections                  5 all idle, or shutdown_timeout passes
- *   6 both clusters reached: listeners     6 control connections and HTTP close
+ *   3 plugins                              3 listeners close
+ *   4 workers (reads TLS files, bundles)   4 STATUS_CHANGE DOWN; workers finish what is in flight
+ *   5 HTTP                                 5 all idle, or shutdown_timeout passes
+ *   6 control connections                  6 workers end, control connections and HTTP close
+ *   7 both clusters reached: listeners     7 plugins
  *
  * A second one of these ends the process at once. For SIGHUP and SIGUSR1 see control/reload.h.
  */
@@ -26,6 +27,8 @@
 #include "control/http.h"
 #include "control/reload.h"
 #include "policy/hook_report.h"
+#include "policy/plugin_file.h"
+#include "policy/plugin_set.h"
 #include "policy/rehearsal.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
@@ -96,6 +99,7 @@ static bool load_config(const struct arguments *args)
 		.overrides = args->overrides,
 		.override_count = args->override_count,
 		.environment = environ,
+		.check_plugins = plugin_set_check_start,
 	};
 	run.is_zdm_start = config_request_is_zdm(&run.request);
 	run.config = reload_read(&run.request);
@@ -249,7 +253,7 @@ static void on_reopen_signal(evutil_socket_t number, short what, void *arg)
 	reload_reopen_files(run.reload);
 }
 
-/* ---- 6: listeners ---- */
+/* ---- 7: listeners ---- */
 
 static void open_listeners(void)
 {
@@ -287,7 +291,7 @@ static void on_listen_retry(evutil_socket_t fd, short what, void *arg)
 	open_listeners();
 }
 
-/* ---- 5: control connections ---- */
+/* ---- 6: control connections ---- */
 
 static void warn_about_descriptors(void)
 {
@@ -444,7 +448,7 @@ static bool make_controls(void)
 	return true;
 }
 
-/* ---- 4: HTTP ---- */
+/* ---- 5: HTTP ---- */
 
 static uint64_t prepared_entries(void)
 {
@@ -484,7 +488,50 @@ static bool start_http(void)
 	return fatal(error);
 }
 
-/* ---- 3: workers ---- */
+/* ---- 3: plugins ---- */
+
+static bool open_plugins(void)
+{
+	char error[1024];
+
+	if (run.settings->plugin_count == 0)
+		return true;
+	run.proxy.plugins = plugin_set_open(run.settings, &run.proxy, &run.loop, error, sizeof(error));
+	if (!run.proxy.plugins)
+		return fatal(error);
+	run.proxy.hooks_new = plugin_set_hooks_new;
+	run.request.check_plugins = plugin_set_check_reload;
+	return true;
+}
+
+static bool plugins_reload(const struct settings *settings, char *error, size_t error_size)
+{
+	return plugin_set_reload(run.proxy.plugins, settings, error, error_size);
+}
+
+static void plugins_commit(void)
+{
+	plugin_set_reload_commit(run.proxy.plugins);
+}
+
+static void plugins_reload_end(bool taken)
+{
+	plugin_set_reload_end(run.proxy.plugins, taken);
+}
+
+static unsigned plugins_reopen(void)
+{
+	return plugin_set_reopen(run.proxy.plugins);
+}
+
+static const struct reload_plugins reload_plugins = {
+	.reload = plugins_reload,
+	.commit = plugins_commit,
+	.end = plugins_reload_end,
+	.reopen = plugins_reopen,
+};
+
+/* ---- 4: workers ---- */
 
 static bool start_workers(void)
 {
@@ -542,6 +589,7 @@ static void make_reload(void)
 		.worker_count = run.settings->workers,
 		.controls = run.controls,
 		.tls = run.tls,
+		.plugins = run.proxy.plugins ? &reload_plugins : NULL,
 		.on_settings = on_settings,
 	};
 
@@ -572,7 +620,7 @@ static bool start(void)
 	run.proxy.engine_new = hook_report_engine_new;
 	if (!proxy_load(&run.proxy, error, sizeof(error)))
 		return fatal(error);
-	if (!start_workers())
+	if (!open_plugins() || !start_workers())
 		return false;
 	make_reload();
 	return start_http() && make_controls();
@@ -596,6 +644,7 @@ static void stop(void)
 	}
 	schema_events_free(run.schema_events);
 	loop_run_messages(&run.loop); /* of what was cancelled when its answer was on the way */
+	plugin_set_close(run.proxy.plugins);
 	proxy_fini(&run.proxy);
 	/* With its handler a signal's default action would come back, and change the exit status at the last moment. */
 	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++) {

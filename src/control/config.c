@@ -16,6 +16,7 @@
 #include "control/config_file.h"
 #include "control/config_lua.h"
 #include "control/config_model.h"
+#include "control/config_plugin.h"
 #include "control/config_yaml.h"
 
 /* Rows of all instances belong to the step. */
@@ -175,6 +176,8 @@ static bool read_override(struct config *config, const char *text)
 	} else if ((s = setting_find(id, key, &bare_ms)) == NULL && id == SECTION_LUA &&
 		   config_lua_is_option_name(key)) {
 		config_lua_set_option(config, key, equals + 1, "--set");
+	} else if (!s && id == SECTION_PLUGIN && config_lua_is_option_name(key)) {
+		config_plugin_override(config, instance, key, equals + 1);
 	} else if (!s) {
 		ok = config_fail(config, "--set %s.%s: unknown key; allowed: %s", section, key,
 				 config_section_keys(id, keys, sizeof(keys)));
@@ -264,7 +267,7 @@ static bool load(struct config *config)
 		if (!run_step(config, &steps[i]))
 			return false;
 	}
-	return config_lua_check(config);
+	return config_lua_check(config) && config_plugin_check(config);
 }
 
 /* ---- public ---- */
@@ -310,6 +313,7 @@ void config_free(struct config *config)
 			setting_clear(s, setting_member(s, settings, i));
 	}
 	config_lua_free(&settings->lua);
+	config_plugin_free(settings);
 	for (unsigned i = 0; i < settings->listener_count; i++)
 		free(settings->listeners[i].name);
 	for (unsigned i = 0; i < config->value_count; i++) {

@@ -23,6 +23,11 @@ struct config_request {
 	char *const *overrides; /* --set section.key=value */
 	unsigned override_count;
 	char *const *environment; /* environ, passed in so that tests can give their own */
+	/*
+	 * Compares the lines of the [plugin] sections with what their files know, and marks them (struct plugin_line). False
+	 * with the reason in `error`. Called last; NULL: lines stay unknown, and are not shown.
+	 */
+	bool (*check_plugins)(struct plugin_settings *plugins, unsigned count, char *error, size_t error_size);
 };
 
 /*

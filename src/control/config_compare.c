@@ -6,6 +6,7 @@
 
 #include "control/config_lua.h"
 #include "control/config_model.h"
+#include "control/config_plugin.h"
 
 /* The member is only read; setting_member() serves writers too. */
 static const void *member_of(const struct config *config, const struct setting *s, unsigned instance)
@@ -74,6 +75,20 @@ static void option_differs(const char *name, const char *place, const char *befo
 	};
 }
 
+static void plugin_line_differs(const struct plugin_difference *d, void *arg)
+{
+	struct config_changes *out = arg;
+
+	out->items = xrealloc(out->items, (out->count + 1) * sizeof(*out->items));
+	out->items[out->count++] = (struct config_change){
+		.setting = d->setting,
+		.place = xasprintf("%s: [plugin %s] %s", d->place, d->plugin, d->key),
+		.name = xasprintf("[plugin %s] %s", d->plugin, d->key),
+		.before = xstrdup(d->before ? d->before : "not set"),
+		.after = xstrdup(d->after ? d->after : "not set"),
+	};
+}
+
 void config_compare(const struct config *before, const struct config *after, struct config_changes *out)
 {
 	*out = (struct config_changes){ NULL, 0 };
@@ -82,6 +97,7 @@ void config_compare(const struct config *before, const struct config *after, str
 			compare(before, after, s, i, out);
 	}
 	config_lua_compare(before, after, option_differs, out);
+	config_plugin_compare(before, after, plugin_line_differs, out);
 }
 
 void config_changes_free(struct config_changes *changes)
@@ -94,6 +110,17 @@ void config_changes_free(struct config_changes *changes)
 	}
 	free(changes->items);
 	*changes = (struct config_changes){ NULL, 0 };
+}
+
+bool config_same_plugins(const struct config *before, const struct config *after)
+{
+	const struct settings *a = &before->settings, *b = &after->settings;
+
+	for (unsigned i = 0; i < MIN(a->plugin_count, b->plugin_count); i++) {
+		if (strcmp(a->plugins[i].name, b->plugins[i].name) != 0)
+			return false;
+	}
+	return a->plugin_count == b->plugin_count;
 }
 
 bool config_same_listeners(const struct config *before, const struct config *after)

@@ -18,12 +18,15 @@ struct config_changes {
 
 /*
  * Row by row; freed by config_changes_free(). Both must have the same listeners
- * (config_same_listeners).
+ * and plugins (config_same_listeners, config_same_plugins).
  */
 void config_compare(const struct config *before, const struct config *after, struct config_changes *out);
 void config_changes_free(struct config_changes *changes);
 
 /* The [listener] sections have the same names in the same order. */
 bool config_same_listeners(const struct config *before, const struct config *after);
+
+/* The same of the [plugin] sections. */
+bool config_same_plugins(const struct config *before, const struct config *after);
 
 #endif

@@ -32,6 +32,7 @@
 #include <sys/stat.h>
 
 #include "control/config_lua.h"
+#include "control/config_plugin.h"
 
 #define FILE_SIZE_MAX (1 << 20)
 /* inih keeps 50 bytes of section and key names, the last one NUL. */
@@ -54,6 +55,7 @@ struct ini_file {
 	unsigned heading_lines[64];
 	unsigned heading_count;
 	const struct setting *key; /* of the line above; NULL at the start of a section */
+	bool has_comment;          /* behind the value that was read last */
 };
 
 static bool line_fail(struct ini_file *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -96,6 +98,8 @@ static bool section_open(struct ini_file *f, const char *name)
 	}
 	if (config->settings.listener_count == SETTINGS_MAX_LISTENERS && strncmp(name, "listener", 8) == 0)
 		return line_fail(f, "[%s]: one listener too many; allowed: %d", name, SETTINGS_MAX_LISTENERS);
+	if (config->settings.plugin_count == SETTINGS_MAX_PLUGINS && strncmp(name, "plugin", 6) == 0)
+		return line_fail(f, "[%s]: one plugin too many; allowed: %d", name, SETTINGS_MAX_PLUGINS);
 	if (!config_section_find(config, name, true, &f->section, &f->instance))
 		return line_fail(f, "[%s]: unknown section; allowed: %s", name, CONFIG_SECTIONS);
 	Assert(f->heading_count < ARRAY_LEN(f->headings));
@@ -248,6 +252,7 @@ static bool value_copy(struct ini_file *f, const struct setting *s, const char *
 {
 	size_t len;
 
+	f->has_comment = false;
 	p = skip_blanks(p);
 	if (*p == '"') {
 		if (!quoted_copy(&p, to))
@@ -269,6 +274,7 @@ static bool value_copy(struct ini_file *f, const struct setting *s, const char *
 			return value_fail(f, name,
 					  "a # after a blank: comment or value? allowed: the value in double quotes, "
 					  "comments that begin with ;");
+		f->has_comment = true;
 		break;
 	}
 	while (len > 0 && isspace((unsigned char)p[len - 1]))
@@ -325,6 +331,17 @@ static bool option_add(struct ini_file *f, const char *name, const char *text)
 	return true;
 }
 
+/* A key of [plugin NAME] that is no setting: the plugin knows whether it may be there, and how often. */
+static bool plugin_add(struct ini_file *f, const char *name, const char *text)
+{
+	char *place = xasprintf("%s:%u", f->path, f->line_number);
+
+	config_plugin_add(f->config, f->instance, name, text, place)->has_comment = f->has_comment;
+	free(place);
+	f->key = &config_plugin_option;
+	return true;
+}
+
 static int on_pair(void *user, const char *section, const char *name, const char *value)
 {
 	struct ini_file *f = user;
@@ -341,6 +358,8 @@ static int on_pair(void *user, const char *section, const char *name, const char
 	s = continues ? f->key : setting_find(f->section, name, &ignored);
 	if (!s && f->section == SECTION_LUA)
 		s = &config_lua_any_option;
+	if (!s && f->section == SECTION_PLUGIN)
+		s = &config_plugin_option;
 	if (!s)
 		return value_add(f, name, "");
 	text = xmalloc(strlen(f->line) + 1);
@@ -349,6 +368,8 @@ static int on_pair(void *user, const char *section, const char *name, const char
 		value_append(f, text);
 	else if (ok && s == &config_lua_any_option)
 		ok = option_add(f, name, text);
+	else if (ok && s == &config_plugin_option)
+		ok = plugin_add(f, name, text);
 	else if (ok)
 		ok = value_add(f, name, text);
 	explicit_bzero(text, strlen(f->line) + 1);

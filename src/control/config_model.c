@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/config_plugin.h"
+
 /* Printable names only: they go into messages and metric labels. */
 #define LISTENER_NAME_MAX 32
 
@@ -209,6 +211,7 @@ bool config_section_find(struct config *config, const char *name, bool may_add, 
 		{ "log", SECTION_LOG, 0 },
 		{ "zdm", SECTION_ZDM_ONLY, 0 },
 	};
+	const char *plugin;
 
 	for (unsigned i = 0; i < ARRAY_LEN(fixed); i++) {
 		if (strcmp(fixed[i].name, name) == 0) {
@@ -216,6 +219,10 @@ bool config_section_find(struct config *config, const char *name, bool may_add, 
 			*instance = fixed[i].instance;
 			return true;
 		}
+	}
+	if (config_plugin_section(name, &plugin)) {
+		*section = SECTION_PLUGIN;
+		return config_plugin_find(config, plugin, may_add, instance);
 	}
 	*section = SECTION_LISTENER;
 	if (strcmp(name, "listener") == 0)

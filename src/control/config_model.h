@@ -77,7 +77,7 @@ MUSTCHECK bool config_section_find(struct config *config, const char *name, bool
 				   unsigned *instance);
 /* What config_section_find knows, for messages. */
 #define CONFIG_SECTIONS                                                                                                \
-	"[proxy], [listener], [listener NAME], [origin], [target], [routing], [lua], [http], [log], [zdm]"
+	"[proxy], [listener], [listener NAME], [origin], [target], [routing], [plugin NAME], [lua], [http], [log], [zdm]"
 /* The keys of a section, for messages: "a, b, c". Returns out. */
 const char *config_section_keys(enum setting_section section, char *out, size_t out_size);
 

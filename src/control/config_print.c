@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "control/config_lua.h"
 #include "control/config_model.h"
+#include "control/config_plugin.h"
 
 /* ---- effective values ---- */
 
@@ -78,6 +79,8 @@ static void print_section(const struct config *config, enum setting_section sect
 	}
 	if (section == SECTION_LUA)
 		config_lua_print(config, out);
+	if (section == SECTION_PLUGIN)
+		config_plugin_print(config, instance, out);
 }
 
 void config_print(const struct config *config, FILE *out)
@@ -210,6 +213,7 @@ void config_print_reference(FILE *out)
 	print_reference_section(SECTION_LISTENER, "`[listener]`, `[listener NAME]`", out);
 	print_reference_section(SECTION_CLUSTER, "`[origin]`, `[target]`", out);
 	print_reference_section(SECTION_ROUTING, "`[routing]`", out);
+	print_reference_section(SECTION_PLUGIN, "`[plugin NAME]`", out);
 	print_reference_section(SECTION_LUA, "`[lua]`", out);
 	print_reference_section(SECTION_HTTP, "`[http]`", out);
 	print_reference_section(SECTION_LOG, "`[log]`", out);

@@ -35,6 +35,7 @@ struct reload {
 	unsigned unconfirmed;
 	struct tls_context *tls[CLUSTER_COUNT]; /* of control connections: the new ones, then the old */
 	struct bundle *bundles[CLUSTER_COUNT];  /* secure connect bundles as they are now */
+	bool has_plugins;                       /* they have made their new state */
 	int log_fd;                             /* -1: the log stays where it is */
 };
 
@@ -78,6 +79,17 @@ static bool check_listeners(const struct reload *r)
 	log_error("%s: the [listener] sections are not those of the start; listeners are added, removed and renamed by "
 		  "a restart",
 		  r->context.request->path);
+	return false;
+}
+
+static bool check_plugins(const struct reload *r)
+{
+	if (config_same_plugins(r->config, r->next))
+		return true;
+	log_error(
+		"%s: the [plugin] sections are not those of the start; plugins are added, removed, renamed and moved by "
+		"a restart",
+		r->context.request->path);
 	return false;
 }
 
@@ -136,6 +148,21 @@ static bool load_bundle(struct reload *r, const struct cluster_settings *cs, uns
 	return r->bundles[cluster] != NULL;
 }
 
+static bool make_plugins(struct reload *r, char *error, size_t error_size)
+{
+	if (!r->context.plugins)
+		return true;
+	r->has_plugins = true;
+	return r->context.plugins->reload(config_settings(r->next), error, error_size);
+}
+
+static void end_plugins(struct reload *r, bool taken)
+{
+	if (r->has_plugins)
+		r->context.plugins->end(taken);
+	r->has_plugins = false;
+}
+
 static bool make_parts(struct reload *r)
 {
 	const struct settings *settings = config_settings(r->next);
@@ -161,7 +188,7 @@ static bool make_parts(struct reload *r)
 	}
 	if (config_lua_stamp(&settings->lua) != stamp)
 		snprintf(error, sizeof(error), CONFIG_LUA_CHANGED "; send SIGHUP again");
-	else if (make_log(r, error, sizeof(error)))
+	else if (make_plugins(r, error, sizeof(error)) && make_log(r, error, sizeof(error)))
 		return true;
 failed:
 	log_error("%s", error);
@@ -247,6 +274,8 @@ static void swap(struct reload *r)
 	r->generation++;
 	swap_log(r);
 	swap_main(r);
+	if (r->context.plugins)
+		r->context.plugins->commit();
 	r->unconfirmed = r->context.worker_count;
 	for (unsigned i = 0; i < r->context.worker_count; i++)
 		worker_change_post(&r->parts[i].change);
@@ -282,6 +311,7 @@ static void say_outcome(const struct reload *r)
 
 static void finish(struct reload *r)
 {
+	end_plugins(r, true);
 	config_free(r->config);
 	r->config = r->next;
 	r->next = NULL;
@@ -312,6 +342,7 @@ static void refuse(struct reload *r)
 	r->status.failed++;
 	r->status.last_failed = true;
 	log_error("the configuration was not reloaded; nothing has changed");
+	end_plugins(r, false);
 	clear(r);
 	config_free(r->next);
 	r->next = NULL;
@@ -334,7 +365,7 @@ void reload_begin(struct reload *r)
 		log_info("SIGHUP: there is nothing to read: the configuration is in the ZDM_ variables, which stay as "
 			 "they were at the start; only files that they name are read again");
 	r->next = reload_read(r->context.request);
-	if (r->next && check_listeners(r)) {
+	if (r->next && check_listeners(r) && check_plugins(r)) {
 		config_compare(r->config, r->next, &r->changes);
 		if (check_changes(r) && make_parts(r)) {
 			swap(r);

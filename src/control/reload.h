@@ -27,14 +27,27 @@
 
 struct reload;
 
+/* What plugins do in a reload and behind it. */
+struct reload_plugins {
+	/* Their new state is made. False with the reason in `error`. Followed by end() in any case. */
+	bool (*reload)(const struct settings *settings, char *error, size_t error_size);
+	/* The workers are about to be told. */
+	void (*commit)(void);
+	/* Every worker uses the new state (taken), or it is thrown away. */
+	void (*end)(bool taken);
+	/* Files are opened anew; how many plugins write some. */
+	unsigned (*reopen)(void);
+};
+
 struct reload_context {
 	const struct config_request *request;
 	struct loop *loop; /* the main thread's */
 	struct proxy *proxy;
 	struct worker *workers;
 	unsigned worker_count;
-	struct control **controls; /* by enum cluster_id; NULL entries before they are made */
-	struct tls_context **tls;  /* those of the control connections, replaced by a reload */
+	struct control **controls;            /* by enum cluster_id; NULL entries before they are made */
+	struct tls_context **tls;             /* those of the control connections, replaced by a reload */
+	const struct reload_plugins *plugins; /* NULL: there are none */
 	/* For main's own readers: these settings count from now on. */
 	void (*on_settings)(const struct settings *settings, void *arg);
 	void *arg;

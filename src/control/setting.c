@@ -10,6 +10,7 @@
 
 #define PROXY(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 #define CLUSTER(member) offsetof(struct cluster_settings, member), sizeof(((struct cluster_settings *)0)->member)
+#define PLUGIN(member) offsetof(struct plugin_settings, member), sizeof(((struct plugin_settings *)0)->member)
 #define LISTENER(member) offsetof(struct listener_settings, member), sizeof(((struct listener_settings *)0)->member)
 #define NOWHERE 0, 0
 
@@ -106,6 +107,11 @@ static const struct setting_word level_words[] = {
 	{ "fatal", LOG_ERROR, true },  { "panic", LOG_ERROR, true },  { NULL, 0, false },
 };
 
+static const struct setting_word on_error_words[] = {
+	{ "deny", false, false },
+	{ "pass", true, false },
+	{ NULL, 0, false },
+};
 static const struct setting_word log_format_words[] = {
 	{ "text", LOG_FORMAT_TEXT, false },
 	{ "json", LOG_FORMAT_JSON, false },
@@ -259,6 +265,8 @@ const struct setting setting_table[] = {
 	{ SECTION_PROXY, "tracing_request_id_key", "TRACING_REQUEST_ID_KEY", SETTING_STRING,
 	  PROXY(tracing_request_id_key), "request-id", .flags = SETTING_RELOAD | SETTING_EMPTY_OK,
 	  .help = "the key under which a request id stands in the custom payload" },
+	{ SECTION_PROXY, "plugin_dir", NULL, SETTING_PATH, PROXY(plugin_dir), NULL,
+	  .help = "the folder of plugins whose file has no slash; not set: where they are installed" },
 
 	/* [listener] */
 	{ SECTION_LISTENER, "address", "PROXY_LISTEN_ADDRESS", SETTING_HOST, LISTENER(address), "127.0.0.1",
@@ -377,6 +385,16 @@ const struct setting setting_table[] = {
 		  "that both clusters store the same" },
 	{ SECTION_ROUTING, "rule", NULL, SETTING_RULES, PROXY(rules), NULL, .flags = SETTING_RELOAD | SETTING_REPEATED,
 	  .help = "where the statements about some tables go; the most specific rule counts" },
+
+	/* [plugin NAME] */
+	{ SECTION_PLUGIN, "file", NULL, SETTING_PATH, PLUGIN(file), NULL,
+	  .help = "the shared object; mandatory. With a slash it counts from the folder of the file that it stands in, "
+		  "without one it is in plugin_dir" },
+	{ SECTION_PLUGIN, "on_error", NULL, SETTING_WORD, PLUGIN(passes), "deny", .words = on_error_words,
+	  .help = "what happens to a client, log-in or request about which the plugin fails: it is refused (deny), or "
+		  "goes on as if the plugin were not there (pass)" },
+	{ SECTION_PLUGIN, "order", NULL, SETTING_COUNT, PLUGIN(order), "0", .min = -1000000, .max = 1000000,
+	  .help = "plugins are asked from the lowest number to the highest; of equal ones as they stand in the file" },
 
 	/* [lua] */
 	{ SECTION_LUA, "script", NULL, SETTING_PATHS, PROXY(lua.scripts), NULL,
@@ -498,6 +516,8 @@ unsigned setting_instances(enum setting_section section, const struct settings *
 		return CLUSTER_COUNT;
 	if (section == SECTION_LISTENER)
 		return settings->listener_count;
+	if (section == SECTION_PLUGIN)
+		return settings->plugin_count;
 	return 1;
 }
 
@@ -511,6 +531,8 @@ void *setting_member(const struct setting *s, struct settings *settings, unsigne
 		base = (char *)&settings->cluster[instance];
 	else if (s->section == SECTION_LISTENER)
 		base = (char *)&settings->listeners[instance];
+	else if (s->section == SECTION_PLUGIN)
+		base = (char *)&settings->plugins[instance];
 	return base + s->offset;
 }
 
@@ -521,13 +543,17 @@ const char *setting_section_name(enum setting_section section, const struct sett
 		[SECTION_ROUTING] = "routing", [SECTION_LUA] = "lua",           [SECTION_HTTP] = "http",
 		[SECTION_LOG] = "log",         [SECTION_ZDM_ONLY] = "zdm",
 	};
-	static _Thread_local char listener_name[64];
+	static _Thread_local char name[64];
 
 	if (section == SECTION_CLUSTER)
 		return cluster_id_name(instance);
 	if (section == SECTION_LISTENER && settings->listeners[instance].name[0]) {
-		snprintf(listener_name, sizeof(listener_name), "listener %s", settings->listeners[instance].name);
-		return listener_name;
+		snprintf(name, sizeof(name), "listener %s", settings->listeners[instance].name);
+		return name;
+	}
+	if (section == SECTION_PLUGIN) {
+		snprintf(name, sizeof(name), "plugin %s", settings->plugins[instance].name);
+		return name;
 	}
 	return names[section];
 }

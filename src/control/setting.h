@@ -16,7 +16,8 @@ enum setting_section {
 	SECTION_LISTENER, /* offsets count from struct listener_settings */
 	SECTION_CLUSTER,  /* [origin] and [target]; offsets count from struct cluster_settings */
 	SECTION_ROUTING,
-	SECTION_LUA, /* other keys than those of the table are options of scripts: config_lua.h */
+	SECTION_PLUGIN, /* offsets count from struct plugin_settings; other keys are options of the plugin */
+	SECTION_LUA,    /* other keys than those of the table are options of scripts: config_lua.h */
 	SECTION_HTTP,
 	SECTION_LOG,
 	SECTION_ZDM_ONLY, /* [zdm]: ZDM's tuning, accepted, checked and without effect; no member */
@@ -124,11 +125,11 @@ char *setting_env_name(const struct setting *s, unsigned instance);
 /* "origin_port", malloc'd, NULL as above. */
 char *setting_yaml_key(const struct setting *s, unsigned instance);
 
-/* How many instances a section has: 2 clusters, the listeners, else 1. */
+/* How many instances a section has: 2 clusters, the listeners, the plugins, else 1. */
 unsigned setting_instances(enum setting_section section, const struct settings *settings);
 /* The member of an instance, NULL when the row has none. */
 void *setting_member(const struct setting *s, struct settings *settings, unsigned instance);
-/* "origin", "listener", "listener NAME", "proxy", as between the brackets; valid until the next call in this thread. */
+/* "origin", "listener", "listener NAME", "plugin NAME", "proxy", as between the brackets; valid until the next call in this thread. */
 const char *setting_section_name(enum setting_section section, const struct settings *settings, unsigned instance);
 
 /* The default of the profile in INI syntax, NULL: not set. */

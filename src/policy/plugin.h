@@ -21,11 +21,13 @@
 /* Why a function of a plugin failed, or what it says. */
 #define PLUGIN_TEXT_MAX 512
 
+struct plugin_file;
 struct plugin_set;
 
 struct plugin_instance {
 	struct cqlferry_plugin plugin; /* a copy, in which members that the file's lacks are zero */
 	struct cqlferry_host host;     /* what the plugin is given; plugin_of() leads back here */
+	const struct plugin_file *loaded;
 	struct plugin_set *set;
 	struct proxy *proxy; /* NULL while a configuration is only checked */
 	char *name;          /* of the section */
@@ -33,6 +35,7 @@ struct plugin_instance {
 	unsigned index; /* its place in the order of the chain, and of slots */
 	bool denies;    /* on_error = deny: what it fails about is refused */
 	bool is_open;
+	bool has_next; /* reload() has made a new state, reload_end() is to follow */
 	void *self;
 	uint32_t watched[2];           /* kinds for on_request and on_response: plugin_host.c, watch() */
 	uint32_t watched_next[2];      /* the same as a reload under way has said */

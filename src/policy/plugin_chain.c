@@ -302,7 +302,10 @@ static void on_reload(struct hooks *h)
 
 static void on_free(struct hooks *h)
 {
-	free(chain_of(h));
+	struct plugin_chain *chain = chain_of(h);
+
+	plugin_set_worker_end(chain->set, h->worker);
+	free(chain);
 }
 
 static const struct hooks_ops chain_ops = {

@@ -24,6 +24,7 @@
 
 struct counters;
 struct hooks;
+struct plugin_set;
 struct policy_engine;
 struct worker;
 
@@ -51,6 +52,7 @@ struct proxy {
 	 * On the main thread, before the worker starts; NULL: there are none. */
 	bool (*hooks_new)(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
 			  size_t error_size);
+	struct plugin_set *plugins; /* what hooks_new makes them of */
 	struct counters *counters;
 	struct limits limits;
 	struct gate gate;

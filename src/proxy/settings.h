@@ -220,6 +220,32 @@ struct lua_settings {
 	bool jit;
 };
 
+#define SETTINGS_MAX_PLUGINS 32
+
+/* A line of [plugin NAME] whose key is no setting: an option of the plugin, whose file alone knows what it means. */
+struct plugin_line {
+	char *key;
+	char *value;      /* as the file has it */
+	char *place;      /* "FILE:12", for messages */
+	bool has_comment; /* behind the value, where a secret would leave open which of the two it is */
+	/* As the plugin's row for the key says, once it was compared with that (config_request.check_plugins): */
+	bool is_known;
+	bool is_secret;
+	bool may_reload;
+};
+
+/* [plugin NAME]: one instance of a plugin (policy/plugin.h). */
+struct plugin_settings {
+	char *name;
+	char *file;   /* absolute, or from the working directory */
+	char *place;  /* of `file`, for messages: "FILE:12" */
+	char *folder; /* that relative names count from: of the INI file; NULL: the working directory */
+	bool passes;  /* on_error = pass: what it fails about goes on as if it were not there */
+	int64_t order;
+	struct plugin_line *lines; /* in the order of the file; a key may stand in several */
+	unsigned line_count;
+};
+
 struct settings {
 	/* [proxy] */
 	enum profile profile;
@@ -277,6 +303,10 @@ struct settings {
 	struct rule_list rules;
 
 	struct lua_settings lua;
+
+	struct plugin_settings plugins[SETTINGS_MAX_PLUGINS]; /* as they stand in the file */
+	unsigned plugin_count;
+	char *plugin_dir; /* where a file without a slash is; NULL: where they are installed */
 
 	/* control connections */
 	uint32_t topology_refresh_interval_ms; /* 0: only after events */

@@ -16,6 +16,7 @@ import checklist as shown
 import pooling
 from bench import Addresses, Bench
 from checklist import checklist
+from plugins import Plugins
 
 #: no test may take longer
 TEST_LIMIT = 60.0
@@ -169,6 +170,12 @@ def make_bench(request, loop, bench_pool):
 def bench(loop, make_bench):
     """The plain bench: one node each, no authentication, primary origin, everything else at its default."""
     return loop.run_until_complete(make_bench())
+
+
+@pytest.fixture(scope="session")
+def plugin_path(tmp_path_factory):
+    """plugin_path(NAME, compiler flags ...): the shared object of tests/plugins/NAME.c or of plugins/NAME."""
+    return Plugins(tmp_path_factory.mktemp("plugins")).path
 
 
 @pytest.fixture
