@@ -78,7 +78,7 @@ struct cqlferry_option {
 /* What an option is set to: an array, in the order of the rows. */
 struct cqlferry_value {
 	const char *text;  /* NULL: not set */
-	const char *place; /* "FILE:12", for messages; of several lines the first; NULL: not in the configuration */
+	const char *place; /* "FILE:12", for messages: of its line, of several the last, or of its section */
 	int64_t number;
 	uint32_t is_set, reserved; /* 1: by the configuration, 0: by the row's `initial` or not at all */
 };
@@ -132,8 +132,8 @@ struct cqlferry_request_info {
 };
 
 struct cqlferry_table {
-	struct cqlferry_text keyspace; /* with that of the connection where the text has none; may be empty */
-	struct cqlferry_text table;
+	struct cqlferry_text keyspace; /* that of the connection where the text has none; may be empty */
+	struct cqlferry_text table;    /* both as Cassandra keeps them: in lower case, unless they are quoted */
 };
 
 struct cqlferry_statement {
