@@ -574,6 +574,27 @@ bool tls_rejected_peer(const struct tls *tls)
 	return tls->rejected_peer;
 }
 
+char *tls_peer_subject(const struct tls *tls)
+{
+	X509 *cert = tls->is_open ? SSL_get0_peer_certificate(tls->ssl) : NULL;
+	char *subject = NULL;
+	const char *text;
+	BIO *out;
+	long len;
+
+	/* Without SSL_VERIFY_PEER nobody has looked at it. */
+	if (!cert || !(SSL_get_verify_mode(tls->ssl) & SSL_VERIFY_PEER) || SSL_get_verify_result(tls->ssl) != X509_V_OK)
+		return NULL;
+	out = BIO_new(BIO_s_mem());
+	if (out && X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) >= 0) {
+		len = BIO_get_mem_data(out, &text);
+		subject = xstrndup(text, (size_t)len);
+	}
+	BIO_free(out);
+	ERR_clear_error();
+	return subject;
+}
+
 const char *tls_error(const struct tls *tls)
 {
 	return tls->error ? tls->error : "the connection is closed";

@@ -66,6 +66,11 @@ bool tls_has_pending(const struct tls *tls);
 void tls_shutdown(struct tls *tls);
 /* True after a handshake that failed because the peer's certificate is none that we accept: trying again is of no use. */
 bool tls_rejected_peer(const struct tls *tls);
+/*
+ * The subject of the peer's certificate as RFC 2253 writes it (and `openssl x509 -subject -nameopt RFC2253`), after a
+ * handshake in which it was checked; also for a session that was resumed. NULL when there was none; else to be freed.
+ */
+char *tls_peer_subject(const struct tls *tls);
 /* Why the last call gave TLS_FAILED, in words a person can act on ("certificate verify failed: self-signed
  * certificate in certificate chain", "peer does not speak TLS"). Valid until the next call on the session. */
 const char *tls_error(const struct tls *tls);
