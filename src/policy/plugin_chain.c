@@ -12,7 +12,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "policy/plugin_login.h"
 #include "policy/plugin_request.h"
+#include "proxy/client.h"
+#include "proxy/client_hooks.h"
 #include "proxy/worker.h"
 
 _Thread_local struct plugin_call plugin_call;
@@ -21,8 +24,11 @@ _Thread_local struct plugin_call plugin_call;
 struct link {
 	struct plugin_instance *plugin;
 	void *self;
-	uint32_t kinds; /* for which it is called, as bits */
+	uint32_t kinds;   /* for which it is called, as bits */
+	unsigned connect; /* on_disconnect: the place of its on_connect, or NO_PLACE */
 };
+
+#define NO_PLACE PLUGINS_MAX
 
 struct links {
 	struct link items[PLUGINS_MAX];
@@ -56,7 +62,7 @@ struct question {
 
 static void deny(const struct link *link, const struct question *q, struct hooks_call *call, const char *why)
 {
-	call->denied_by = link->plugin->name;
+	call->by = link->plugin->name;
 	call->denial = plugin_call.denial;
 	if (call->denial.text)
 		return;
@@ -125,6 +131,7 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 		case CQLFERRY_HOLD:
 			if (plugin_call.ticket) {
 				call->ticket = plugin_call.ticket;
+				call->by = link->plugin->name;
 				result = HOOKS_HELD;
 				goto out;
 			}
@@ -166,12 +173,11 @@ struct login_arguments {
 static int32_t invoke_credentials(const struct link *link, void *arg)
 {
 	struct login_arguments *a = arg;
+	const bool asked_before = a->login->asks;
 	const int32_t verdict = link->plugin->plugin.on_credentials(link->self, (struct cqlferry_client *)a->client,
 								    (struct cqlferry_login *)a->login);
 
-	if (verdict == CQLFERRY_DONE)
-		a->login->is_decided = true;
-	return verdict;
+	return plugin_login_ended(a->login, asked_before, verdict);
 }
 
 static enum hooks_result on_credentials(struct hooks *h, struct client *c, struct hooks_login *login,
@@ -253,10 +259,15 @@ static void on_response(struct hooks *h, struct hooks_request *rq)
 static void on_disconnect(struct hooks *h, struct client *c)
 {
 	struct plugin_chain *chain = chain_of(h);
+	const struct hooks_call *connect = &c->hooks->call;
 
 	for (unsigned i = 0; i < chain->disconnect.count; i++) {
 		const struct link *link = &chain->disconnect.items[i];
+		const bool holds = link->connect == connect->at && connect->ticket != 0;
 
+		/* Another plugin has denied the client before this one was asked. */
+		if (!c->hooks->is_accepted && link->connect != NO_PLACE && link->connect >= connect->at && !holds)
+			continue;
 		begin(link, h->worker, 0);
 		link->plugin->plugin.on_disconnect(link->self, (struct cqlferry_client *)c);
 	}
@@ -289,7 +300,7 @@ static void on_reload(struct hooks *h)
 
 	for (unsigned i = 0; i < chain->set->count; i++) {
 		struct plugin_instance *p = chain->set->items[i];
-		const struct link link = { p, p->workers[h->worker->index].self, 0 };
+		const struct link link = { .plugin = p, .self = p->workers[h->worker->index].self };
 
 		if (!p->plugin.worker_reload)
 			continue;
@@ -322,7 +333,8 @@ static const struct hooks_ops chain_ops = {
 static void add(struct links *links, bool has_hook, struct plugin_instance *p, unsigned worker)
 {
 	if (has_hook)
-		links->items[links->count++] = (struct link){ p, p->workers[worker].self, 0 };
+		links->items[links->count++] =
+			(struct link){ .plugin = p, .self = p->workers[worker].self, .connect = NO_PLACE };
 }
 
 struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
@@ -342,6 +354,8 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
 		add(&chain->request, f->on_request != NULL, p, worker->index);
 		add(&chain->response, f->on_response != NULL, p, worker->index);
 		add(&chain->disconnect, f->on_disconnect != NULL, p, worker->index);
+		if (f->on_disconnect && f->on_connect)
+			chain->disconnect.items[chain->disconnect.count - 1].connect = chain->connect.count - 1;
 		chain->hooks.may_route |= f->on_request && (f->flags & CQLFERRY_ROUTES);
 	}
 	chain->hooks.has_connect = chain->connect.count > 0;

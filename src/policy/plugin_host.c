@@ -13,6 +13,8 @@
 
 #include "base/log.h"
 #include "cql/error.h"
+#include "policy/plugin_client.h"
+#include "policy/plugin_login.h"
 #include "proxy/counters.h"
 #include "proxy/worker.h"
 
@@ -242,59 +244,6 @@ static void *host_resumed_data(const struct cqlferry_host *host)
 	return host_resumed(host) ? plugin_call.worker->holds.resumed_data : NULL;
 }
 
-/* ---- clients and log-ins: nothing is known of them ---- */
-
-static const struct cqlferry_client_info *host_client_info(const struct cqlferry_client *client)
-{
-	static const struct cqlferry_client_info none = { .size = sizeof(none) };
-
-	(void)client;
-	return &none;
-}
-
-static void **host_conn_slot(const struct cqlferry_host *host, struct cqlferry_client *client)
-{
-	static _Thread_local void *none;
-
-	(void)host;
-	(void)client;
-	none = NULL;
-	return &none;
-}
-
-static struct cqlferry_text host_login_text(const struct cqlferry_login *login)
-{
-	(void)login;
-	return (struct cqlferry_text){ NULL, 0 };
-}
-
-static bool host_login_wanted(const struct cqlferry_login *login, uint32_t cluster)
-{
-	(void)login;
-	(void)cluster;
-	return false;
-}
-
-static void host_login_set(struct cqlferry_login *login, uint32_t cluster, struct cqlferry_text user,
-			   struct cqlferry_text password)
-{
-	(void)login;
-	(void)cluster;
-	(void)user;
-	(void)password;
-}
-
-static void host_login_name(struct cqlferry_login *login, struct cqlferry_text user)
-{
-	(void)login;
-	(void)user;
-}
-
-static void host_login_ask(struct cqlferry_login *login)
-{
-	(void)login;
-}
-
 /* ---- requests: nothing is known of them ---- */
 
 static struct cqlferry_client *host_request_client(const struct cqlferry_request *request)
@@ -377,9 +326,9 @@ void plugin_host_init(struct plugin_instance *p)
 		.http_reply = host_http_reply,
 		.watch = host_watch,
 		.route_new = host_route_new,
-		.client_info = host_client_info,
+		.client_info = plugin_client_info,
 		.request_client = host_request_client,
-		.conn_slot = host_conn_slot,
+		.conn_slot = plugin_client_slot,
 		.request_info = host_request_info,
 		.statement = host_statement,
 		.statement_slot = host_statement_slot,
@@ -392,12 +341,12 @@ void plugin_host_init(struct plugin_instance *p)
 		.resumed = host_resumed,
 		.hold_data = host_hold_data,
 		.resumed_data = host_resumed_data,
-		.login_user = host_login_text,
-		.login_password = host_login_text,
-		.login_wanted = host_login_wanted,
-		.login_set = host_login_set,
-		.login_name = host_login_name,
-		.login_ask = host_login_ask,
+		.login_user = plugin_login_user,
+		.login_password = plugin_login_password,
+		.login_wanted = plugin_login_wanted,
+		.login_set = plugin_login_set,
+		.login_name = plugin_login_name,
+		.login_ask = plugin_login_ask,
 	};
 	for (unsigned i = 0; i < 2; i++)
 		p->watched[i] = p->watched_next[i] = CQLFERRY_ALL_KINDS;

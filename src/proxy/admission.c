@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/proxy_header.h"
-#include "proxy/client.h"
+#include "proxy/client_hooks.h"
 #include "proxy/refusal.h"
 
 /* From the accepted socket to the end of its PROXY header. */
@@ -85,11 +85,12 @@ static struct limit_entry *take_address(struct proxy *proxy, const struct settin
 }
 
 /* True when there is room for one more that is told why; to be given back by end_last_words(). */
-static bool begin_last_words(struct proxy *proxy, const struct settings *s)
+static bool begin_last_words(struct proxy *proxy, const struct settings *s, enum limit_refusal refusal)
 {
 	struct limits *limits = &proxy->limits;
 
-	if (s->profile == PROFILE_ZDM)
+	/* ZDM Proxy has no plugins, which say something for the driver to hear. */
+	if (s->profile == PROFILE_ZDM && refusal != LIMIT_PLUGIN)
 		return false;
 	if (atomic_fetch_add_explicit(&limits->last_words, 1, memory_order_relaxed) < ADMISSION_LAST_WORDS)
 		return true;
@@ -100,6 +101,16 @@ static bool begin_last_words(struct proxy *proxy, const struct settings *s)
 static void end_last_words(struct proxy *proxy)
 {
 	atomic_fetch_sub_explicit(&proxy->limits.last_words, 1, memory_order_relaxed);
+}
+
+/* It is here to be told why it may not stay. */
+static void await_first_frame(struct client *c, enum limit_refusal refusal)
+{
+	struct worker *worker = c->worker;
+
+	c->refusal = (uint8_t)refusal;
+	admission_handshake_over(c);
+	timeout_start(&worker->loop, &worker->refusal_timeouts, &c->handshake_timeout);
 }
 
 /* What a limit says, to the client and in the log. */
@@ -143,7 +154,7 @@ static void turn_away(struct proxy *proxy, struct newcomer *n, enum limit_refusa
 {
 	note_full(proxy, proxy->settings, refusal, &n->peer);
 	n->refusal = refusal;
-	if (begin_last_words(proxy, proxy->settings))
+	if (begin_last_words(proxy, proxy->settings, refusal))
 		worker_give_client(worker_least_loaded(proxy->gate.workers, proxy->gate.worker_count), n);
 	else
 		close(n->fd);
@@ -216,13 +227,11 @@ static bool use_header(struct client *c, struct admission_header *h)
 	if (c->address_place)
 		return true;
 	note_full(worker->proxy, s, LIMIT_ADDRESS, address);
-	if (!begin_last_words(worker->proxy, s)) {
+	if (!begin_last_words(worker->proxy, s, LIMIT_ADDRESS)) {
 		client_close(c, CLOSE_LIMIT, "max_connections_per_address");
 		return false;
 	}
-	c->refusal = LIMIT_ADDRESS;
-	admission_handshake_over(c);
-	timeout_start(&worker->loop, &worker->refusal_timeouts, &c->handshake_timeout);
+	await_first_frame(c, LIMIT_ADDRESS);
 	return true;
 }
 
@@ -299,8 +308,23 @@ void admission_refuse(struct client *c, const struct frame *f)
 		return;
 	}
 	c->version = f->version;
+	if (c->refusal == LIMIT_PLUGIN) {
+		client_refuse(c, f->stream, CLOSE_DENIED, c->hooks->code, "%s", c->hooks->denial);
+		return;
+	}
 	describe((enum limit_refusal)c->refusal, s, text, sizeof(text));
 	client_refuse(c, f->stream, CLOSE_LIMIT, CQL_ERR_OVERLOADED, "%s", text);
+}
+
+void admission_deny(struct client *c)
+{
+	struct worker *worker = c->worker;
+
+	limits_note_refusal(&worker->proxy->limits, LIMIT_PLUGIN);
+	if (begin_last_words(worker->proxy, worker->settings, LIMIT_PLUGIN))
+		await_first_frame(c, LIMIT_PLUGIN);
+	else
+		client_close(c, CLOSE_DENIED, "%s", c->hooks->denial);
 }
 
 bool admission_take_user(struct client *c, int16_t stream, const char *user)

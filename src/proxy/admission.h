@@ -38,6 +38,8 @@ void admission_drop(struct proxy *proxy, struct newcomer *n);
 MUSTCHECK bool admission_begin(struct client *c, const struct newcomer *n);
 /* The first frame of a client that is refused: it is answered, and the client ends. */
 void admission_refuse(struct client *c, const struct frame *f);
+/* Plugins do not want the client: client->hooks says why, as the answer to its first frame. May end it at once. */
+void admission_deny(struct client *c);
 /* The log-in has succeeded: takes a place of this user; false when the client was refused on this stream. */
 MUSTCHECK bool admission_take_user(struct client *c, int16_t stream, const char *user);
 /* READY, or the end of the handshake otherwise: another client may begin. Harmless when repeated. */

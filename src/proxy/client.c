@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "proxy/admission.h"
 #include "proxy/bulk.h"
+#include "proxy/client_hooks.h"
 #include "proxy/dispatch.h"
 #include "proxy/driver.h"
 #include "proxy/handshake.h"
@@ -75,6 +76,7 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 	struct client *c = xcalloc(1, sizeof(*c));
 
 	c->worker = worker;
+	c->listener = (uint8_t)n->listener;
 	c->number = atomic_fetch_add_explicit(&worker->proxy->next_client, 1, memory_order_relaxed) + 1;
 	c->opened_ns = loop_now(&worker->loop);
 	list_init(&c->node);
@@ -157,6 +159,7 @@ static void release(struct loop_deferred *d)
 	free(c->upload);
 	free(c->login);
 	free(c->reached_at);
+	client_hooks_free(c);
 	free(c);
 }
 
@@ -182,6 +185,7 @@ static void stop_working(struct client *c)
 	handshake_abort(c);
 	mirror_link_close(c);
 	requests_drop(c);
+	client_hooks_gone(c);
 	admission_leave(c);
 	bulk_drop(c);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
@@ -226,6 +230,8 @@ void client_close(struct client *c, enum client_close_reason reason, const char 
 	va_start(args, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, args);
 	va_end(args);
+	if (c->handshake && reason != CLOSE_CONNECTION)
+		handshake_refused(c, 0, detail);
 	close_now(c, detail);
 }
 
@@ -311,13 +317,16 @@ static void refuse(struct client *c, int16_t stream, enum client_close_reason re
 	if (c->state >= CLIENT_FINISHING)
 		return;
 	vsnprintf(text, sizeof(text), fmt, args);
-	/* Most drivers find out the version by being refused: no news. A limit that is reached has been logged. */
-	log_limited(reason == CLOSE_VERSION || reason == CLOSE_LIMIT ? LOG_DEBUG : LOG_WARN, "client %s #%llu: %s: %s",
-		    c->name, (unsigned long long)c->number, close_reason_words(reason), text);
+	/* Most drivers find out the version by being refused: no news. The limit or the plugin has been logged. */
+	log_limited(reason == CLOSE_VERSION || reason == CLOSE_LIMIT || reason == CLOSE_DENIED ? LOG_DEBUG : LOG_WARN,
+		    "client %s #%llu: %s: %s", c->name, (unsigned long long)c->number, close_reason_words(reason),
+		    text);
 	if (c->version == 0)
 		c->version = refusal_version(c, 0);
 	if (says_so)
 		client_send_error(c, MAX(stream, 0), code, "%s", text);
+	if (c->handshake)
+		handshake_refused(c, code, text);
 	finish(c, reason);
 }
 
@@ -490,7 +499,7 @@ void client_check_output(struct client *c)
 
 static void on_open(struct wire *w)
 {
-	(void)w; /* the driver speaks first */
+	client_hooks_open(container_of(w, struct client, wire)); /* else the driver speaks first */
 }
 
 static void on_frame(struct wire *w, struct frame *f)
@@ -515,6 +524,10 @@ static void on_frame(struct wire *w, struct frame *f)
 	if (unlikely(c->refusal != LIMIT_NONE)) {
 		if (c->state == CLIENT_NEW)
 			admission_refuse(c, f);
+		return;
+	}
+	if (unlikely(client_hooks_is_held(c))) {
+		client_hold(c, f);
 		return;
 	}
 	if (c->state < CLIENT_READY) {

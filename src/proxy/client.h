@@ -34,6 +34,7 @@ enum client_state {
 	X(KEYSPACE, "its keyspace may differ between the clusters")                                                    \
 	X(SERVER_LOST, "lost its connection to a cluster")                                                             \
 	X(NODE_REMOVED, "its node has left the cluster")                                                               \
+	X(DENIED, "denied by a plugin")                                                                                \
 	X(LIMIT, "limit of connections")                                                                               \
 	X(MEMORY, "memory limit")                                                                                      \
 	X(ORPHANS, "too many answers outstanding")                                                                     \
@@ -49,6 +50,7 @@ enum client_close_reason {
 
 struct admission_header;
 struct bulk;
+struct client_hooks;
 struct driver;
 struct handshake;
 struct mirror;
@@ -120,6 +122,8 @@ struct client {
 	uint64_t request_count;           /* frames since it is READY */
 	uint64_t idle_mark;               /* as idle.c saw it last, idle_looks times */
 	uint8_t idle_looks;
+	uint8_t listener;                /* which one it has come to, as in the settings */
+	struct client_hooks *hooks;      /* what only plugins ask for (client_hooks.h); NULL without them */
 	struct admission_header *header; /* until its PROXY header has come, or NULL */
 	struct limit_entry *address_place;
 	struct limit_entry *user_place;

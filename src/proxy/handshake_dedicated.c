@@ -9,18 +9,20 @@
  *   client: AUTH_RESPONSE -> deciding leg: AUTH -> DONE (its AUTH_SUCCESS is held back)
  *                            other leg, if it WANTS_AUTH: AUTH, played by us -> DONE
  *                         -> AUTH_SUCCESS
+ *   without a dialogue, since plugins have set what is wanted: both legs played by us -> READY
  *
  * Resumed, the AUTHENTICATE has been sent and the AUTH_RESPONSE has come before
  * the legs connect.
  */
 #include "proxy/handshake_dedicated.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/admission.h"
 #include "proxy/connect.h"
+#include "proxy/handshake_ask.h"
 #include "proxy/mirror_link.h"
 
 /* Other nodes are tried when one refuses the connection, but not the whole of a large cluster. */
@@ -63,6 +65,11 @@ static const struct login_handler leg_login_handler;
 static const struct server_handler leg_server_handler;
 static const struct handshake_way dedicated_way;
 
+static struct strview text_of(struct bytesview token)
+{
+	return (struct strview){ (const char *)token.p, token.len };
+}
+
 static struct dedicated *dedicated_of(struct handshake *hs)
 {
 	return container_of(hs, struct dedicated, hs);
@@ -84,6 +91,7 @@ static void fail(struct dedicated_leg *leg, const char *why)
 	struct client *c = hs->client;
 	const char *node = leg->server ? leg->server->name : "";
 
+	handshake_blame(hs, HOOKS_LOGIN_FAILED, leg->id);
 	if (leg->step == STEP_CONNECTING)
 		metric_add(&c->worker->metrics.failed_connections[leg->id], 1);
 	/* A node that answers in a version nobody knows: drivers look for that on stream 0. */
@@ -165,14 +173,18 @@ static struct dedicated_leg *other_leg(struct dedicated *d, enum cluster_id id)
 }
 
 /* Both clusters have accepted: their connections become the client's. */
-static void complete(struct dedicated *d, uint8_t opcode)
+static void complete(struct dedicated *d)
 {
 	struct client *c = d->hs.client;
+	const bool was_asked = c->state == CLIENT_AUTH;
 	struct dedicated_leg *secondary = other_leg(d, c->worker->settings->primary);
 	struct writer startup;
 
-	if (d->hs.has_client_credentials && !admission_take_user(c, d->hs.stream, d->hs.client_credentials.user))
+	Assert(d->leg[CLUSTER_ORIGIN].step == STEP_DONE && d->leg[CLUSTER_TARGET].step == STEP_DONE);
+	if (!handshake_take_user(&d->hs))
 		return;
+	if (was_asked && d->success.len == 0) /* no cluster has said anything */
+		write_bytes(&d->success, NULL, 0);
 	startup = secondary->options;
 	writer_init(&secondary->options);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
@@ -184,67 +196,24 @@ static void complete(struct dedicated *d, uint8_t opcode)
 		c->server[i]->owner = c;
 		leg->server = NULL;
 	}
-	client_send(c, d->hs.stream, opcode, 0, d->success.data, d->success.len);
-	if (opcode == OP_READY)
+	client_send(c, d->hs.stream, was_asked ? OP_AUTH_SUCCESS : OP_READY, 0, d->success.data, d->success.len);
+	if (!was_asked)
 		client_switch_framing(c);
 	client_ready(c);
+	handshake_tell(&d->hs, HOOKS_LOGIN_OK, CLUSTER_COUNT, 0, "");
 	handshake_abort(c);
 	mirror_link_open(c, &startup);
 	client_go_on(c);
 }
 
-/* The client has answered AUTHENTICATE before the clusters have said whether they want a log-in at all. */
-static void go_on_with_token(struct dedicated *d)
+/* Logs in by ourselves. */
+static void leg_play(struct dedicated_leg *leg)
 {
-	struct reader r = reader_over(d->token.data, d->token.len);
+	struct handshake *hs = &leg->of->hs;
+	const struct credentials *credentials = handshake_credentials(hs, leg->id);
 
-	if (d->hs.wants_login[d->hs.deciding]) {
-		dedicated_way.on_token(&d->hs, read_bytes(&r));
-		return;
-	}
-	writer_init(&d->success);
-	write_bytes(&d->success, NULL, 0);
-	complete(d, OP_AUTH_SUCCESS);
-}
-
-/* Both have answered STARTUP. */
-static void both_started(struct dedicated *d)
-{
-	struct handshake *hs = &d->hs;
-
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
-		hs->wants_login[i] = d->leg[i].step == STEP_WANTS_AUTH;
-	hs->deciding = hs->wants_login[CLUSTER_ORIGIN] ? CLUSTER_ORIGIN : CLUSTER_TARGET;
-	if (d->is_resumed)
-		go_on_with_token(d);
-	else if (hs->wants_login[hs->deciding])
-		handshake_send_authenticate(hs, d->leg[hs->deciding].class_name);
-	else
-		complete(d, OP_READY);
-}
-
-static void leg_started(struct dedicated_leg *leg)
-{
-	if (other_leg(leg->of, leg->id)->step >= STEP_WANTS_AUTH)
-		both_started(leg->of);
-}
-
-/* The deciding cluster has accepted: the other one's turn, then the client's. */
-static void deciding_accepted(struct dedicated *d)
-{
-	struct handshake *hs = &d->hs;
-	struct dedicated_leg *leg = other_leg(d, hs->deciding);
-	const struct credentials *credentials;
-
-	if (leg->step == STEP_DONE) {
-		complete(d, OP_AUTH_SUCCESS);
-		return;
-	}
-	if (!handshake_gets_client_credentials(hs, leg->id)) {
-		credentials = &hs->configured[leg->id];
-	} else if (hs->has_client_credentials) {
-		credentials = &hs->client_credentials;
-	} else {
+	if (!credentials->user) {
+		handshake_blame(hs, HOOKS_LOGIN_FAILED, leg->id);
 		client_refuse(
 			hs->client, hs->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
 			"%s wants the client's user name and password, but the log-in mechanism used with %s carries none",
@@ -255,37 +224,85 @@ static void deciding_accepted(struct dedicated *d)
 	login_with(&leg->login, credentials);
 }
 
-/* The client's token goes to the deciding cluster, as it is or with the configured credentials in its place. */
-static void pass_token(struct handshake *hs, struct bytesview token)
+/* One cluster after the other: who is refused by the deciding one makes no log-in at the other. */
+static void go_on(struct dedicated *d)
 {
-	struct dedicated_leg *leg = &dedicated_of(hs)->leg[hs->deciding];
-	struct sasl_plain plain;
+	struct dedicated_leg *leg = &d->leg[d->hs.deciding];
 
+	if (leg->step != STEP_WANTS_AUTH)
+		leg = other_leg(d, d->hs.deciding);
+	if (leg->step == STEP_WANTS_AUTH)
+		leg_play(leg);
+	else
+		complete(d);
+}
+
+/* The client's token goes to the deciding cluster, as it is or with other credentials in its place. */
+static void on_token(struct handshake *hs, struct bytesview token)
+{
+	struct dedicated *d = dedicated_of(hs);
+	struct dedicated_leg *leg = &d->leg[hs->deciding];
+
+	/* It was for plugins alone, or for a cluster that does not want it after all. */
+	if (!hs->wants_login[leg->id]) {
+		go_on(d);
+		return;
+	}
+	leg->login.credentials = NULL; /* of an attempt before */
+	if (hs->is_challenged || handshake_ask_set(hs, leg->id)) {
+		leg_play(leg);
+		return;
+	}
 	leg->step = STEP_AUTH;
-	/* Absent, or the name of a mechanism: there are no credentials in it yet (DSE's first step). */
-	if (token.is_null || sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN"))) {
+	if (handshake_gets_client_credentials(hs, leg->id) || token.is_null || sv_equal(text_of(token), SV("PLAIN"))) {
+		/* Absent, or the name of a mechanism: there are no credentials in it yet (DSE's first step). */
 		login_token(&leg->login, token);
-		return;
-	}
-	if (message_parse_sasl_plain(token, &plain)) {
-		hs->has_client_credentials = true;
-		credentials_set(&hs->client_credentials, &plain);
-	} else if (!handshake_gets_client_credentials(hs, leg->id)) {
-		client_refuse(hs->client, hs->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
-			      "the log-in must be SASL PLAIN: %s gets configured credentials in place of the client's",
-			      cluster_id_name(leg->id));
-		return;
-	}
-	if (handshake_gets_client_credentials(hs, leg->id)) {
-		login_token(&leg->login, token);
-	} else {
+	} else if (hs->has_client_credentials) {
 		struct writer w;
 
 		writer_init(&w);
 		credentials_write_plain(&hs->configured[leg->id], &w);
 		login_token(&leg->login, (struct bytesview){ .p = w.data, .len = w.len });
 		writer_wipe_free(&w);
+	} else {
+		client_refuse(hs->client, hs->stream, CLOSE_AUTHENTICATION, CQL_ERR_BAD_CREDENTIALS,
+			      "the log-in must be SASL PLAIN: %s gets configured credentials in place of the client's",
+			      cluster_id_name(leg->id));
 	}
+}
+
+/* The client has answered AUTHENTICATE before the clusters have said whether they want a log-in at all. */
+static void go_on_with_token(struct dedicated *d)
+{
+	struct reader r = reader_over(d->token.data, d->token.len);
+	const struct bytesview token = read_bytes(&r);
+
+	handshake_read_token(&d->hs, token);
+	on_token(&d->hs, token);
+}
+
+/* Both have answered STARTUP. */
+static void both_started(struct dedicated *d)
+{
+	struct handshake *hs = &d->hs;
+	const char *class_name;
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
+		hs->wants_login[i] = d->leg[i].step == STEP_WANTS_AUTH;
+	hs->deciding = hs->wants_login[CLUSTER_ORIGIN] ? CLUSTER_ORIGIN : CLUSTER_TARGET;
+	class_name = d->leg[hs->deciding].class_name;
+	if (d->is_resumed)
+		go_on_with_token(d);
+	else if (handshake_needs_dialogue(hs))
+		handshake_send_authenticate(hs, class_name ? class_name : HANDSHAKE_AUTHENTICATOR);
+	else
+		go_on(d);
+}
+
+static void leg_started(struct dedicated_leg *leg)
+{
+	if (other_leg(leg->of, leg->id)->step >= STEP_WANTS_AUTH)
+		both_started(leg->of);
 }
 
 /* ---- what the clusters say ---- */
@@ -363,13 +380,18 @@ static void leg_on_ready(struct login *login, struct frame *f)
 		leg_started(leg);
 		return;
 	}
-	if (leg->id == d->hs.deciding) {
-		writer_init(&d->success);
+	if (leg->id == d->hs.deciding && d->hs.client->state == CLIENT_AUTH)
 		write_raw(&d->success, f->body, f->length);
-		deciding_accepted(d);
-	} else {
-		complete(d, OP_AUTH_SUCCESS);
-	}
+	go_on(d);
+}
+
+/* What the client is told. */
+static void describe(struct dedicated_leg *leg, const struct error_message *error, char *text, size_t size)
+{
+	snprintf(text, size, "%.*s (%s, %s)", (int)MIN(error->text.len, size), error->text.p, cluster_id_name(leg->id),
+		 leg->server->name);
+	if (handshake_ask_set(&leg->of->hs, leg->id))
+		handshake_ask_hide(&leg->of->hs, leg->id, text, size);
 }
 
 /* The deciding cluster's refusal is the client's to deal with: it may try again. */
@@ -377,14 +399,16 @@ static void deciding_refused(struct dedicated_leg *leg, struct frame *f, const s
 {
 	struct handshake *hs = &leg->of->hs;
 	struct client *c = hs->client;
-	const struct settings *settings = c->worker->settings;
+	char text[512];
 
 	leg->step = STEP_WANTS_AUTH;
-	if (settings->profile == PROFILE_ZDM)
-		client_send(c, hs->stream, OP_ERROR, f->flags & (uint8_t)~FRAME_COMPRESSED, f->body, f->length);
-	else
-		client_send_error(c, hs->stream, (enum cql_error_code)error->code, "%.*s (%s, %s)", SV_ARG(error->text),
-				  cluster_id_name(leg->id), leg->server->name);
+	describe(leg, error, text, sizeof(text));
+	if (c->worker->settings->profile != PROFILE_ZDM || handshake_ask_set(hs, leg->id)) {
+		handshake_refuse_again(hs, HOOKS_LOGIN_REFUSED, leg->id, text);
+		return;
+	}
+	client_send(c, hs->stream, OP_ERROR, f->flags & (uint8_t)~FRAME_COMPRESSED, f->body, f->length);
+	handshake_tell(hs, HOOKS_LOGIN_REFUSED, leg->id, error->code, text);
 	handshake_answered(hs);
 }
 
@@ -393,24 +417,26 @@ static void leg_on_refused(struct login *login, struct frame *f, const struct er
 	struct dedicated_leg *leg = container_of(login, struct dedicated_leg, login);
 	struct handshake *hs = &leg->of->hs;
 	struct client *c = hs->client;
+	char text[512];
 
 	if (!error) {
 		fail(leg, "it answered the log-in with an unexpected frame");
 		return;
 	}
-	if (error->code == CQL_ERR_PROTOCOL_ERROR) {
-		/* Drivers look for this one on stream 0 when they find out which version to speak. */
-		client_refuse(c, 0, CLOSE_HANDSHAKE, CQL_ERR_PROTOCOL_ERROR, "%.*s (%s, %s)", SV_ARG(error->text),
-			      cluster_id_name(leg->id), leg->server->name);
-		return;
-	}
-	if (leg->step == STEP_AUTH && leg->id == hs->deciding && error->code == CQL_ERR_BAD_CREDENTIALS) {
+	if (leg->step == STEP_AUTH && leg->id == hs->deciding && c->state == CLIENT_AUTH &&
+	    error->code == CQL_ERR_BAD_CREDENTIALS) {
 		deciding_refused(leg, f, error);
 		return;
 	}
+	handshake_blame(hs, HOOKS_LOGIN_REFUSED, leg->id);
+	describe(leg, error, text, sizeof(text));
+	if (error->code == CQL_ERR_PROTOCOL_ERROR) {
+		/* Drivers look for this one on stream 0 when they find out which version to speak. */
+		client_refuse(c, 0, CLOSE_HANDSHAKE, CQL_ERR_PROTOCOL_ERROR, "%s", text);
+		return;
+	}
 	client_refuse(c, hs->stream, error->code == CQL_ERR_BAD_CREDENTIALS ? CLOSE_AUTHENTICATION : CLOSE_HANDSHAKE,
-		      (enum cql_error_code)error->code, "%.*s (%s, %s)", SV_ARG(error->text), cluster_id_name(leg->id),
-		      leg->server->name);
+		      (enum cql_error_code)error->code, "%s", text);
 }
 
 static void leg_on_lost(struct login *login, const char *why)
@@ -457,6 +483,7 @@ static void on_timeout(struct handshake *hs)
 		}
 		/* One that wants a log-in waits for us, or for the other cluster. */
 		if (leg->step != STEP_DONE && leg->step != STEP_WANTS_AUTH) {
+			handshake_blame(hs, HOOKS_LOGIN_FAILED, leg->id);
 			client_refuse(c, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,
 				      "%s%s%s has not finished the log-in within %u ms", cluster_id_name(leg->id),
 				      leg->server ? " at " : "", leg->server ? leg->server->name : "", ms);
@@ -480,9 +507,7 @@ static void drop_leg(struct dedicated_leg *leg)
 	}
 	/* What this cluster accepted may be needed to repair a statement there. */
 	if (c->state == CLIENT_READY && leg->class_name)
-		client_keep_login(c, leg->id,
-				  handshake_gets_client_credentials(hs, leg->id) ? &hs->client_credentials
-										 : &hs->configured[leg->id]);
+		client_keep_login(c, leg->id, handshake_credentials(hs, leg->id));
 	writer_free(&leg->options);
 	free(leg->class_name);
 }
@@ -500,7 +525,7 @@ static void drop(struct handshake *hs)
 }
 
 static const struct handshake_way dedicated_way = {
-	.on_token = pass_token,
+	.on_token = on_token,
 	.on_timeout = on_timeout,
 	.drop = drop,
 };

@@ -21,12 +21,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/admission.h"
 #include "proxy/credential_check.h"
+#include "proxy/handshake_ask.h"
 #include "proxy/handshake_dedicated.h"
 #include "proxy/mirror_link.h"
 
-#define PASSWORD_AUTHENTICATOR "org.apache.cassandra.auth.PasswordAuthenticator"
 /* A cluster that the client can do without is waited for so long, once the others are READY; drivers wait 5 s. */
 #define PATIENCE_MS 2000
 
@@ -57,8 +56,6 @@ struct pooled_leg {
 struct pooled {
 	struct handshake hs; /* first: see handshake.h */
 	struct pooled_leg leg[CLUSTER_COUNT];
-	bool is_dse;        /* the driver names the mechanism first */
-	bool is_challenged; /* it has, and was answered */
 	bool has_begun_all; /* no leg waits for the client's password to be checked */
 	struct loop_poll patience;
 	uint64_t patience_until_ns;
@@ -118,8 +115,7 @@ static void leg_begin(struct pooled_leg *leg)
 	struct worker *w = c->worker;
 
 	if (hs->wants_login[leg->id])
-		leg->credential = credential_get(w, leg->id,
-						 leg->is_clients ? &hs->client_credentials : &hs->configured[leg->id]);
+		leg->credential = credential_get(w, leg->id, handshake_credentials(hs, leg->id));
 	leg->pool = pool_join(w, leg->id, c->version,
 			      cluster_compression(&w->proxy->clusters[leg->id], (enum cql_compression)c->compression,
 						  c->version),
@@ -158,18 +154,6 @@ static void drop_legs(struct pooled *p)
 
 /* ---- refusals ---- */
 
-/* BAD_CREDENTIALS of the deciding cluster is for the driver to deal with: it may try again. */
-static void refuse_again(struct pooled *p, const char *text)
-{
-	struct client *c = p->hs.client;
-
-	log_limited(LOG_WARN, "client %s #%llu: log-in refused: %s", c->name, (unsigned long long)c->number, text);
-	client_send_error(c, p->hs.stream, CQL_ERR_BAD_CREDENTIALS, "%s", text);
-	p->is_challenged = false;
-	drop_legs(p);
-	handshake_answered(&p->hs);
-}
-
 static void refuse(struct pooled_leg *leg)
 {
 	struct pooled *p = leg->of;
@@ -178,10 +162,17 @@ static void refuse(struct pooled_leg *leg)
 	char text[400];
 
 	snprintf(text, sizeof(text), "%s at %s", cluster_id_name(leg->id), leg->text);
+	if (!leg->is_clients && handshake_ask_set(&p->hs, leg->id))
+		handshake_ask_hide(&p->hs, leg->id, text, sizeof(text));
+	/* For the driver to deal with: it may try again. */
 	if (c->state == CLIENT_AUTH && leg->id == p->hs.deciding && code == CQL_ERR_BAD_CREDENTIALS) {
-		refuse_again(p, text);
+		const enum cluster_id id = leg->id;
+
+		drop_legs(p);
+		handshake_refuse_again(&p->hs, HOOKS_LOGIN_REFUSED, id, text);
 		return;
 	}
+	handshake_blame(&p->hs, HOOKS_LOGIN_REFUSED, leg->id);
 	/* Drivers look for PROTOCOL_ERROR on stream 0 when they find out which version to speak. */
 	client_refuse(c, code == CQL_ERR_PROTOCOL_ERROR ? 0 : p->hs.stream,
 		      code == CQL_ERR_BAD_CREDENTIALS ? CLOSE_AUTHENTICATION : CLOSE_HANDSHAKE, code, "%s", text);
@@ -191,6 +182,7 @@ static void fail(struct pooled_leg *leg)
 {
 	struct pooled *p = leg->of;
 
+	handshake_blame(&p->hs, HOOKS_LOGIN_FAILED, leg->id);
 	client_break_off(p->hs.client, p->hs.stream, CLOSE_HANDSHAKE, CQL_ERR_SERVER_ERROR,
 			 "cannot connect to %s%s: %s", cluster_id_name(leg->id),
 			 leg->is_clients ? ", which is to check the log-in" : "",
@@ -215,7 +207,7 @@ static void complete(struct pooled *p)
 	struct writer startup;
 	struct writer w;
 
-	if (p->hs.has_client_credentials && !admission_take_user(c, p->hs.stream, p->hs.client_credentials.user))
+	if (!handshake_take_user(&p->hs))
 		return;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct pooled_leg *leg = &p->leg[i];
@@ -235,6 +227,7 @@ static void complete(struct pooled *p)
 	if (!was_asked)
 		client_switch_framing(c);
 	client_ready(c);
+	handshake_tell(&p->hs, HOOKS_LOGIN_OK, CLUSTER_COUNT, 0, "");
 	handshake_abort(c);
 	mirror_link_open(c, &startup);
 	client_go_on(c);
@@ -315,6 +308,16 @@ static void go_on(struct pooled *p)
 
 /* ---- the dialogue with the driver ---- */
 
+/* What plugins have set is not the client's to prove, unless it is just what the client has said. */
+static bool is_clients_own(const struct handshake *hs, enum cluster_id id)
+{
+	const struct credentials *set = handshake_ask_set(hs, id);
+
+	if (likely(!set))
+		return handshake_gets_client_credentials(hs, id);
+	return hs->has_client_credentials && credentials_equal(set, &hs->client_credentials);
+}
+
 /* Who gets whose credentials is known, and they are there. */
 static void begin(struct pooled *p)
 {
@@ -323,7 +326,7 @@ static void begin(struct pooled *p)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct pooled_leg *leg = &p->leg[i];
 
-		leg->is_clients = p->hs.wants_login[i] && handshake_gets_client_credentials(&p->hs, (enum cluster_id)i);
+		leg->is_clients = p->hs.wants_login[i] && is_clients_own(&p->hs, (enum cluster_id)i);
 		is_any_clients |= leg->is_clients;
 	}
 	if (!is_any_clients) {
@@ -337,39 +340,6 @@ static void begin(struct pooled *p)
 		else
 			p->has_begun_all = false;
 	}
-}
-
-static bool is_text(struct bytesview token, const char *text)
-{
-	return !token.is_null && sv_equal((struct strview){ (const char *)token.p, token.len }, sv_from(text));
-}
-
-/*
- * RFC 4616: three texts in UTF-8, with nothing behind them. Tokens of other
- * mechanisms are binary and may hold as many zero bytes; they have to reach the
- * cluster as they are.
- */
-static bool parse_plain(struct bytesview token, struct sasl_plain *plain)
-{
-	unsigned following = 0;
-
-	if (token.is_null || !message_parse_sasl_plain(token, plain) ||
-	    plain->authzid.len + plain->user.len + plain->password.len + 2 != token.len)
-		return false;
-	for (uint32_t i = 0; i < token.len; i++) {
-		const uint8_t byte = token.p[i];
-
-		if (following > 0) {
-			if ((byte & 0xc0) != 0x80)
-				return false;
-			following--;
-		} else if (byte >= 0x80) {
-			if (byte < 0xc2 || byte > 0xf4)
-				return false;
-			following = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-		}
-	}
-	return following == 0;
 }
 
 /* The mechanism is not for us to play: the client gets connections of its own. */
@@ -388,32 +358,17 @@ static void pass_on(struct pooled *p, struct bytesview token)
 	log_debug("client %s #%llu: its log-in is not SASL PLAIN: it gets connections of its own", c->name,
 		  (unsigned long long)c->number);
 	startup_move(&startup, &p->hs.startup);
-	handshake_abort(c);
-	handshake_dedicated_resume(c, &startup, stream, token);
+	handshake_dedicated_resume(c, &startup, stream, token); /* the end of `p` */
 }
 
 static void on_token(struct handshake *hs, struct bytesview token)
 {
 	struct pooled *p = pooled_of(hs);
-	struct sasl_plain plain;
-	struct writer w;
 
-	if (p->is_dse && !p->is_challenged && is_text(token, "PLAIN")) {
-		p->is_challenged = true;
-		writer_init(&w);
-		write_bytes(&w, "PLAIN-START", 11);
-		client_send(hs->client, hs->stream, OP_AUTH_CHALLENGE, 0, w.data, w.len);
-		writer_free(&w);
-		handshake_answered(hs);
-	} else if (parse_plain(token, &plain)) {
-		hs->has_client_credentials = true;
-		credentials_set(&hs->client_credentials, &plain);
+	if (hs->has_client_credentials || handshake_ask_is_enough(hs))
 		begin(p);
-	} else if (p->is_challenged) {
-		refuse_again(p, "what followed PLAIN-START is not SASL PLAIN");
-	} else {
+	else
 		pass_on(p, token);
-	}
 }
 
 /* What the clusters demand. One that is not known yet is taken to be like the other. */
@@ -434,7 +389,7 @@ static char *look_at_clusters(struct pooled *p)
 		if (t[i] && t[i]->requires_auth) {
 			hs->deciding = (enum cluster_id)i;
 			free(class_name);
-			class_name = xstrdup(t[i]->authenticator ? t[i]->authenticator : PASSWORD_AUTHENTICATOR);
+			class_name = xstrdup(t[i]->authenticator ? t[i]->authenticator : HANDSHAKE_AUTHENTICATOR);
 		}
 		if (t[i])
 			topology_unref(t[i]);
@@ -454,12 +409,10 @@ void handshake_pooled_start(struct client *c, struct startup *startup, int16_t s
 		p->leg[i].id = (enum cluster_id)i;
 	}
 	class_name = look_at_clusters(p);
-	if (!class_name) {
+	if (handshake_needs_dialogue(&p->hs)) /* may be the end of it */
+		handshake_send_authenticate(&p->hs, class_name ? class_name : HANDSHAKE_AUTHENTICATOR);
+	else
 		begin(p);
-		return;
-	}
-	p->is_dse = login_is_dse(sv_from(class_name));
-	handshake_send_authenticate(&p->hs, class_name); /* may be the end of it */
 	free(class_name);
 }
 
@@ -471,6 +424,7 @@ static void on_timeout(struct handshake *hs)
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (is_under_way(&p->leg[i]) && !is_enough(p)) {
+			handshake_blame(hs, HOOKS_LOGIN_FAILED, i);
 			client_refuse(hs->client, hs->stream, CLOSE_TIMEOUT, CQL_ERR_SERVER_ERROR,
 				      "%s has not finished the log-in within %u ms",
 				      cluster_id_name((enum cluster_id)i),
@@ -491,6 +445,7 @@ static void drop(struct handshake *hs)
 }
 
 static const struct handshake_way pooled_way = {
+	.is_shared = true,
 	.on_token = on_token,
 	.on_timeout = on_timeout,
 	.drop = drop,

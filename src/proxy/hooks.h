@@ -17,6 +17,8 @@
 #ifndef PROXY_HOOKS_H
 #define PROXY_HOOKS_H
 
+#include <stdlib.h>
+
 #include "cql/statement_tables.h"
 #include "proxy/credential.h"
 #include "proxy/hold.h"
@@ -40,7 +42,7 @@ struct hooks_call {
 	uint8_t at;                  /* the plugin that is asked next, by its place */
 	bool is_timed_out;           /* asked again: the hold was not resumed in time */
 	struct policy_denial denial; /* DENIED; the text is good until the next call */
-	const char *denied_by;       /* the same: the name of the plugin */
+	const char *by;              /* DENIED, HELD: the name of the plugin */
 };
 
 /* A log-in on its way through the plugins. */
@@ -48,13 +50,25 @@ struct hooks_login {
 	bool is_startup;               /* nothing was asked of the driver yet */
 	struct strview user, password; /* what it has sent */
 	bool wants[CLUSTER_COUNT];     /* the cluster asks for a log-in, as far as is known */
-	/* Filled in by plugins; wiped by the caller. */
+	/* Filled in by plugins, what is set by the one that has decided only; wiped by the caller: hooks_login_wipe(). */
 	bool is_decided;            /* one of them has said DONE: at STARTUP there is no dialogue then */
 	bool asks;                  /* at STARTUP: the driver has to log in whatever the clusters say */
+	bool is_misused;            /* for the functions that fill this in: what was to be set cannot be */
 	bool is_set[CLUSTER_COUNT]; /* this cluster gets: */
 	struct credentials set[CLUSTER_COUNT];
 	char *name; /* who the client is; owned by the caller; NULL: whom it has named */
 };
+
+/* Forgets what is set: credentials and the name. */
+static inline void hooks_login_wipe(struct hooks_login *login)
+{
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		login->is_set[i] = false;
+		credentials_wipe(&login->set[i]);
+	}
+	free(login->name);
+	login->name = NULL;
+}
 
 enum hooks_login_outcome {
 	HOOKS_LOGIN_OK,

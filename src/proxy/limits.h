@@ -21,6 +21,7 @@
 	X(ADDRESS, "max_connections_per_address") /* likewise, or when the PROXY header has come */                    \
 	X(USER, "max_connections_per_user")       /* after the log-in */                                               \
 	X(HANDSHAKES, "max_handshakes")           /* its turn did not come within handshake_timeout */                 \
+	X(PLUGIN, "plugin")                       /* by an on_connect of plugins */                                    \
 	X(PROXY_PROTOCOL, "proxy_protocol")       /* from no trusted source, or without a header */
 
 enum limit_refusal {

@@ -1,6 +1,7 @@
 /* login.c - see login.h */
 #include "proxy/login.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "base/secret.h"
@@ -51,6 +52,19 @@ void credentials_copy(struct credentials *to, const struct credentials *from)
 	to->authzid = from->authzid ? secret_strdup(from->authzid) : NULL;
 	to->user = secret_strdup(from->user);
 	to->password = secret_strdup(from->password);
+}
+
+static bool text_equal(const char *a, const char *b)
+{
+	const size_t n = a ? strlen(a) : 0;
+
+	return n == (b ? strlen(b) : 0) && (n == 0 || CRYPTO_memcmp(a, b, n) == 0);
+}
+
+bool credentials_equal(const struct credentials *a, const struct credentials *b)
+{
+	return a->user && b->user && text_equal(a->authzid, b->authzid) && text_equal(a->user, b->user) &&
+	       text_equal(a->password, b->password);
 }
 
 void credentials_write_plain(const struct credentials *c, struct writer *w)
