@@ -25,9 +25,11 @@
 #include "control/config_lua.h"
 #include "control/descriptors.h"
 #include "control/http.h"
+#include "control/metrics_sink.h"
 #include "control/reload.h"
 #include "policy/hook_report.h"
 #include "policy/plugin_file.h"
+#include "policy/plugin_http.h"
 #include "policy/plugin_set.h"
 #include "policy/rehearsal.h"
 #include "proxy/contexts.h"
@@ -455,6 +457,22 @@ static uint64_t prepared_entries(void)
 	return atomic_load_explicit(&run.proxy.prepared.count, memory_order_relaxed);
 }
 
+static struct http_handler *find_page(const char *path)
+{
+	return plugin_http_find(run.proxy.plugins, path);
+}
+
+static void visit_metrics(void (*visit)(void *arg, const char *family, const char *type, const char *help,
+					const char *suffix, const char *labels, double value),
+			  void *arg)
+{
+	struct metrics_visitor visitor;
+
+	metrics_visitor_init(&visitor, visit, arg);
+	if (run.http)
+		http_visit_metrics(run.http, &visitor.sink);
+}
+
 static bool start_http(void)
 {
 	const struct http_context context = {
@@ -471,6 +489,7 @@ static bool start_http(void)
 		.prepared_entries = prepared_entries,
 		.reload = reload_status(run.reload),
 		.hooks = hook_report_read,
+		.find_page = find_page,
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,
 	};
@@ -500,6 +519,7 @@ static bool open_plugins(void)
 	if (!run.proxy.plugins)
 		return fatal(error);
 	run.proxy.hooks_new = plugin_set_hooks_new;
+	run.proxy.visit_metrics = visit_metrics;
 	run.request.check_plugins = plugin_set_check_reload;
 	return true;
 }
@@ -633,6 +653,8 @@ static void stop(void)
 	close_listeners();
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_stop(&run.workers[i]);
+	/* Threads of plugins may resume what waits in a worker until they are joined. */
+	plugin_set_close(run.proxy.plugins);
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_free(&run.workers[i]);
 	if (run.http)
@@ -644,7 +666,6 @@ static void stop(void)
 	}
 	schema_events_free(run.schema_events);
 	loop_run_messages(&run.loop); /* of what was cancelled when its answer was on the way */
-	plugin_set_close(run.proxy.plugins);
 	proxy_fini(&run.proxy);
 	/* With its handler a signal's default action would come back, and change the exit status at the last moment. */
 	for (unsigned i = 0; i < ARRAY_LEN(run.signals); i++) {

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/http_page.h"
 #include "base/log.h"
 #include "control/gzip.h"
 #include "control/health.h"
@@ -38,7 +39,16 @@ struct http {
 
 static void reply(struct evhttp_request *rq, int status, const char *type, struct evbuffer *body)
 {
-	evhttp_add_header(evhttp_request_get_output_headers(rq), "Content-Type", type);
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(rq);
+	char length[24];
+
+	evhttp_add_header(headers, "Content-Type", type);
+	/* evhttp would send the body, which the next answer on the connection is then taken for. */
+	if (evhttp_request_get_command(rq) == EVHTTP_REQ_HEAD) {
+		snprintf(length, sizeof(length), "%zu", body ? evbuffer_get_length(body) : 0);
+		evhttp_add_header(headers, "Content-Length", length);
+		body = NULL;
+	}
 	evhttp_send_reply(rq, status, NULL, body);
 }
 
@@ -191,6 +201,58 @@ static void metrics(struct evhttp_request *rq, void *arg)
 		evbuffer_free(body);
 }
 
+/* ---- pages of plugins ---- */
+
+struct exchange {
+	struct http_page page;
+	struct evhttp_request *rq;
+	bool is_answered;
+};
+
+static const char *get_header(struct http_page *page, const char *name)
+{
+	struct exchange *x = container_of(page, struct exchange, page);
+
+	return evhttp_find_header(evhttp_request_get_input_headers(x->rq), name);
+}
+
+static void answer(struct http_page *page, unsigned status, const char *type, const void *body, size_t len)
+{
+	struct exchange *x = container_of(page, struct exchange, page);
+	struct evbuffer *out;
+
+	if (x->is_answered)
+		return;
+	x->is_answered = true;
+	out = evbuffer_new();
+	if (out)
+		evbuffer_add(out, body, len);
+	/* What is no status of HTTP would be no answer at all. */
+	reply_compressed(x->rq, status >= 200 && status <= 599 ? (int)status : 500, type ? type : TEXT_TYPE, out);
+	if (out)
+		evbuffer_free(out);
+}
+
+static void other_page(struct evhttp_request *rq, void *arg)
+{
+	const struct http_context *c = &((struct http *)arg)->context;
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(rq));
+	struct http_handler *handler = c->find_page && path ? c->find_page(path) : NULL;
+	const enum evhttp_cmd_type method = evhttp_request_get_command(rq);
+	struct exchange x = { .page = { .header = get_header, .reply = answer }, .rq = rq };
+
+	if (!handler) {
+		not_found(rq, arg);
+	} else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+		evhttp_add_header(evhttp_request_get_output_headers(rq), "Allow", "GET, HEAD");
+		reply_text(rq, 405, "405 method not allowed\n");
+	} else {
+		handler->serve(handler, &x.page);
+		if (!x.is_answered)
+			reply_text(rq, 500, "500 the page has no content\n");
+	}
+}
+
 /* ---- life ---- */
 
 /* A request target may also be a whole URL; evhttp takes the path out of it and leaves a query aside. */
@@ -207,7 +269,7 @@ static void set_pages(struct http *http)
 	evhttp_set_cb(e, "/health/readiness", readiness, http);
 	evhttp_set_cb(e, "/health/status", status_page, http);
 	evhttp_set_cb(e, "/metrics", metrics, http);
-	evhttp_set_gencb(e, not_found, http);
+	evhttp_set_gencb(e, other_page, http);
 }
 
 static bool start(struct http *http, char *error, size_t error_size)

@@ -6,7 +6,8 @@
  *   plugin_option   the rows of a file and the keys of a section become values
  *   plugin_set      all instances of the process: order, open and close, reload
  *   plugin_chain    struct hooks of a worker: goes through the instances in order (proxy/hooks.h)
- *   plugin_host     what plugins may call: struct cqlferry_host
+ *   plugin_host     what plugins may call: struct cqlferry_host; parts of it are
+ *                   plugin_metrics, plugin_timer and plugin_http
  */
 #ifndef POLICY_PLUGIN_H
 #define POLICY_PLUGIN_H
@@ -40,12 +41,15 @@ struct plugin_instance {
 	uint32_t watched[2];           /* kinds for on_request and on_response: plugin_host.c, watch() */
 	uint32_t watched_next[2];      /* the same as a reload under way has said */
 	struct plugin_worker *workers; /* by worker */
+	struct plugin_timer *timers;   /* of main, see plugin_timer.h */
+	struct plugin_page *pages;     /* plugin_http.h */
 };
 
 /* An instance's part of one worker. */
 struct plugin_worker {
 	void *self; /* the instance's own, or what worker_open() gave */
 	bool is_open;
+	struct plugin_timer *timers;
 };
 
 /* The instance that a function of the host is called for; plugins have it as a constant only. */
@@ -67,5 +71,21 @@ struct plugin_call {
 };
 
 extern _Thread_local struct plugin_call plugin_call;
+
+/* Around a call that is no hook: of a timer, of a page. `worker` is NULL on the main thread. */
+static inline void plugin_call_enter(struct plugin_instance *p, struct worker *worker)
+{
+	plugin_call.instance = p;
+	plugin_call.worker = worker;
+	plugin_call.may_hold = false;
+	plugin_call.ticket = plugin_call.resumed = 0;
+	plugin_call.denial.text = NULL;
+	plugin_call.error[0] = '\0';
+}
+
+static inline void plugin_call_leave(void)
+{
+	plugin_call.instance = NULL;
+}
 
 #endif

@@ -313,10 +313,7 @@ static void on_reload(struct hooks *h)
 
 static void on_free(struct hooks *h)
 {
-	struct plugin_chain *chain = chain_of(h);
-
-	plugin_set_worker_end(chain->set, h->worker);
-	free(chain);
+	free(chain_of(h));
 }
 
 static const struct hooks_ops chain_ops = {

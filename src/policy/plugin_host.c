@@ -14,8 +14,10 @@
 #include "base/log.h"
 #include "cql/error.h"
 #include "policy/plugin_client.h"
+#include "policy/plugin_http.h"
 #include "policy/plugin_login.h"
-#include "proxy/counters.h"
+#include "policy/plugin_metrics.h"
+#include "policy/plugin_timer.h"
 #include "proxy/worker.h"
 
 /* ---- texts ---- */
@@ -48,127 +50,6 @@ static void host_error(const struct cqlferry_host *host, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(plugin_call.error, sizeof(plugin_call.error), fmt, args);
 	va_end(args);
-}
-
-/* ---- counters ---- */
-
-/* Whose array of counters the calling thread writes to. */
-static unsigned cells_of_thread(const struct proxy *proxy)
-{
-	if (!plugin_call.instance)
-		return counters_others(proxy->counters);
-	return plugin_call.worker ? plugin_call.worker->index : proxy->worker_count;
-}
-
-static uint32_t host_counter_new(const struct cqlferry_host *host, const char *family, const char *help,
-				 const char *labels)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-
-	return proxy ? counters_register(proxy->counters, family, help, labels, COUNTER_PLAIN) : 0;
-}
-
-static uint32_t host_gauge_new(const struct cqlferry_host *host, const char *family, const char *help,
-			       const char *labels)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-
-	return proxy ? counters_register(proxy->counters, family, help, labels, COUNTER_GAUGE) : 0;
-}
-
-static uint32_t host_histogram_new(const struct cqlferry_host *host, const char *family, const char *help,
-				   const char *labels, const double *bounds, uint32_t count)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-	struct counter_bounds b = { .count = count };
-
-	if (count == 0 || count > COUNTERS_BOUNDS_MAX)
-		return 0;
-	for (uint32_t i = 0; i < count; i++) {
-		/* A year is more than anybody waits. */
-		if (!(bounds[i] > 0 && bounds[i] < 3.2e7))
-			return 0;
-		b.ns[i] = (uint64_t)(bounds[i] * 1e9 + 0.5);
-		if (i > 0 && b.ns[i] <= b.ns[i - 1])
-			return 0;
-	}
-	return proxy ? counters_register_histogram(proxy->counters, family, help, labels, &b) : 0;
-}
-
-static void host_counter_add(const struct cqlferry_host *host, uint32_t counter, int64_t n)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-
-	if (counter != 0 && counter <= COUNTERS_CELLS)
-		counters_add(proxy->counters, cells_of_thread(proxy), counter, n);
-}
-
-static void host_gauge_set(const struct cqlferry_host *host, uint32_t gauge, int64_t value)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-
-	if (gauge != 0 && gauge <= COUNTERS_CELLS)
-		counters_set(proxy->counters, cells_of_thread(proxy), gauge, value);
-}
-
-static void host_histogram_observe(const struct cqlferry_host *host, uint32_t histogram, uint64_t ns)
-{
-	const struct proxy *proxy = plugin_of(host)->proxy;
-
-	if (histogram != 0 && histogram <= COUNTERS_CELLS)
-		counters_observe(proxy->counters, cells_of_thread(proxy), histogram, ns);
-}
-
-static void host_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn visit, void *arg)
-{
-	(void)host;
-	(void)visit;
-	(void)arg;
-}
-
-/* ---- timers and pages ---- */
-
-static struct cqlferry_timer *host_timer_new(const struct cqlferry_host *host, uint32_t interval_ms,
-					     void (*fn)(void *arg), void *arg)
-{
-	(void)host;
-	(void)interval_ms;
-	(void)fn;
-	(void)arg;
-	return NULL;
-}
-
-static void host_timer_free(const struct cqlferry_host *host, struct cqlferry_timer *timer)
-{
-	(void)host;
-	(void)timer;
-}
-
-static int32_t host_http_route(const struct cqlferry_host *host, const char *path,
-			       void (*handler)(void *arg, struct cqlferry_http *http), void *arg)
-{
-	(void)host;
-	(void)path;
-	(void)handler;
-	(void)arg;
-	return 0;
-}
-
-static const char *host_http_header(struct cqlferry_http *http, const char *name)
-{
-	(void)http;
-	(void)name;
-	return NULL;
-}
-
-static void host_http_reply(struct cqlferry_http *http, uint32_t status, const char *content_type, const void *body,
-			    uint64_t length)
-{
-	(void)http;
-	(void)status;
-	(void)content_type;
-	(void)body;
-	(void)length;
 }
 
 /* ---- verdicts ---- */
@@ -312,18 +193,18 @@ void plugin_host_init(struct plugin_instance *p)
 		.workers = p->proxy ? p->proxy->settings->workers : 1,
 		.log = host_log,
 		.error = host_error,
-		.counter_new = host_counter_new,
-		.gauge_new = host_gauge_new,
-		.histogram_new = host_histogram_new,
-		.counter_add = host_counter_add,
-		.gauge_set = host_gauge_set,
-		.histogram_observe = host_histogram_observe,
-		.metrics_visit = host_metrics_visit,
-		.timer_new = host_timer_new,
-		.timer_free = host_timer_free,
-		.http_route = host_http_route,
-		.http_header = host_http_header,
-		.http_reply = host_http_reply,
+		.counter_new = plugin_metrics_counter_new,
+		.gauge_new = plugin_metrics_gauge_new,
+		.histogram_new = plugin_metrics_histogram_new,
+		.counter_add = plugin_metrics_add,
+		.gauge_set = plugin_metrics_set,
+		.histogram_observe = plugin_metrics_observe,
+		.metrics_visit = plugin_metrics_visit,
+		.timer_new = plugin_timer_new,
+		.timer_free = plugin_timer_free,
+		.http_route = plugin_http_route,
+		.http_header = plugin_http_header,
+		.http_reply = plugin_http_reply,
 		.watch = host_watch,
 		.route_new = host_route_new,
 		.client_info = plugin_client_info,

@@ -10,7 +10,9 @@
 #include "policy/plugin_chain.h"
 #include "policy/plugin_file.h"
 #include "policy/plugin_host.h"
+#include "policy/plugin_http.h"
 #include "policy/plugin_option.h"
+#include "policy/plugin_timer.h"
 #include "proxy/worker.h"
 
 /* ---- order ---- */
@@ -252,12 +254,33 @@ static void instance_free(struct plugin_instance *p)
 	free(p);
 }
 
+/* When the worker's thread has ended, or was not started. */
+static void worker_end(struct plugin_set *set, struct worker *worker)
+{
+	sigset_t signals;
+
+	for (unsigned i = set->count; i-- > 0;) {
+		struct plugin_instance *p = set->items[i];
+		struct plugin_worker *part = &p->workers[worker->index];
+
+		if (part->is_open && p->plugin.worker_close) {
+			call_begin(p, worker, &signals);
+			p->plugin.worker_close(part->self);
+			call_end(&signals);
+		}
+		part->is_open = false;
+		plugin_timer_free_worker(p, worker->index);
+	}
+}
+
 void plugin_set_close(struct plugin_set *set)
 {
 	sigset_t signals;
 
 	if (!set)
 		return;
+	for (unsigned i = 0; set->proxy && i < set->proxy->worker_count; i++)
+		worker_end(set, &set->proxy->workers[i]);
 	for (unsigned i = set->count; i-- > 0;) {
 		struct plugin_instance *p = set->items[i];
 
@@ -267,6 +290,8 @@ void plugin_set_close(struct plugin_set *set)
 			call_end(&signals);
 		}
 		p->is_open = false;
+		plugin_timer_free_main(p);
+		plugin_http_free(p);
 	}
 	for (unsigned i = 0; i < set->count; i++)
 		instance_free(set->items[i]);
@@ -302,30 +327,13 @@ bool plugin_set_hooks_new(struct proxy *proxy, struct worker *worker, struct hoo
 	*out = NULL;
 	for (unsigned i = 0; i < set->count; i++) {
 		if (!worker_open(set->items[i], worker, error, error_size)) {
-			plugin_set_worker_end(set, worker);
+			worker_end(set, worker);
 			return false;
 		}
 	}
 	if (set->count > 0)
 		*out = plugin_chain_new(set, worker);
 	return true;
-}
-
-void plugin_set_worker_end(struct plugin_set *set, struct worker *worker)
-{
-	sigset_t signals;
-
-	for (unsigned i = set->count; i-- > 0;) {
-		struct plugin_instance *p = set->items[i];
-		struct plugin_worker *part = &p->workers[worker->index];
-
-		if (part->is_open && p->plugin.worker_close) {
-			call_begin(p, worker, &signals);
-			p->plugin.worker_close(part->self);
-			call_end(&signals);
-		}
-		part->is_open = false;
-	}
 }
 
 /* ---- reload ---- */

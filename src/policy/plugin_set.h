@@ -6,8 +6,7 @@
  *   new, open   the instances, open() in order
  *   hooks_new   for each worker: worker_open() in order, and its chain
  *   reload      reload() in order; then reload_commit, the workers' own part, reload_end
- *   worker_end  when all workers' threads have ended: worker_close() in reverse order
- *   close       close() in reverse order
+ *   close       when all workers' threads have ended: worker_close() and close() in reverse order
  */
 #ifndef POLICY_PLUGIN_SET_H
 #define POLICY_PLUGIN_SET_H
@@ -36,14 +35,16 @@ MUSTCHECK bool plugin_set_check_reload(struct plugin_settings *plugins, unsigned
  */
 struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy *proxy, struct loop *loop, char *error,
 				   size_t error_size);
-/* NULL is harmless. */
+/*
+ * worker_close() for each worker, close(), in reverse order. When the workers'
+ * threads have ended, and before anything of them is freed: until close() has
+ * joined them, threads of plugins may call resume(). NULL is harmless.
+ */
 void plugin_set_close(struct plugin_set *set);
 
 /* For proxy->hooks_new: of proxy->plugins. */
 MUSTCHECK bool plugin_set_hooks_new(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
 				    size_t error_size);
-/* When the worker's thread has ended. */
-void plugin_set_worker_end(struct plugin_set *set, struct worker *worker);
 
 /*
  * reload() of all, with these settings, which were checked. False with the

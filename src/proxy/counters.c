@@ -226,6 +226,11 @@ void counters_label(char *out, size_t size, const char *name, const char *value)
 
 /* ---- counting ---- */
 
+unsigned counters_main(const struct counters *c)
+{
+	return c->arrays - 2;
+}
+
 unsigned counters_others(const struct counters *c)
 {
 	return c->arrays - 1;

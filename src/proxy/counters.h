@@ -53,9 +53,10 @@ unsigned counters_register_histogram(struct counters *c, const char *family, con
 /* Appends name="value" to `out`, behind a comma where something stands there; escaped as the text format wants it. */
 void counters_label(char *out, size_t size, const char *name, const char *value);
 
-/* What threads that are neither a worker's nor main give as `worker` below. */
+/* What the main thread gives as `worker` below, and what threads give that are neither main nor a worker. */
+unsigned counters_main(const struct counters *c);
 unsigned counters_others(const struct counters *c);
-/* On the worker's own thread (index `workers`: the main thread). Any number up to COUNTERS_CELLS is harmless. */
+/* On the worker's own thread, by its index. Any number up to COUNTERS_CELLS is harmless. */
 void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t n);
 /* A gauge: the worker's share of it. */
 void counters_set(struct counters *c, unsigned worker, unsigned number, int64_t value);

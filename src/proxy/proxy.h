@@ -53,6 +53,10 @@ struct proxy {
 	bool (*hooks_new)(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
 			  size_t error_size);
 	struct plugin_set *plugins; /* what hooks_new makes them of */
+	/* Each line of the metrics page, for plugins; on the main thread. NULL: there is no page. */
+	void (*visit_metrics)(void (*visit)(void *arg, const char *family, const char *type, const char *help,
+					    const char *suffix, const char *labels, double value),
+			      void *arg);
 	struct counters *counters;
 	struct limits limits;
 	struct gate gate;

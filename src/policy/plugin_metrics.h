@@ -1,0 +1,22 @@
+/*
+ * plugin_metrics.h - metrics that plugins make, what they may see of the others,
+ * and those that are counted about them.
+ */
+#ifndef POLICY_PLUGIN_METRICS_H
+#define POLICY_PLUGIN_METRICS_H
+
+#include "policy/plugin.h"
+
+/* For struct cqlferry_host. */
+uint32_t plugin_metrics_counter_new(const struct cqlferry_host *host, const char *family, const char *help,
+				    const char *labels);
+uint32_t plugin_metrics_gauge_new(const struct cqlferry_host *host, const char *family, const char *help,
+				  const char *labels);
+uint32_t plugin_metrics_histogram_new(const struct cqlferry_host *host, const char *family, const char *help,
+				      const char *labels, const double *bounds, uint32_t count);
+void plugin_metrics_add(const struct cqlferry_host *host, uint32_t counter, int64_t n);
+void plugin_metrics_set(const struct cqlferry_host *host, uint32_t gauge, int64_t value);
+void plugin_metrics_observe(const struct cqlferry_host *host, uint32_t histogram, uint64_t ns);
+void plugin_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn visit, void *arg);
+
+#endif
