@@ -1,0 +1,96 @@
+/* hash.c - see hash.h */
+#include "hash.h"
+
+#include <crypt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vault.h"
+
+/* Larger numbers of rounds keep a thread for more than some seconds with one password. */
+#define SHA_ROUNDS_MAX 5000000L
+#define BCRYPT_COST_MAX 16
+
+struct hash_room {
+	struct vault *vault;
+	struct crypt_data *data;
+};
+
+/* Those that are taken, and how long what stands behind the last '$' is. */
+static const struct {
+	const char *prefix;
+	size_t length;
+} methods[] = {
+	{ "$y$", 43 }, { "$gy$", 43 }, { "$7$", 43 }, { "$2b$", 53 }, { "$6$", 86 }, { "$5$", 43 },
+};
+#define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))
+
+static const char *cost_complaint(const char *hash)
+{
+	const char *rounds = strncmp(hash + 3, "rounds=", 7) == 0 ? hash + 10 : NULL;
+
+	if (strncmp(hash, "$2b$", 4) == 0 && strtol(hash + 4, NULL, 10) > BCRYPT_COST_MAX)
+		return "a bcrypt hash of a cost above 16, which takes seconds";
+	if (rounds && strtol(rounds, NULL, 10) > SHA_ROUNDS_MAX)
+		return "a hash of more than 5000000 rounds, which takes seconds";
+	return NULL;
+}
+
+const char *hash_complaint(const char *hash)
+{
+	const char *last = strrchr(hash, '$');
+	unsigned i = 0;
+
+	while (i < METHOD_COUNT && strncmp(hash, methods[i].prefix, strlen(methods[i].prefix)) != 0)
+		i++;
+	if (i == METHOD_COUNT)
+		return "no hash of a method that is taken; allowed: " HASH_METHODS
+		       ", as mkpasswd and openssl passwd -6 write them";
+	if (strlen(last + 1) != methods[i].length)
+		return "a hash that is cut short or has something behind it";
+	if (strlen(hash) >= CRYPT_OUTPUT_SIZE || crypt_checksalt(hash) == CRYPT_SALT_INVALID)
+		return "a hash that crypt(3) of this system does not understand";
+	return cost_complaint(hash);
+}
+
+struct hash_room *hash_room_new(void)
+{
+	struct hash_room *room = memory_new(1, sizeof(*room));
+
+	room->vault = vault_new();
+	room->data = vault_alloc(room->vault, sizeof(*room->data));
+	return room;
+}
+
+void hash_room_free(struct hash_room *room)
+{
+	vault_free(room->vault);
+	free(room);
+}
+
+/* Looks at all bytes, whatever they are. */
+static bool are_equal(const char *a, const char *b, size_t length)
+{
+	unsigned char differs = 0;
+
+	for (size_t i = 0; i < length; i++)
+		differs |= (unsigned char)(a[i] ^ b[i]);
+	return differs == 0;
+}
+
+bool hash_matches(struct hash_room *room, const char *hash, const char *password, size_t length)
+{
+	char *text = room->data->input;
+	const bool is_usable = length < sizeof(room->data->input) && !memchr(password, '\0', length);
+	const char *result;
+	bool matches;
+
+	if (is_usable)
+		memcpy(text, password, length);
+	text[is_usable ? length : 0] = '\0';
+	result = crypt_r(text, hash, room->data);
+	matches = result && result[0] != '*' && strlen(result) == strlen(hash) &&
+		  are_equal(result, hash, strlen(hash)) && is_usable;
+	explicit_bzero(room->data, sizeof(*room->data));
+	return matches;
+}
