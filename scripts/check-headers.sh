@@ -1,5 +1,6 @@
 #!/bin/sh
 # Each header compiles alone, with every compiler named (default: gcc and clang), and so can be included first.
+# The one for plugins compiles as C99 and as C++, too.
 #
 # usage: check-headers.sh [COMPILER...]
 set -eu
@@ -18,11 +19,24 @@ for header in $(find include src -name '*.h' 2>/dev/null | sort); do
 		# From standard input, because a header as the main file makes `static inline` functions unused.
 		# shellcheck disable=SC2086
 		if ! printf '#include "%s"\n#include "%s"\n' "${header#src/}" "${header#src/}" |
-			"$compiler" -std=gnu11 -D_GNU_SOURCE=1 -fsyntax-only $warnings $packages -Isrc -I. -x c -; then
+			"$compiler" -std=gnu11 -D_GNU_SOURCE=1 -fsyntax-only $warnings $packages -Isrc -Iinclude -x c -; then
 			echo "check-headers.sh: $header does not compile alone with $compiler" >&2
 			failed=1
 		fi
 	done
+done
+
+# Plugins are written in other dialects, too.
+declaration='const struct cqlferry_plugin cqlferry_plugin = { CQLFERRY_ABI_MAJOR, CQLFERRY_ABI_MINOR,
+	sizeof(struct cqlferry_plugin), sizeof(struct cqlferry_option) };'
+for dialect in "gcc -xc -std=c99" "gcc -xc -std=c11" "clang -xc -std=c99" "g++ -xc++ -std=c++11" "g++ -xc++ -std=c++20" \
+	"clang++ -xc++ -std=c++11"; do
+	# shellcheck disable=SC2086
+	if ! printf '#include <cqlferry/plugin.h>\n#include <cqlferry/plugin.h>\n%s\n' "$declaration" |
+		$dialect -pedantic -Wall -Wextra -Wno-missing-field-initializers -Werror -fsyntax-only -Iinclude -; then
+		echo "check-headers.sh: include/cqlferry/plugin.h does not compile with $dialect" >&2
+		failed=1
+	fi
 done
 if [ $count -eq 0 ]; then
 	echo "check-headers.sh: no header found" >&2

@@ -13,7 +13,7 @@ PACKAGES_BUILD="autoconf automake libtool pkg-config gcc libc6-dev make
 	libevent-dev libssl-dev libcrypt-dev liblz4-dev libsnappy-dev libisal-dev libxxhash-dev libinih-dev libyaml-dev
 	libcurl4-openssl-dev libzip-dev libjansson-dev libluajit-5.1-dev"
 PACKAGES_RUN="ca-certificates curl maven openjdk-17-jre-headless openssl python3 python3-venv"
-PACKAGES_TEST="check clang clang-format-14 libclang-rt-14-dev strace valgrind xz-utils"
+PACKAGES_TEST="check clang clang-format-14 g++ libclang-rt-14-dev strace valgrind xz-utils"
 
 say() {
 	printf '%s\n' "$*"

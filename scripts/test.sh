@@ -49,6 +49,8 @@ stage_static() {
 		check-includes.sh
 		check-includes.sh --self-test
 		check-headers.sh
+		check-abi.py
+		check-abi.py --self-test
 		check-sources.sh
 		format.sh
 		../bench/guards.py --self-test
