@@ -283,10 +283,9 @@ static void write_default(const struct explanation *e)
 static void write_decider(const struct explanation *e)
 {
 	static const char *const names[] = {
-		[DECIDED_BY_DEFAULT] = "the default",
-		[DECIDED_BY_PROTOCOL] = "a protocol rule",
-		[DECIDED_BY_RULE] = "a rule",
-		[DECIDED_BY_HOOK] = "a hook",
+		[DECIDED_BY_DEFAULT] = "the default", [DECIDED_BY_PROTOCOL] = "a protocol rule",
+		[DECIDED_BY_RULE] = "a rule",         [DECIDED_BY_HOOK] = "a hook",
+		[DECIDED_BY_PLUGIN] = "a plugin",
 	};
 
 	if (e->hook)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "policy/lua_host.h"
 
 static struct lua_host *host_of(struct policy_engine *e)
@@ -191,6 +192,8 @@ bool lua_engine_new(struct proxy *proxy, const struct settings *settings, unsign
 		return false;
 	host->engine.ops = &ops;
 	host->engine.hook_count = host->hook_count;
+	for (unsigned i = 0; i < host->hook_count; i++)
+		host->engine.hook_names[i] = names_keep(host->hooks[i].name);
 	host->engine.may_mirror = may_mirror(host);
 	*out = &host->engine;
 	return true;

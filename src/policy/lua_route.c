@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/names.h"
 #include "policy/lua_host.h"
 #include "policy/lua_list.h"
 
@@ -261,6 +262,7 @@ static void read_tag(lua_State *L, struct lua_host *host, struct recipe *r)
 	    strspn(r->tag, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			   "0123456789_-.:/") != len)
 		luaL_error(L, FUNCTION ": tag: 1 to %d letters, digits and _-.:/", TAG_MAX);
+	r->route.tag_name = names_keep(r->tag);
 	if (!host->counters)
 		return;
 	counters_label(labels, sizeof(labels), "tag", r->tag);

@@ -308,7 +308,7 @@ static struct mirror *mirror_for(const struct request *rq)
 	if (v->mirror == MIRROR_USE || v->to == TO_BOTH)
 		return rq->client->mirror[cluster_id_other(rq->client->worker->settings->primary)];
 	cluster = v->to == TO_ORIGIN ? CLUSTER_TARGET : CLUSTER_ORIGIN;
-	if (v->decided_by == DECIDED_BY_RULE || v->decided_by == DECIDED_BY_HOOK)
+	if (v->decided_by == DECIDED_BY_RULE || v->decided_by == DECIDED_BY_HOOK || v->decided_by == DECIDED_BY_PLUGIN)
 		return mirror_link_for_route(rq->client, cluster);
 	return rq->client->mirror[cluster];
 }

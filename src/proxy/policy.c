@@ -386,6 +386,17 @@ void policy_route_apply(const struct policy_route *route, struct verdict *verdic
 	verdict->route = has_extras(route) ? route : NULL;
 	verdict->is_split = false;
 	verdict->decided_by = DECIDED_BY_HOOK;
+	verdict->decider = NULL;
+}
+
+/* A route of one of the engine's hooks. */
+static void apply_opinion(const struct policy_engine *e, const struct policy_opinion *opinion, struct verdict *verdict)
+{
+	if (!opinion->route)
+		return;
+	policy_route_apply(opinion->route, verdict);
+	if (opinion->hook < POLICY_HOOKS_MAX)
+		verdict->decider = e->hook_names[opinion->hook];
 }
 
 /* ---- statements ---- */
@@ -423,7 +434,7 @@ struct policy_statement *policy_statement_new(struct policy_cache *cache, struct
 	q.is_prepared = true;
 	q.opcode = OP_EXECUTE;
 	plan = policy_plan_make(cache, &q, true);
-	policy_route_apply(plan.opinion.route, verdict);
+	apply_opinion(cache->engine, &plan.opinion, verdict);
 	if (plan.ask == 0 && !plan.opinion.denial)
 		return NULL;
 	s = xcalloc(1, sizeof(*s));
@@ -504,10 +515,13 @@ static bool decide(struct request *rq, struct policy_question *q, const struct p
 	if (unlikely(opinion.denial != NULL)) {
 		if (e->ops->denied && opinion.hook < POLICY_HOOKS_MAX)
 			e->ops->denied(e, opinion.hook);
+		rq->is_denied = true;
+		rq->verdict.decided_by = DECIDED_BY_HOOK;
+		rq->verdict.decider = opinion.hook < POLICY_HOOKS_MAX ? e->hook_names[opinion.hook] : NULL;
 		failure_unsent(rq, opinion.denial->code, "%s", opinion.denial->text);
 		return false;
 	}
-	policy_route_apply(opinion.route, &rq->verdict);
+	apply_opinion(e, &opinion, &rq->verdict);
 	return true;
 }
 
@@ -519,6 +533,12 @@ static bool is_later_page(const struct request *rq, const struct query_params *p
 	return rq->verdict.class == CLASS_READ && paging_mark_read(params->paging_state, &cluster);
 }
 
+/* By those who come before scripts. */
+static bool is_settled(const struct verdict *v)
+{
+	return v->decided_by == DECIDED_BY_PROTOCOL || v->decided_by == DECIDED_BY_PLUGIN;
+}
+
 bool policy_on_query(struct request *rq, const struct query_params *params, struct strview text,
 		     const struct statement_facts *facts, struct strview keyspace)
 {
@@ -526,7 +546,7 @@ bool policy_on_query(struct request *rq, const struct query_params *params, stru
 	struct policy_question q;
 	struct policy_plan plan;
 
-	if (rq->verdict.decided_by == DECIDED_BY_PROTOCOL)
+	if (is_settled(&rq->verdict))
 		return true;
 	statement_tables_clear(&tables);
 	statement_tables_scan(text, facts, keyspace, &tables);
@@ -550,7 +570,7 @@ bool policy_on_execute(struct request *rq, const struct query_params *params)
 	const struct policy_statement *s = rq->prepared->policy;
 	struct policy_question q = s->question;
 
-	return is_later_page(rq, params) || decide(rq, &q, &s->plan);
+	return rq->verdict.decided_by == DECIDED_BY_PLUGIN || is_later_page(rq, params) || decide(rq, &q, &s->plan);
 }
 
 bool policy_on_batch(struct request *rq, const struct statement_tables *tables, bool is_known)
@@ -559,6 +579,8 @@ bool policy_on_batch(struct request *rq, const struct statement_tables *tables, 
 	struct policy_question q;
 	struct policy_plan plan;
 
+	if (is_settled(&rq->verdict))
+		return true;
 	policy_question_init(&q, &facts, tables);
 	if (!is_known)
 		q.kind = POLICY_UNKNOWN;

@@ -3,6 +3,7 @@
  * order of opinions, of which the first one wins:
  *
  *   protocol rules     system tables, pages after the first, traces     route.c, dispatch.c
+ *   plugins            before a request is made of the frame            hooked.h
  *   an engine's hooks  scripts (policy/lua_engine.h)                    here
  *   [routing] rule     the most specific one first                      rules.c
  *   the default        reads to the primary, the rest to both           route.c
@@ -92,6 +93,7 @@ struct policy_route {
 	uint16_t consistency; /* in place of the request's, unless that is a serial one; POLICY_KEEP_LEVEL */
 	uint32_t timeout_ms;  /* in place of request_timeout; 0: that */
 	uint16_t tag;         /* a number of counters.h that counts its requests; 0: none */
+	const char *tag_name; /* the tag itself; lasts (names.h) */
 	const char *name;     /* for people: "target", "both (answer_from target, tag canary)" */
 };
 
@@ -152,7 +154,8 @@ struct policy_engine_ops {
 struct policy_engine {
 	const struct policy_engine_ops *ops;
 	unsigned hook_count;
-	bool may_mirror; /* one of its routes mirrors */
+	const char *hook_names[POLICY_HOOKS_MAX]; /* NULL: it has none; they last (names.h) */
+	bool may_mirror;                          /* one of its routes mirrors */
 	/* Set by the engine: a hook has been switched off, so what was kept of its opinions does not count any more.
 	 * Cleared when that has been forgotten. */
 	bool is_outdated;

@@ -137,6 +137,7 @@ static void apply_rule(const struct settings *settings, const struct route_rule 
 {
 	if (!rule)
 		return;
+	verdict->decider = rule->decider;
 	if (rule->route == RULE_MIRROR) {
 		verdict->decided_by = DECIDED_BY_RULE;
 		verdict->mirror = (uint8_t)mode;
@@ -216,12 +217,14 @@ struct verdict route_statement(const struct settings *settings, struct strview t
 
 void route_add_child(struct route_children *children, const struct verdict *child)
 {
-	if (child->class != CLASS_WRITE)
+	if (child->class != CLASS_WRITE) {
 		children->is_undecided = true;
-	else if (children->to == 0)
+	} else if (children->to == 0) {
 		children->to = child->to;
-	else if (children->to != child->to)
+		children->decider = child->decider;
+	} else if (children->to != child->to) {
 		children->is_split = true;
+	}
 }
 
 void route_batch(const struct settings *settings, const struct route_children *children, struct verdict *verdict)
@@ -237,4 +240,5 @@ void route_batch(const struct settings *settings, const struct route_children *c
 	if (children->is_split || children->to == 0 || children->to == TO_BOTH)
 		return;
 	send_to(settings, children->to, verdict);
+	verdict->decider = children->decider;
 }

@@ -52,6 +52,7 @@ enum decided_by {
 	DECIDED_BY_PROTOCOL, /* a system table, a page, a trace: nobody else is asked */
 	DECIDED_BY_RULE,     /* [routing] rule */
 	DECIDED_BY_HOOK,     /* a script (policy.h) */
+	DECIDED_BY_PLUGIN,   /* hooks.h; no script and no rule is asked */
 };
 
 struct policy_route;
@@ -68,6 +69,7 @@ struct verdict {
 	/* What a hook wants beside the clusters; NULL: nothing. Only good until the request is started: it belongs to
 	 * the engine. */
 	const struct policy_route *route;
+	const char *decider; /* the rule's text, the script's hook, the plugin; lasts (names.h). NULL: nobody's opinion */
 };
 
 /*
@@ -87,9 +89,10 @@ struct verdict route_options(const struct settings *settings);
 
 /* What the route of a BATCH follows from, by its children. Zeroed at first. */
 struct route_children {
-	uint8_t to;        /* where all of them so far go; 0: there was none */
-	bool is_split;     /* they go to different clusters */
-	bool is_undecided; /* one is not understood, or is no write */
+	uint8_t to;          /* where all of them so far go; 0: there was none */
+	bool is_split;       /* they go to different clusters */
+	bool is_undecided;   /* one is not understood, or is no write */
+	const char *decider; /* of the first one */
 };
 /* Adds the verdict of a child. */
 void route_add_child(struct route_children *children, const struct verdict *child);

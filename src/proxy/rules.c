@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
+
 const char *rule_words_name(enum rule_words words)
 {
 	static const char *const names[RULE_WORDS_COUNT] = { "read", "write", "all" };
@@ -84,6 +86,7 @@ void rules_add(struct rule_list *rules, const struct route_rule *rule)
 	rules->items[at] = *rule;
 	rules->items[at].keyspace_len = length_without_star(rule->keyspace);
 	rules->items[at].table_len = length_without_star(rule->table);
+	rules->items[at].decider = names_keep(rule->text);
 	rules->count++;
 }
 
