@@ -119,23 +119,29 @@ static bool read_values(struct reader *r, struct rows *out, const char **why)
 	return reader_ok(r);
 }
 
-static bool read_rows(struct reader *r, uint8_t version, struct rows *out, const char **why)
+/* What stands in front of the columns. */
+static bool read_head(struct reader *r, uint8_t version, struct rows *out, uint32_t *flags, const char **why)
 {
-	uint32_t flags;
-
 	*why = "result kind";
 	if (read_int(r) != RESULT_ROWS || !reader_ok(r))
 		return false;
 	*why = "rows metadata";
-	flags = read_int(r);
+	*flags = read_int(r);
 	out->column_count = read_int(r);
-	if (flags & ROWS_HAS_MORE_PAGES)
+	if (*flags & ROWS_HAS_MORE_PAGES)
 		out->paging_state = read_bytes(r);
-	if (version_has(version, VERSION_METADATA_ID) && (flags & ROWS_METADATA_CHANGED))
+	if (version_has(version, VERSION_METADATA_ID) && (*flags & ROWS_METADATA_CHANGED))
 		read_short_bytes(r);
-	if (version_has(version, VERSION_CONTINUOUS_PAGING) && (flags & ROWS_CONTINUOUS_PAGE))
+	if (version_has(version, VERSION_CONTINUOUS_PAGING) && (*flags & ROWS_CONTINUOUS_PAGE))
 		read_int(r);
-	if (!reader_ok(r) || (flags & ROWS_NO_METADATA))
+	return reader_ok(r);
+}
+
+static bool read_rows(struct reader *r, uint8_t version, struct rows *out, const char **why)
+{
+	uint32_t flags;
+
+	if (!read_head(r, version, out, &flags, why) || (flags & ROWS_NO_METADATA))
 		return false;
 	return read_columns(r, flags, out, why) && read_values(r, out, why);
 }
@@ -149,6 +155,41 @@ bool rows_parse(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t vers
 		return true;
 	rows_free(out);
 	return false;
+}
+
+static bool skip_columns(struct reader *r, uint32_t flags, uint32_t count)
+{
+	const bool is_global = (flags & ROWS_GLOBAL_TABLES_SPEC) != 0;
+
+	if (is_global) {
+		read_string(r);
+		read_string(r);
+	}
+	for (uint32_t i = 0; i < count && reader_ok(r); i++) {
+		if (!is_global) {
+			read_string(r);
+			read_string(r);
+		}
+		read_string(r);
+		if (!rows_skip_type(r))
+			return false;
+	}
+	return reader_ok(r);
+}
+
+bool rows_count(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version, uint32_t *count)
+{
+	struct reader r = reader_from(body, len, offset);
+	struct rows head;
+	uint32_t flags;
+	const char *why;
+
+	if (!read_head(&r, version, &head, &flags, &why))
+		return false;
+	if (!(flags & ROWS_NO_METADATA) && !skip_columns(&r, flags, head.column_count))
+		return false;
+	*count = read_int(&r);
+	return reader_ok(&r);
 }
 
 void rows_free(struct rows *rows)

@@ -35,6 +35,12 @@ MUSTCHECK bool rows_parse(const uint8_t *body, uint32_t len, uint32_t offset, ui
 			  const char **why);
 void rows_free(struct rows *rows);
 
+/*
+ * Only how many rows there are, also of a body without metadata, and with its
+ * columns walked over but not kept.
+ */
+MUSTCHECK bool rows_count(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version, uint32_t *count);
+
 /* The index of a column, or -1. */
 int rows_find(const struct rows *rows, const char *name);
 /* The value at (row, column name); null when there is no such column. */
