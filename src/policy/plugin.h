@@ -38,6 +38,8 @@ struct plugin_instance {
 	bool is_open;
 	bool has_next; /* reload() has made a new state, reload_end() is to follow */
 	void *self;
+	struct policy_route *routes; /* of route_new(), made in open(); numbers begin behind CQLFERRY_ROUTE_MIRROR */
+	uint32_t route_count;
 	uint32_t watched[2];           /* kinds for on_request and on_response: plugin_host.c, watch() */
 	uint32_t watched_next[2];      /* the same as a reload under way has said */
 	struct plugin_worker *workers; /* by worker */
@@ -65,7 +67,9 @@ struct plugin_call {
 	bool may_hold;                    /* it is a hook that may return HOLD */
 	uint64_t ticket;                  /* of a hold() in this call */
 	uint64_t resumed;                 /* the call is repeated: of the hold that has ended */
-	struct policy_denial denial;      /* of deny(); code and text */
+	bool has_route;                   /* route_set() was called with this number: */
+	uint32_t route;
+	struct policy_denial denial; /* of deny(); code and text */
 	char denial_text[PLUGIN_TEXT_MAX];
 	char error[PLUGIN_TEXT_MAX]; /* of error(); "" without */
 };

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "policy/plugin_login.h"
 #include "policy/plugin_request.h"
+#include "policy/plugin_route.h"
 #include "proxy/client.h"
 #include "proxy/client_hooks.h"
 #include "proxy/worker.h"
@@ -38,6 +39,7 @@ struct links {
 struct plugin_chain {
 	struct hooks hooks;
 	struct plugin_set *set;
+	struct plugin_scratch *scratch;
 	/* Those that have the hook. */
 	struct links connect, credentials, login, request, response, disconnect;
 };
@@ -45,6 +47,11 @@ struct plugin_chain {
 static struct plugin_chain *chain_of(struct hooks *h)
 {
 	return container_of(h, struct plugin_chain, hooks);
+}
+
+struct plugin_scratch *plugin_chain_scratch(struct hooks *h)
+{
+	return chain_of(h)->scratch;
 }
 
 /* ---- hooks that may decide ---- */
@@ -90,6 +97,7 @@ static void begin(const struct link *link, struct worker *worker, uint64_t resum
 	plugin_call.may_hold = false;
 	plugin_call.ticket = 0;
 	plugin_call.resumed = resumed;
+	plugin_call.has_route = false;
 	plugin_call.denial.text = NULL;
 	plugin_call.error[0] = '\0';
 }
@@ -194,17 +202,16 @@ static enum hooks_result on_credentials(struct hooks *h, struct client *c, struc
 static int32_t invoke_request(const struct link *link, void *arg)
 {
 	struct hooks_request *rq = arg;
-	const struct policy_route *before = rq->route;
 	int32_t verdict;
 
 	if (!(link->kinds >> rq->kind & 1))
 		return CQLFERRY_NEXT;
 	verdict = link->plugin->plugin.on_request(link->self, (struct cqlferry_request *)rq);
-	if (verdict == CQLFERRY_DONE && rq->route)
-		rq->routed_by = link->plugin->name;
-	else
-		rq->route = before;
-	return verdict;
+	if (verdict != CQLFERRY_DONE || !plugin_call.has_route || rq->opcode == OP_PREPARE)
+		return verdict;
+	rq->route = plugin_route_get(link->plugin, plugin_call.route, rq);
+	rq->routed_by = link->plugin->name;
+	return rq->route ? CQLFERRY_DONE : CQLFERRY_ERROR;
 }
 
 static enum hooks_result on_request(struct hooks *h, struct hooks_request *rq, struct hooks_call *call)
@@ -313,7 +320,10 @@ static void on_reload(struct hooks *h)
 
 static void on_free(struct hooks *h)
 {
-	free(chain_of(h));
+	struct plugin_chain *chain = chain_of(h);
+
+	plugin_scratch_free(chain->scratch);
+	free(chain);
 }
 
 static const struct hooks_ops chain_ops = {
@@ -341,6 +351,7 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
 	chain->hooks.ops = &chain_ops;
 	chain->hooks.worker = worker;
 	chain->set = set;
+	chain->scratch = plugin_scratch_new();
 	for (unsigned i = 0; i < set->count; i++) {
 		struct plugin_instance *p = set->items[i];
 		const struct cqlferry_plugin *f = &p->plugin;

@@ -6,5 +6,7 @@
 
 /* The hooks of a worker whose instances are all open (struct plugin_worker). On the main thread; freed by ops->free. */
 struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker);
+/* Where what plugins ask about a request is put (plugin_request.h). */
+struct plugin_scratch *plugin_chain_scratch(struct hooks *h);
 
 #endif

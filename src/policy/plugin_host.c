@@ -17,6 +17,8 @@
 #include "policy/plugin_http.h"
 #include "policy/plugin_login.h"
 #include "policy/plugin_metrics.h"
+#include "policy/plugin_request.h"
+#include "policy/plugin_route.h"
 #include "policy/plugin_timer.h"
 #include "proxy/worker.h"
 
@@ -125,63 +127,6 @@ static void *host_resumed_data(const struct cqlferry_host *host)
 	return host_resumed(host) ? plugin_call.worker->holds.resumed_data : NULL;
 }
 
-/* ---- requests: nothing is known of them ---- */
-
-static struct cqlferry_client *host_request_client(const struct cqlferry_request *request)
-{
-	return (struct cqlferry_client *)((const struct hooks_request *)request)->client;
-}
-
-static const struct cqlferry_request_info *host_request_info(struct cqlferry_request *request)
-{
-	static const struct cqlferry_request_info none = { .size = sizeof(none), .verb = "" };
-
-	(void)request;
-	return &none;
-}
-
-static const struct cqlferry_statement *host_statement(struct cqlferry_request *request)
-{
-	static const struct cqlferry_statement none = { .size = sizeof(none), .is_incomplete = 1 };
-
-	(void)request;
-	return &none;
-}
-
-static uint64_t *host_statement_slot(const struct cqlferry_host *host, struct cqlferry_request *request)
-{
-	(void)host;
-	(void)request;
-	return NULL;
-}
-
-static bool host_bound_value(struct cqlferry_request *request, uint32_t index, struct cqlferry_text *value)
-{
-	(void)request;
-	(void)index;
-	(void)value;
-	return false;
-}
-
-static int64_t host_row_count(struct cqlferry_request *request)
-{
-	(void)request;
-	return -1;
-}
-
-static uint32_t host_route_new(const struct cqlferry_host *host, const struct cqlferry_route *route)
-{
-	(void)host;
-	(void)route;
-	return 0;
-}
-
-static void host_route_set(struct cqlferry_request *request, uint32_t route)
-{
-	(void)request;
-	(void)route;
-}
-
 /* ---- all of them ---- */
 
 void plugin_host_init(struct plugin_instance *p)
@@ -206,16 +151,16 @@ void plugin_host_init(struct plugin_instance *p)
 		.http_header = plugin_http_header,
 		.http_reply = plugin_http_reply,
 		.watch = host_watch,
-		.route_new = host_route_new,
+		.route_new = plugin_route_new,
 		.client_info = plugin_client_info,
-		.request_client = host_request_client,
+		.request_client = plugin_request_client,
 		.conn_slot = plugin_client_slot,
-		.request_info = host_request_info,
-		.statement = host_statement,
-		.statement_slot = host_statement_slot,
-		.bound_value = host_bound_value,
-		.row_count = host_row_count,
-		.route_set = host_route_set,
+		.request_info = plugin_request_info,
+		.statement = plugin_request_statement,
+		.statement_slot = plugin_request_slot,
+		.bound_value = plugin_request_value,
+		.row_count = plugin_request_rows,
+		.route_set = plugin_route_set,
 		.deny = host_deny,
 		.hold = host_hold,
 		.resume = host_resume,

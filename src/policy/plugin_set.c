@@ -12,6 +12,7 @@
 #include "policy/plugin_host.h"
 #include "policy/plugin_http.h"
 #include "policy/plugin_option.h"
+#include "policy/plugin_route.h"
 #include "policy/plugin_timer.h"
 #include "proxy/worker.h"
 
@@ -248,6 +249,7 @@ struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy
 
 static void instance_free(struct plugin_instance *p)
 {
+	plugin_routes_free(p);
 	free(p->workers);
 	free(p->name);
 	free(p->file);

@@ -32,6 +32,7 @@ bool answer_keep(struct request *rq, const struct request_leg *leg, const struct
 	k->opcode = f->opcode;
 	k->flags = f->flags;
 	k->len = f->length;
+	k->came_ns = loop_now(&rq->client->worker->loop);
 	k->chunk = NULL;
 	k->body = k->small;
 	if (f->length <= SMALL_ANSWER) {

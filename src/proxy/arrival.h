@@ -16,6 +16,8 @@ struct amended {
 	struct request_id_place id;
 };
 
+struct hooked;
+
 struct arrival {
 	struct client *c;
 	struct frame *f;
@@ -25,6 +27,7 @@ struct arrival {
 	bool is_late;              /* it was kept and is answered now (local.h): it does not wait again */
 	uint8_t amends;            /* AMEND_* bits that concern this frame (amend.h); 0: `amended` is of no interest */
 	struct amended amended;
+	struct hooked *hooked; /* plugins are told of it; NULL: they are not (hooked.h) */
 };
 
 /* The body cannot be read: the client gets a PROTOCOL_ERROR naming the field; the connection lives. */

@@ -15,6 +15,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/driver.h"
 #include "proxy/handshake.h"
+#include "proxy/hooked.h"
 #include "proxy/mirror_link.h"
 #include "proxy/paging.h"
 #include "proxy/plain.h"
@@ -185,6 +186,8 @@ static void stop_working(struct client *c)
 	handshake_abort(c);
 	mirror_link_close(c);
 	requests_drop(c);
+	if (unlikely(c->early && c->worker->hooks && c->state == CLIENT_READY))
+		hooked_dropped(c, &c->early->frame);
 	client_hooks_gone(c);
 	admission_leave(c);
 	bulk_drop(c);
@@ -286,6 +289,8 @@ void client_send(struct client *c, int16_t stream, uint8_t opcode, uint8_t flags
 
 	frame_head_write(head, true, c->version, flags, stream, opcode, len);
 	wire_send_body(&c->wire, head, body, len);
+	if (unlikely(c->worker->hooked != NULL))
+		hooked_note(c, stream, opcode, flags, body, len);
 }
 
 static void send_error(struct client *c, int16_t stream, enum cql_error_code code, const char *fmt, va_list args)

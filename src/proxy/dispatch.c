@@ -9,6 +9,7 @@
 #include "proxy/amend.h"
 #include "proxy/arrival.h"
 #include "proxy/failure.h"
+#include "proxy/hooked.h"
 #include "proxy/local.h"
 #include "proxy/memory.h"
 #include "proxy/mirror_link.h"
@@ -61,6 +62,7 @@ static void follow_paging_state(struct request *rq, const struct query_params *p
 	/* One without our mark was made before the proxy stood here, by the cluster that reads go to anyway. */
 	if (!paging_mark_read(params->paging_state, &cluster))
 		return;
+	rq->verdict.decided_by = DECIDED_BY_PROTOCOL;
 	rq->paging_offset = params->paging_state_offset;
 	rq->paging_len = params->paging_state.len;
 	if (rq->verdict.class == CLASS_READ) {
@@ -164,6 +166,8 @@ static void dispatch_query(struct arrival *a)
 	statement_scan(m.text, &facts);
 	keyspace = query_keyspace(c, &m);
 	verdict = route_statement(settings, m.text, &facts, keyspace);
+	if (unlikely(a->hooked != NULL) && !hooked_query(a, &m.params, &facts, &verdict))
+		return;
 	if (unlikely(verdict.to == 0)) {
 		local_query(a, &verdict, m.text, &m.params);
 		return;
@@ -218,6 +222,7 @@ static void dispatch_execute(struct arrival *a)
 {
 	struct client *c = a->c;
 	struct worker *worker = c->worker;
+	const struct verdict *verdict;
 	struct prepared_ref *ref;
 	struct execute_message m;
 	struct request *rq;
@@ -230,6 +235,11 @@ static void dispatch_execute(struct arrival *a)
 	ref = prepared_find(&worker->prepared, m.id);
 	if (unlikely(!ref)) {
 		answer_unprepared(a, m.id);
+		return;
+	}
+	verdict = &ref->verdict;
+	if (unlikely(a->hooked != NULL) && !hooked_execute(a, ref, &m.params, &verdict)) {
+		prepared_release(ref);
 		return;
 	}
 	if (unlikely(ref->entry->verdict.to == 0)) {
@@ -252,7 +262,7 @@ static void dispatch_execute(struct arrival *a)
 	}
 	rq->prepared = ref;
 	rq->lacks_ids = ref->entry->is_one_sided;
-	rq->verdict = ref->verdict;
+	rq->verdict = *verdict;
 	rq->consistency = m.params.consistency;
 	rq->id_offset = m.id_offset;
 	rq->values_offset = m.params.values_offset;
@@ -412,6 +422,8 @@ static void dispatch_batch(struct arrival *a)
 	}
 	if (!look_at_children(a, &m, &tables, &children))
 		return;
+	if (unlikely(a->hooked != NULL) && !hooked_batch(a, &m, children.has_prepared))
+		return;
 	if (unlikely(c->worker->settings->replace_cql_functions) && !replace_in_batch(a, &m))
 		return;
 	if (unlikely(a->amends) && !amend_batch(a, &m, children.allows))
@@ -428,6 +440,8 @@ static void dispatch_batch(struct arrival *a)
 		rq->legs[i].repairs_left = (uint16_t)MIN(m.child_count + 1u, UINT16_MAX);
 	if (unlikely(children.by_rules))
 		route_batch(c->worker->settings, &children.route, &rq->verdict);
+	if (unlikely(a->hooked != NULL))
+		hooked_route_batch(a, &rq->verdict);
 	if (unlikely(c->worker->policy != NULL) && !policy_on_batch(rq, &tables, children.are_known))
 		return;
 	if (unlikely(rq->verdict.is_split)) {
@@ -590,9 +604,9 @@ static bool check_memory(struct client *c, const struct frame *f)
 	return false;
 }
 
-void dispatch_frame(struct client *c, struct frame *f)
+static ALWAYS_INLINE void dispatch(struct client *c, struct frame *f, struct hooked *hooked)
 {
-	struct arrival a = { .c = c, .f = f };
+	struct arrival a = { .c = c, .f = f, .hooked = hooked };
 	const char *why;
 
 	if (!check_header(c, f))
@@ -607,8 +621,30 @@ void dispatch_frame(struct client *c, struct frame *f)
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
+	if (unlikely(hooked != NULL))
+		hooked->arrival = &a;
 	a.amends = c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
 	if (likely(!(a.plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(&a))
 		dispatch_by_opcode(&a);
+	if (unlikely(hooked != NULL))
+		hooked->arrival = NULL;
 	plain_close(&a.plain);
+}
+
+/* A function of its own: the others do not pay for its stack. */
+static NOINLINE void dispatch_hooked(struct client *c, struct frame *f)
+{
+	struct hooked h;
+	struct hooked *before = hooked_begin(&h, c, f);
+
+	dispatch(c, f, &h);
+	hooked_end(&h, before);
+}
+
+void dispatch_frame(struct client *c, struct frame *f)
+{
+	if (unlikely(c->worker->hooks != NULL) && hooked_is_for(f->opcode))
+		dispatch_hooked(c, f);
+	else
+		dispatch(c, f, NULL);
 }

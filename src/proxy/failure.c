@@ -5,11 +5,14 @@
 #include <stdio.h>
 
 #include "proxy/divergence.h"
+#include "proxy/hooked.h"
 #include "proxy/local_trace.h"
 
 static void send_own_error(struct request *rq, struct writer *w)
 {
 	client_send(rq->client, rq->stream, OP_ERROR, 0, w->data, w->len);
+	if (unlikely(rq->hook_number))
+		hooked_failed(rq, w->data, w->len);
 	client_check_output(rq->client);
 }
 

@@ -88,26 +88,29 @@ struct hooks_login_result {
 
 /*
  * A statement of a client as hooks see it: what has just arrived, or a request
- * that ends. On the stack of the caller; views into the body and the client.
+ * that ends. On the stack of the caller (hooked.c); views into the body.
  */
 struct hooks_request {
 	struct client *client;
-	struct request *rq; /* NULL: there is none yet, or there never was one */
-	uint64_t number;    /* of one process no two are the same */
-	uint8_t opcode;
-	uint8_t kind;         /* enum policy_kind */
-	uint8_t verb;         /* enum statement_kind */
-	uint16_t consistency; /* 0xFFFF: none */
-	const uint8_t *body;  /* plain, with its custom payload */
-	uint32_t len;
-	uint32_t offset;               /* of the message proper */
-	struct prepared_ref *prepared; /* EXECUTE */
-	struct strview text;           /* QUERY, PREPARE; of an EXECUTE it is in `prepared` */
-	struct strview keyspace;       /* what unqualified names mean */
-	/* Set by plugins in hooks_request(): goes where this says. */
-	const struct policy_route *route;
-	const char *routed_by;
+	const struct request *rq;          /* NULL: there is none yet, or there never was one */
 	const struct hooks_answer *answer; /* in hooks_response() */
+	const struct verdict *verdict;     /* NULL: nobody has looked where it goes */
+	struct prepared_ref *prepared;     /* EXECUTE of a statement that is known */
+	const uint8_t *body;               /* plain, with its custom payload; NULL: it could not be opened */
+	uint32_t len;
+	uint32_t offset;      /* of the message proper */
+	uint64_t number;      /* of one process no two are the same */
+	uint64_t came_ns;     /* as loop_now() */
+	const char *tag;      /* of its route; NULL: none */
+	uint16_t consistency; /* 0xFFFF: none */
+	uint8_t opcode;
+	uint8_t kind; /* enum policy_kind; UNKNOWN, too, where nobody has looked at the text; of a BATCH WRITE */
+	uint8_t verb; /* enum statement_kind */
+	bool is_prepared;
+	/* Set by plugins in hooks_request(): it goes where this says. Lasts. */
+	const struct policy_route *route;
+	const char *routed_by; /* lasts as well */
+	uint8_t known;         /* what is kept of it by those who answer plugins' questions; 0 at first */
 };
 
 enum hooks_outcome {
@@ -127,7 +130,8 @@ struct hooks_answer {
 	uint32_t error_code;
 	struct strview error;
 	const struct frame *frame; /* a cluster's; NULL: it has none, or it is ours */
-	const char *decider;       /* NULL: nobody's opinion */
+	const char *decider;       /* who has denied it, or chosen its route; NULL: nobody's opinion */
+	uint8_t decided_by;        /* enum decided_by */
 };
 
 struct hooks_ops {
@@ -148,6 +152,7 @@ struct hooks_ops {
 struct hooks {
 	const struct hooks_ops *ops;
 	struct worker *worker;
+	uint64_t requests;     /* so many have got a number */
 	uint8_t request_kinds; /* bits of enum policy_kind: for these there is a hook */
 	uint8_t response_kinds;
 	bool has_connect, has_credentials, has_login, has_disconnect;

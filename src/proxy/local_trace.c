@@ -1,6 +1,7 @@
 /* local_trace.c - see local_trace.h */
 #include "proxy/local_trace.h"
 
+#include "proxy/hooked.h"
 #include "proxy/local.h"
 #include "proxy/request.h"
 #include "proxy/traces.h"
@@ -98,6 +99,26 @@ bool local_trace_send(struct request_leg *leg, struct server *s)
 
 /* ---- answering ---- */
 
+static void answer_again(struct arrival *a, struct request *rq)
+{
+	const char *why;
+
+	if (message_skip_preamble(rq->data, rq->len, rq->flags, false, &a->offset, &why))
+		local_again(a, rq->prepared);
+	else
+		arrival_refuse(a, why);
+}
+
+/* Plugins are told of the answer as of one that was given at once. */
+static void answer_and_tell(struct arrival *a, struct request *rq)
+{
+	struct hooked h;
+	struct hooked *before = hooked_begin_late(&h, rq, a);
+
+	answer_again(a, rq);
+	hooked_end(&h, before);
+}
+
 void local_answer_late(struct request *rq, const uint8_t *tracing_id)
 {
 	/* Without the flag: it must not begin anew. */
@@ -115,12 +136,11 @@ void local_answer_late(struct request *rq, const uint8_t *tracing_id)
 		.tracing_id = tracing_id,
 		.is_late = true,
 	};
-	const char *why;
 
-	if (message_skip_preamble(rq->data, rq->len, rq->flags, false, &a.offset, &why))
-		local_again(&a, rq->prepared);
+	if (unlikely(rq->hook_number))
+		answer_and_tell(&a, rq);
 	else
-		arrival_refuse(&a, why);
+		answer_again(&a, rq);
 	client_check_output(rq->client);
 	request_end(rq);
 }

@@ -5,6 +5,7 @@
 
 #include "cql/rows.h"
 #include "proxy/failure.h"
+#include "proxy/hooked.h"
 #include "proxy/pages.h"
 #include "proxy/reply.h"
 
@@ -195,6 +196,8 @@ static void end_cancelled(struct request *paged)
 
 	if (leg)
 		leg_release(&leg->leg);
+	if (unlikely(paged->hook_number))
+		hooked_answered(paged, (enum cluster_id)paged->verdict.answer_from, NULL);
 	request_end(paged);
 }
 

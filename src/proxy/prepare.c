@@ -12,6 +12,7 @@
 #include "proxy/deliver.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
+#include "proxy/hooked.h"
 #include "proxy/local.h"
 #include "proxy/policy.h"
 #include "proxy/replace.h"
@@ -80,12 +81,17 @@ void prepare_dispatch(struct arrival *a)
 	keyspace = m.keyspace.len > 0 ? m.keyspace : client_keyspace(c);
 	statement_scan(m.text, &facts);
 	verdict = route_statement(c->worker->settings, m.text, &facts, keyspace);
+	if (unlikely(a->hooked != NULL)) {
+		if (!hooked_prepare(a, &facts, &verdict))
+			return;
+		is_asked = hooked_may_route(a, &verdict);
+	}
 	if (verdict.to == 0) {
 		local_prepare(a, &verdict, m.text, keyspace);
 		return;
 	}
 	if (unlikely(c->worker->policy != NULL))
-		is_asked = apply_policy(c->worker, m.text, &facts, keyspace, &verdict);
+		is_asked |= apply_policy(c->worker, m.text, &facts, keyspace, &verdict);
 	if (unlikely(verdict.is_split) && !is_asked) {
 		refuse_split(a, m.text, keyspace);
 		return;
@@ -352,6 +358,8 @@ static void send_hidden(struct request *rq, enum cluster_id cluster, const struc
 {
 	reply_note_trace(rq->client, cluster, plain);
 	client_send(rq->client, rq->stream, OP_RESULT, plain->flags, body->data, len);
+	if (unlikely(rq->hook_number))
+		hooked_answered(rq, cluster, NULL);
 	client_check_output(rq->client);
 	request_end(rq);
 }

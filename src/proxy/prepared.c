@@ -26,6 +26,14 @@ static struct bytesview id_view(const struct prepared_id *id)
 
 /* ---- entries ---- */
 
+static uint8_t verb_of(struct strview text)
+{
+	struct statement_facts facts;
+
+	statement_scan(text, &facts);
+	return (uint8_t)facts.kind;
+}
+
 struct prepared *prepared_new(struct strview text, struct strview keyspace)
 {
 	struct prepared *p = xcalloc(1, sizeof(*p));
@@ -33,6 +41,7 @@ struct prepared *prepared_new(struct strview text, struct strview keyspace)
 	p->refs = 1;
 	p->text = xstrndup(text.p, text.len);
 	p->text_len = (uint32_t)text.len;
+	p->verb = verb_of(text);
 	if (keyspace.len > 0)
 		p->keyspace = xstrndup(keyspace.p, keyspace.len);
 	list_init(&p->lru);
@@ -396,6 +405,8 @@ void prepared_release(struct prepared_ref *ref)
 		return;
 	prepared_unref(ref->entry);
 	policy_statement_free(ref->policy);
+	free(ref->statement);
+	free(ref->slots);
 	free(ref);
 }
 

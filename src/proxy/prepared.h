@@ -66,6 +66,7 @@ struct prepared {
 	char *text;                           /* as the clusters have it */
 	uint32_t text_len;
 	char *keyspace; /* the one it was prepared in (v5 field, else the connection's); NULL for none */
+	uint8_t verb;   /* enum statement_kind */
 	bool is_qualified;
 	bool is_one_sided; /* one of the clusters has not been asked to prepare it */
 	uint8_t reported;  /* TO_* bits of the clusters whose result columns drivers may have got with this id */
@@ -116,6 +117,9 @@ struct prepared_ref {
 	struct verdict verdict; /* what a request that executes it starts with */
 	uint8_t allows;
 	struct policy_statement *policy; /* what hooks have to be asked, owned; NULL: none (policy.h) */
+	/* For plugins (policy/plugin_request.c), made when one asks; a block of malloc() each, owned; NULL: nobody has. */
+	void *statement;
+	uint64_t *slots;
 };
 
 #define PREPARED_FRONT_SLOTS 4096

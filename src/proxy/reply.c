@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "proxy/connect.h"
 #include "proxy/failure.h"
+#include "proxy/hooked.h"
 #include "proxy/supported.h"
 #include "proxy/use.h"
 
@@ -350,4 +351,6 @@ void reply_send(struct request *rq, enum cluster_id cluster, const struct frame 
 		send_transcoded(rq, cluster, f);
 	else
 		send_readable(rq, cluster, f);
+	if (unlikely(rq->hook_number))
+		hooked_answered(rq, cluster, f);
 }

@@ -27,6 +27,7 @@
 #include "proxy/deliver.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
+#include "proxy/hooked.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
 #include "proxy/prepare.h"
@@ -139,6 +140,8 @@ struct request *request_new(struct client *c, const struct frame *f, const struc
 		leg->repairs_left = MAX_REPAIRS;
 	}
 	rq->started_ns = loop_now(loop);
+	if (unlikely(c->worker->hooked != NULL))
+		hooked_take(rq);
 	list_append(&c->requests, &rq->node);
 	mark_stream(c, f->stream);
 	c->in_flight++;
@@ -160,11 +163,29 @@ void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, 
 	rq->len = len;
 }
 
+/* What few requests have; looked at in one go. */
+static inline bool has_more(const struct request *rq)
+{
+	return ((uintptr_t)rq->keyspace | (uintptr_t)rq->rewriting | (uintptr_t)rq->paging | rq->hook_number) != 0;
+}
+
+static void release_more(struct request *rq)
+{
+	if (rq->hook_number)
+		hooked_abandoned(rq);
+	if (rq->keyspace || rq->rewriting)
+		prepare_forget(rq);
+	if (rq->paging)
+		paging_end(rq);
+}
+
 /* Frees it; legs that are still out become orphans. */
 static void release(struct request *rq)
 {
 	struct worker *worker = rq->client->worker;
 
+	if (unlikely(has_more(rq)))
+		release_more(rq);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		leg_abandon(&rq->legs[i].leg);
 		list_remove(&rq->legs[i].waiting); /* a repair without waiters ends by itself */
@@ -179,10 +200,6 @@ static void release(struct request *rq)
 		chunk_unref(rq->packed);
 	if (rq->prepared)
 		prepared_release(rq->prepared);
-	if (unlikely(rq->keyspace || rq->rewriting))
-		prepare_forget(rq);
-	if (unlikely(rq->paging))
-		paging_end(rq);
 	if (rq->type != REQUEST_UNTRACKED && rq->verdict.to)
 		metric_sub(&worker->metrics.inflight[rq->type], 1);
 	slab_put(&worker->requests, rq);

@@ -31,6 +31,7 @@ enum leg_role {
 	LEG_BEST_EFFORT, /* the answer is certain already and waits for it; its failure is made good afterwards */
 };
 
+struct held;
 struct request;
 struct repair;
 struct paging;
@@ -58,6 +59,7 @@ struct kept_answer {
 	uint8_t opcode;
 	uint8_t flags;
 	uint32_t len;
+	uint64_t came_ns;
 	struct chunk *chunk; /* holds the body, or NULL: in `small` */
 	uint8_t *body;
 	uint8_t small[SMALL_ANSWER];
@@ -94,6 +96,7 @@ struct request {
 	bool consistency_of_read;
 	bool has_routes_level; /* `consistency` is that of its route, for every cluster */
 	uint16_t tag;          /* of its route, see counters.h; 0: none */
+	const char *tag_name;  /* the same for people; lasts (names.h) */
 	uint32_t timeout_ms;   /* of its route; 0: request_timeout */
 	struct request_id_place request_id;
 	struct prepared_ref *prepared; /* EXECUTE */
@@ -115,6 +118,12 @@ struct request {
 	bool lacks_ids;             /* EXECUTE, BATCH: a cluster may have no id yet for one that it names: demand.h */
 	bool is_local;              /* we answer it, whatever its leg's answer: local_trace.h */
 	uint8_t events;             /* REGISTER: enum event_kind bits */
+	bool is_denied;             /* the answer is the denial of a script */
+	/* For plugins, see hooked.h. The number: they are told of its end by it, and have not been yet; 0: they are not. */
+	uint8_t verb; /* enum statement_kind */
+	uint64_t hook_number;
+	uint64_t came_ns;  /* before it was held, if it was */
+	struct held *held; /* it waits for a plugin's resume(); owned; NULL: it does not */
 	struct kept_answer kept;
 	uint8_t small_body[SMALL_BODY];
 };

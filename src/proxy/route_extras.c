@@ -82,6 +82,7 @@ void route_extras_start(struct request *rq, uint32_t consistency_offset)
 		queue = queue_for(rq, route->timeout_ms);
 	if (route->tag) {
 		rq->tag = route->tag;
+		rq->tag_name = route->tag_name;
 		counters_add(worker->proxy->counters, worker->index, route->tag, 1);
 	}
 	request_start_within(rq, queue);

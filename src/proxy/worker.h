@@ -51,6 +51,7 @@ struct worker {
 	struct policy_cache *policy; /* what scripts say; NULL without them (policy.h) */
 	bool policy_runs;            /* its engine was started, and not stopped */
 	struct hooks *hooks;         /* the plugins; NULL without them (hooks.h) */
+	struct hooked *hooked;       /* the frame that is being dispatched, while plugins are told of it (hooked.h) */
 	struct holds holds;          /* what plugins hold (hold.h) */
 	struct function_source functions;
 	struct event idle_timer; /* idle.h */
