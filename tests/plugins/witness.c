@@ -49,11 +49,9 @@ struct hold {
 
 static int32_t witness_open(const struct cqlferry_host *host, const struct cqlferry_value *values, void **self)
 {
-	struct cqlferry_route route = { .size = sizeof(route),
-					.to = CQLFERRY_TO_TARGET,
-					.timeout_ms = 700,
-					.consistency = 2,
-					.tag = "canary" };
+	struct cqlferry_route route = {
+		.size = sizeof(route), .to = CQLFERRY_TO_TARGET, .timeout_ms = 700, .consistency = 2, .tag = "canary"
+	};
 	struct witness *w = calloc(1, sizeof(*w));
 
 	w->host = host;
@@ -188,9 +186,12 @@ static int32_t route(const struct witness *w, struct cqlferry_request *request, 
 		const char *word;
 		uint32_t number;
 	} routes[] = {
-		{ "origin", CQLFERRY_ROUTE_ORIGIN }, { "target", CQLFERRY_ROUTE_TARGET },
-		{ "both", CQLFERRY_ROUTE_BOTH },     { "mirror", CQLFERRY_ROUTE_MIRROR },
-		{ "tagged", w->tagged },             { "none", 999 },
+		{ "origin", CQLFERRY_ROUTE_ORIGIN },
+		{ "target", CQLFERRY_ROUTE_TARGET },
+		{ "both", CQLFERRY_ROUTE_BOTH },
+		{ "mirror", CQLFERRY_ROUTE_MIRROR },
+		{ "tagged", w->tagged },
+		{ "none", 999 },
 	};
 
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
