@@ -112,6 +112,17 @@ static bool load_config(const struct arguments *args)
 	return run.config != NULL;
 }
 
+static bool check_plugins(void)
+{
+	char error[1024];
+	struct plugin_set *set = plugin_set_open(run.settings, NULL, NULL, error, sizeof(error));
+
+	if (!set)
+		log_error("%s", error);
+	plugin_set_close(set);
+	return set != NULL;
+}
+
 /* --check-config: what only shows when the files that the settings name are opened, too. The exit status. */
 static int check_config(void)
 {
@@ -123,7 +134,23 @@ static int check_config(void)
 		log_error("%s", error);
 		return config_status();
 	}
+	if (!check_plugins())
+		return config_status();
 	config_print_good(run.config, stdout);
+	return 0;
+}
+
+/* --plugin-info. The exit status. */
+static int plugin_info(const char *path)
+{
+	char error[1024];
+	const struct plugin_file *file = plugin_file_load(path, error, sizeof(error));
+
+	if (!file) {
+		fprintf(stderr, "cqlferry: %s\n", error);
+		return EXIT_CONFIG;
+	}
+	plugin_file_describe(file, stdout);
 	return 0;
 }
 
@@ -648,6 +675,7 @@ static bool start(void)
 
 static void stop(void)
 {
+	plugin_set_stop(run.proxy.plugins);
 	if (run.reload)
 		reload_stop(run.reload);
 	close_listeners();
@@ -655,6 +683,7 @@ static void stop(void)
 		worker_stop(&run.workers[i]);
 	/* Threads of plugins may resume what waits in a worker until they are joined. */
 	plugin_set_close(run.proxy.plugins);
+	run.proxy.plugins = NULL;
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_free(&run.workers[i]);
 	if (run.http)
@@ -742,6 +771,8 @@ int main(int argc, char **argv)
 	case RUN_VERSION:
 		puts("cqlferry " PACKAGE_VERSION);
 		return 0;
+	case RUN_PLUGIN_INFO:
+		return plugin_info(args.plugin);
 	case RUN_PRINT_OPTIONS:
 		config_print_reference(stdout);
 		return 0;

@@ -15,6 +15,7 @@ void arguments_print_usage(FILE *out)
 	      "      --check-config     check the configuration and end: 0 when it is good\n"
 	      "      --print-config     print every setting in force and where it comes from, secrets hidden\n"
 	      "      --print-options    print the reference of all settings (docs/config.md)\n"
+	      "      --plugin-info FILE   load a plugin, and print what it is and which options it has\n"
 	      "      --explain STATEMENT   say where a request with this statement goes and why, without a cluster\n"
 	      "      --version          print the version\n"
 	      "  -h, --help             print this text\n"
@@ -40,17 +41,18 @@ enum {
 	OPTION_DRIVER_VERSION,
 	OPTION_CONSISTENCY,
 	OPTION_PREPARED,
+	OPTION_PLUGIN_INFO,
 };
 
 /* What the process is to do instead of serving; of two things one would be left undone in silence. */
 static bool set_mode(struct arguments *out, enum run_mode mode)
 {
-	if (out->mode == RUN_PROXY || (out->mode == mode && mode != RUN_EXPLAIN)) {
+	if (out->mode == RUN_PROXY || (out->mode == mode && mode != RUN_EXPLAIN && mode != RUN_PLUGIN_INFO)) {
 		out->mode = mode;
 		return true;
 	}
-	fputs("cqlferry: one of --explain, --check-config, --print-config and --print-options at a time, "
-	      "and one statement\n",
+	fputs("cqlferry: one of --explain, --plugin-info, --check-config, --print-config and --print-options at a time, "
+	      "and one statement or plugin\n",
 	      stderr);
 	return false;
 }
@@ -122,6 +124,7 @@ bool arguments_parse(int argc, char **argv, struct arguments *out)
 		{ "driver-version", required_argument, NULL, OPTION_DRIVER_VERSION },
 		{ "consistency", required_argument, NULL, OPTION_CONSISTENCY },
 		{ "prepared", no_argument, NULL, OPTION_PREPARED },
+		{ "plugin-info", required_argument, NULL, OPTION_PLUGIN_INFO },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
@@ -149,6 +152,11 @@ bool arguments_parse(int argc, char **argv, struct arguments *out)
 			break;
 		case 'o':
 			if (!set_mode(out, RUN_PRINT_OPTIONS))
+				return false;
+			break;
+		case OPTION_PLUGIN_INFO:
+			out->plugin = optarg;
+			if (!set_mode(out, RUN_PLUGIN_INFO))
 				return false;
 			break;
 		case 'v': /* with whatever else, as is --help */

@@ -16,6 +16,7 @@ enum run_mode {
 	RUN_PRINT_CONFIG,
 	RUN_PRINT_OPTIONS,
 	RUN_EXPLAIN,
+	RUN_PLUGIN_INFO,
 	RUN_VERSION,
 	RUN_HELP,
 };
@@ -38,6 +39,7 @@ struct arguments {
 	char *overrides[ARGUMENTS_MAX_OVERRIDES];
 	unsigned override_count;
 	struct arguments_explain explain;
+	const char *plugin; /* --plugin-info: the file */
 };
 
 /* False after the reason was said on stderr. What it points to is argv's. */

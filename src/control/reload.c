@@ -301,12 +301,14 @@ static void say_outcome(const struct reload *r)
 	const struct settings *s = config_settings(r->config);
 	const char *scripts = s->lua.scripts.count > 0 ? ", scripts were loaded again" : "";
 
+	const char *plugins = r->context.plugins ? ", plugins were reloaded" : "";
+
 	if (r->changes.count > 0)
-		log_info("the configuration was reloaded: %u setting%s changed%s", r->changes.count,
-			 r->changes.count == 1 ? "" : "s", scripts);
+		log_info("the configuration was reloaded: %u setting%s changed%s%s", r->changes.count,
+			 r->changes.count == 1 ? "" : "s", scripts, plugins);
 	else
-		log_info("the configuration was reloaded: no setting changed%s%s",
-			 reads_tls_files(s) ? ", TLS files were read again" : "", scripts);
+		log_info("the configuration was reloaded: no setting changed%s%s%s",
+			 reads_tls_files(s) ? ", TLS files were read again" : "", scripts, plugins);
 }
 
 static void finish(struct reload *r)
@@ -385,11 +387,15 @@ void reload_stop(struct reload *r)
 void reload_reopen_files(struct reload *r)
 {
 	const char *path = config_settings(r->next ? r->next : r->config)->log_file;
+	const unsigned plugins = r->context.plugins ? r->context.plugins->reopen() : 0;
 	char error[512];
 	int fd;
 
+	if (plugins)
+		log_info("SIGUSR1: %u plugin%s told to open files again", plugins, plugins == 1 ? " was" : "s were");
 	if (!path) {
-		log_info("SIGUSR1: no file is written, there is nothing to open again");
+		if (!plugins)
+			log_info("SIGUSR1: no file is written, there is nothing to open again");
 		return;
 	}
 	fd = log_open(path, error, sizeof(error));

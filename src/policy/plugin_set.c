@@ -14,6 +14,7 @@
 #include "policy/plugin_option.h"
 #include "policy/plugin_route.h"
 #include "policy/plugin_timer.h"
+#include "policy/plugin_watch.h"
 #include "proxy/worker.h"
 
 /* ---- order ---- */
@@ -153,17 +154,19 @@ bool plugin_set_check_reload(struct plugin_settings *plugins, unsigned count, ch
  * Around the calls of a plugin's functions on the main thread: which instance it
  * is, and that threads which it starts leave the signals to the main thread.
  */
-static void call_begin(struct plugin_instance *p, struct worker *worker, sigset_t *old)
+static void call_begin(struct plugin_instance *p, const char *function, struct worker *worker, sigset_t *old)
 {
 	sigset_t all;
 
+	plugin_watch_note(p->set->watch, p, function);
 	plugin_call = (struct plugin_call){ .instance = p, .worker = worker };
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, old);
 }
 
-static void call_end(const sigset_t *old)
+static void call_end(const struct plugin_instance *p, const sigset_t *old)
 {
+	plugin_watch_note(p->set->watch, NULL, NULL);
 	pthread_sigmask(SIG_SETMASK, old, NULL);
 	plugin_call.instance = NULL;
 	plugin_call.worker = NULL;
@@ -210,9 +213,9 @@ static bool instance_open(struct plugin_instance *p, const struct plugin_setting
 	bool ok = plugin_option_read(p->loaded, s, &values, error, error_size);
 
 	if (ok && p->plugin.open) {
-		call_begin(p, NULL, &signals);
+		call_begin(p, "open()", NULL, &signals);
 		ok = !call_failed(p, "open()", p->plugin.open(&p->host, values.items, &p->self), error, error_size);
-		call_end(&signals);
+		call_end(p, &signals);
 	}
 	memcpy(p->watched, p->watched_next, sizeof(p->watched));
 	p->is_open = ok;
@@ -228,6 +231,8 @@ struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy
 
 	set->proxy = proxy;
 	set->loop = loop;
+	set->shutdown_timeout_ms = settings->shutdown_timeout_ms;
+	set->watch = plugin_watch_new(settings->workers);
 	sort(settings->plugins, settings->plugin_count, places);
 	for (unsigned i = 0; i < settings->plugin_count; i++) {
 		const struct plugin_settings *s = &settings->plugins[places[i]];
@@ -266,13 +271,22 @@ static void worker_end(struct plugin_set *set, struct worker *worker)
 		struct plugin_worker *part = &p->workers[worker->index];
 
 		if (part->is_open && p->plugin.worker_close) {
-			call_begin(p, worker, &signals);
+			call_begin(p, "worker_close()", worker, &signals);
 			p->plugin.worker_close(part->self);
-			call_end(&signals);
+			call_end(p, &signals);
 		}
 		part->is_open = false;
 		plugin_timer_free_worker(p, worker->index);
 	}
+}
+
+void plugin_set_stop(struct plugin_set *set)
+{
+	if (!set || set->is_stopping)
+		return;
+	set->is_stopping = true;
+	plugin_watch_start(set->watch,
+			   set->proxy ? set->proxy->settings->shutdown_timeout_ms : set->shutdown_timeout_ms);
 }
 
 void plugin_set_close(struct plugin_set *set)
@@ -281,20 +295,25 @@ void plugin_set_close(struct plugin_set *set)
 
 	if (!set)
 		return;
+	plugin_set_stop(set);
+	/* The workers have ended in the middle of it: nobody uses the old state. */
+	if (set->reloads)
+		plugin_set_reload_end(set, true);
 	for (unsigned i = 0; set->proxy && i < set->proxy->worker_count; i++)
 		worker_end(set, &set->proxy->workers[i]);
 	for (unsigned i = set->count; i-- > 0;) {
 		struct plugin_instance *p = set->items[i];
 
 		if (p->is_open && p->plugin.close) {
-			call_begin(p, NULL, &signals);
+			call_begin(p, "close()", NULL, &signals);
 			p->plugin.close(p->self);
-			call_end(&signals);
+			call_end(p, &signals);
 		}
 		p->is_open = false;
 		plugin_timer_free_main(p);
 		plugin_http_free(p);
 	}
+	plugin_watch_free(set->watch);
 	for (unsigned i = 0; i < set->count; i++)
 		instance_free(set->items[i]);
 	free(set);
@@ -312,13 +331,37 @@ static bool worker_open(struct plugin_instance *p, struct worker *worker, char *
 	part->self = p->self;
 	if (p->plugin.worker_open) {
 		snprintf(function, sizeof(function), "worker_open() for worker %u", worker->index);
-		call_begin(p, worker, &signals);
+		call_begin(p, "worker_open()", worker, &signals);
 		ok = !call_failed(p, function, p->plugin.worker_open(p->self, worker->index, &part->self), error,
 				  error_size);
-		call_end(&signals);
+		call_end(p, &signals);
 	}
 	part->is_open = ok;
 	return ok;
+}
+
+struct watch_message {
+	struct loop_message message;
+	const struct worker *worker;
+};
+
+static void run_watch_worker(struct loop_message *message)
+{
+	struct watch_message *m = container_of(message, struct watch_message, message);
+
+	/* Of a worker that was not started messages run at its end, when the plugins are gone. */
+	if (m->worker->proxy->plugins)
+		plugin_watch_worker(m->worker->proxy->plugins->watch, m->worker);
+	free(m);
+}
+
+/* The first thing that its thread does. */
+static void watch_worker(struct worker *worker)
+{
+	struct watch_message *m = xcalloc(1, sizeof(*m));
+
+	*m = (struct watch_message){ .message.run = run_watch_worker, .worker = worker };
+	loop_post(&worker->loop, &m->message);
 }
 
 bool plugin_set_hooks_new(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
@@ -333,8 +376,8 @@ bool plugin_set_hooks_new(struct proxy *proxy, struct worker *worker, struct hoo
 			return false;
 		}
 	}
-	if (set->count > 0)
-		*out = plugin_chain_new(set, worker);
+	*out = plugin_chain_new(set, worker);
+	watch_worker(worker);
 	return true;
 }
 
@@ -348,9 +391,9 @@ static bool instance_reload(struct plugin_instance *p, const struct plugin_setti
 
 	memcpy(p->watched_next, p->watched, sizeof(p->watched));
 	if (ok && p->plugin.reload) {
-		call_begin(p, NULL, &signals);
+		call_begin(p, "reload()", NULL, &signals);
 		ok = !call_failed(p, "reload()", p->plugin.reload(p->self, values.items), error, error_size);
-		call_end(&signals);
+		call_end(p, &signals);
 		p->has_next = ok;
 	}
 	plugin_values_free(&values);
@@ -385,9 +428,9 @@ void plugin_set_reload_end(struct plugin_set *set, bool taken)
 		struct plugin_instance *p = set->items[i];
 
 		if (p->has_next && p->plugin.reload_end) {
-			call_begin(p, NULL, &signals);
+			call_begin(p, "reload_end()", NULL, &signals);
 			p->plugin.reload_end(p->self, taken);
-			call_end(&signals);
+			call_end(p, &signals);
 		}
 		p->has_next = false;
 	}
@@ -404,9 +447,9 @@ unsigned plugin_set_reopen(struct plugin_set *set)
 
 		if (!p->plugin.reopen)
 			continue;
-		call_begin(p, NULL, &signals);
+		call_begin(p, "reopen()", NULL, &signals);
 		p->plugin.reopen(p->self);
-		call_end(&signals);
+		call_end(p, &signals);
 		count++;
 	}
 	return count;

@@ -6,6 +6,7 @@
  *   new, open   the instances, open() in order
  *   hooks_new   for each worker: worker_open() in order, and its chain
  *   reload      reload() in order; then reload_commit, the workers' own part, reload_end
+ *   stop        from here on what a plugin does not come back from ends the process (plugin_watch.h)
  *   close       when all workers' threads have ended: worker_close() and close() in reverse order
  */
 #ifndef POLICY_PLUGIN_SET_H
@@ -14,6 +15,7 @@
 #include "policy/plugin.h"
 
 struct loop;
+struct plugin_watch;
 struct settings;
 
 struct plugin_set {
@@ -22,6 +24,9 @@ struct plugin_set {
 	struct plugin_instance *items[PLUGINS_MAX];
 	unsigned count;
 	bool reloads; /* between plugin_set_reload() and plugin_set_reload_end() */
+	bool is_stopping;
+	uint32_t shutdown_timeout_ms; /* where there is no proxy whose settings say it */
+	struct plugin_watch *watch;
 };
 
 /* For config_request.check_plugins. At the start: loads the files. In a running process: knows those of the start only. */
@@ -35,6 +40,8 @@ MUSTCHECK bool plugin_set_check_reload(struct plugin_settings *plugins, unsigned
  */
 struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy *proxy, struct loop *loop, char *error,
 				   size_t error_size);
+/* The process ends: in shutdown_timeout, whatever plugins do. NULL is harmless. */
+void plugin_set_stop(struct plugin_set *set);
 /*
  * worker_close() for each worker, close(), in reverse order. When the workers'
  * threads have ended, and before anything of them is freed: until close() has
