@@ -1,12 +1,19 @@
 /*
  * life.c - says on standard error what is called, and with what; fails where it
- * is told to.
+ * is told to. -DPLUGIN_NAME and -DPLUGIN_DEPENDS make another plugin of it.
  */
 #include <cqlferry/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef PLUGIN_NAME
+#define PLUGIN_NAME "life"
+#endif
+#ifndef PLUGIN_DEPENDS
+#define PLUGIN_DEPENDS NULL
+#endif
 
 enum {
 	FAIL_IN,
@@ -143,8 +150,9 @@ const struct cqlferry_plugin cqlferry_plugin = {
 	.option_size = sizeof(struct cqlferry_option),
 	.options = options,
 	.option_count = OPTION_COUNT,
-	.name = "life",
+	.name = PLUGIN_NAME,
 	.version = "1.2",
+	.depends = PLUGIN_DEPENDS,
 	.open = life_open,
 	.close = life_close,
 	.worker_open = life_worker_open,
