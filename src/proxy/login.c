@@ -138,7 +138,7 @@ static void send_plain(struct login *login)
 void login_with(struct login *login, const struct credentials *credentials)
 {
 	login->credentials = credentials;
-	if (login->is_dse)
+	if (login->is_dse && !login->is_challenged)
 		login_token(login, (struct bytesview){ .p = (const uint8_t *)"PLAIN", .len = 5 });
 	else
 		send_plain(login);
@@ -168,10 +168,12 @@ static void on_challenge(struct login *login, struct frame *f)
 	struct bytesview token = read_bytes(&r);
 
 	if (login->credentials && reader_ok(&r) &&
-	    sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN-START")))
+	    sv_equal((struct strview){ (const char *)token.p, token.len }, SV("PLAIN-START"))) {
+		login->is_challenged = true;
 		send_plain(login);
-	else
-		login->handler->on_challenge(login, f);
+		return;
+	}
+	login->handler->on_challenge(login, f);
 }
 
 static void on_error(struct login *login, struct frame *f)

@@ -65,6 +65,7 @@ struct login {
 	const struct credentials *credentials; /* set: we play the dialogue; borrowed until it is over */
 	uint8_t rounds;
 	bool is_dse;
+	bool is_challenged; /* DSE: it knows the mechanism, also in a second attempt */
 };
 
 void login_init(struct login *login, struct server *server, const struct login_handler *handler);
