@@ -30,12 +30,14 @@ struct tls_context {
 	SSL_CTX *ssl_ctx;
 	bool is_server;
 	bool verify_name;
+	struct tls_stats *stats; /* NULL: nobody counts */
 };
 
 struct tls {
 	SSL *ssl;
 	char *name;  /* client role, name verified: what the certificate must be for */
 	char *error; /* TLS_ERROR_MAX bytes, made by the first failure */
+	struct tls_stats *stats;
 	bool is_server;
 	bool verify_name;
 	bool is_open;        /* the handshake is done */
@@ -314,7 +316,18 @@ void tls_context_free(struct tls_context *ctx)
 	free(ctx);
 }
 
+void tls_context_count(struct tls_context *ctx, struct tls_stats *stats)
+{
+	if (ctx)
+		ctx->stats = stats;
+}
+
 /* ---- sessions ---- */
+
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
 
 /* What the certificate must say, and SNI. False when OpenSSL refuses the name. */
 static bool set_name(struct tls *tls, const char *name)
@@ -349,6 +362,7 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 		return NULL;
 	}
 	SSL_set_app_data(tls->ssl, tls);
+	tls->stats = ctx->stats;
 	if (tls->is_server) {
 		SSL_set_accept_state(tls->ssl);
 		return tls;
@@ -382,6 +396,10 @@ void tls_free(struct tls *tls)
 {
 	if (!tls)
 		return;
+	if (tls->stats && tls->is_open)
+		count(&tls->stats->open, (uint64_t)-1);
+	else if (tls->stats)
+		count(&tls->stats->failed, 1);
 	SSL_free(tls->ssl);
 	free(tls->name);
 	free(tls->error);
@@ -501,6 +519,10 @@ enum tls_status tls_handshake(struct tls *tls)
 		return failure(tls, rc);
 	tls->is_open = true;
 	tls->has_pending = SSL_has_pending(tls->ssl);
+	if (tls->stats) {
+		count(&tls->stats->done, 1);
+		count(&tls->stats->open, 1);
+	}
 	return TLS_OK;
 }
 

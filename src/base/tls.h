@@ -16,6 +16,13 @@
 struct tls_context;
 struct tls;
 
+/* Counted by the thread of the sessions, with relaxed stores: another thread may read it. */
+struct tls_stats {
+	uint64_t done;   /* handshakes */
+	uint64_t failed; /* those that came to no end: refused by either side, given up */
+	uint64_t open;   /* sessions whose handshake is done */
+};
+
 struct tls_options {
 	const char *ca;   /* PEM file; client role: the only trust anchors. Server role: for client certificates */
 	const char *cert; /* PEM chain, may be NULL in the client role */
@@ -33,6 +40,8 @@ struct tls_options {
 struct tls_context *tls_context_new_client(const struct tls_options *o, char *error, size_t error_size);
 struct tls_context *tls_context_new_server(const struct tls_options *o, char *error, size_t error_size);
 void tls_context_free(struct tls_context *ctx);
+/* Sessions that are made from now on count here, which outlives them. */
+void tls_context_count(struct tls_context *ctx, struct tls_stats *stats);
 
 enum tls_status {
 	TLS_OK,
