@@ -185,6 +185,8 @@ static void prepare(struct lua_host *host, struct lua_hook *hook)
 					labels, COUNTER_PLAIN);
 	hook->denials = counters_register(host->counters, "policy_denials_total",
 					  "Requests that a hook of a script denied", labels, COUNTER_PLAIN);
+	hook->time = counters_register(host->counters, "policy_hook_seconds_total",
+				       "Time that a hook of a script took, by one call of 64", labels, COUNTER_SECONDS);
 }
 
 int lua_hook_register(lua_State *L)
@@ -375,6 +377,8 @@ static enum lua_hook_answer ask_once(struct lua_host *host, struct lua_hook *hoo
 	char message[LUA_VM_MESSAGE_SIZE];
 	const bool is_read = error || lua_fault_may_log(&hook->fault, now_ns);
 	enum lua_vm_end end;
+	uint64_t began_ns;
+	bool is_timed;
 
 	message[0] = 0; /* the rest is not worth clearing for each request */
 	lua_rawgeti(L, LUA_REGISTRYINDEX, hook->function);
@@ -383,11 +387,16 @@ static enum lua_hook_answer ask_once(struct lua_host *host, struct lua_hook *hoo
 	host->hook = hook;
 	host->asked++;
 	host->has_denial = false;
+	is_timed = unlikely(hook->untimed++ % LUA_HOOK_TIMED == 0);
+	began_ns = is_timed ? loop_clock_ns() : 0;
 	end = lua_vm_call(&host->vm, LUA_CONTEXT_REQUEST, 1, 1, is_read ? message : NULL, sizeof(message));
 	host->question = NULL;
 	host->hook = NULL;
 	if (host->counters)
 		counters_add(host->counters, host->worker, hook->calls, 1);
+	if (is_timed && host->counters)
+		counters_add(host->counters, host->worker, hook->time,
+			     (int64_t)(loop_clock_ns() - began_ns) * LUA_HOOK_TIMED);
 	if (likely(end == LUA_VM_OK)) {
 		const bool is_good = opinion_read(host, hook, q, out, message, sizeof(message));
 

@@ -31,10 +31,15 @@ struct lua_hook {
 	/* Numbers in counters.h. */
 	unsigned calls;
 	unsigned denials;
+	unsigned time;
+	uint8_t untimed; /* calls, round and round: one of LUA_HOOK_TIMED is measured */
 	/* What the client gets when the hook failed and denies. */
 	struct policy_denial failed;
 	char *failed_text;
 };
+
+/* A look at the clock costs as much as a small hook does. */
+#define LUA_HOOK_TIMED 64
 
 enum lua_hook_answer {
 	LUA_HOOK_NOTHING,
