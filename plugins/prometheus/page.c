@@ -231,7 +231,7 @@ void page_number(struct page *p, double value)
 		snprintf(text, sizeof(text), "NaN");
 	else if (isinf(value))
 		snprintf(text, sizeof(text), value > 0 ? "+Inf" : "-Inf");
-	else
+	else if (snprintf(text, sizeof(text), "%.15g", value) > 0 && strtod(text, NULL) != value)
 		snprintf(text, sizeof(text), "%.17g", value);
 	add_value(p, text, strlen(text));
 }

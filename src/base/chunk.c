@@ -46,6 +46,24 @@ void chunk_pool_fini(struct chunk_pool *p)
 	}
 }
 
+uint32_t chunk_pool_free_count(const struct chunk_pool *p)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < CHUNK_CLASSES; i++)
+		count += p->free_count[i];
+	return count;
+}
+
+uint64_t chunk_pool_free_bytes(const struct chunk_pool *p)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < CHUNK_CLASSES; i++)
+		bytes += (uint64_t)p->free_count[i] * (sizeof(struct chunk) + classes[i].size);
+	return bytes;
+}
+
 struct chunk *chunk_try_new(struct chunk_pool *p, uint32_t size)
 {
 	unsigned i = 0;

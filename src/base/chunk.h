@@ -37,6 +37,10 @@ struct chunk_pool {
 void chunk_pool_init(struct chunk_pool *p);
 void chunk_pool_fini(struct chunk_pool *p);
 
+/* How many chunks are kept for reuse, and the bytes in them. On the pool's thread. */
+uint32_t chunk_pool_free_count(const struct chunk_pool *p);
+uint64_t chunk_pool_free_bytes(const struct chunk_pool *p);
+
 /* Bytes in large chunks, of all threads. Any thread may call. */
 uint64_t chunk_large_bytes(void);
 

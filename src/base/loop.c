@@ -256,6 +256,8 @@ void loop_turn(struct loop *loop, bool block)
 	}
 	loop_flush(loop);
 	loop_reap(loop);
+	if (unlikely(loop->on_turn) && loop->now_ns != 0)
+		loop->on_turn(loop, loop_clock_ns() - loop->now_ns);
 }
 
 void loop_run(struct loop *loop)

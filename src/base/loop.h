@@ -88,6 +88,8 @@ struct loop {
 	bool tick_armed;
 	bool stop;
 	uint64_t now_ns; /* valid when not 0; forgotten before the loop sleeps */
+	/* Called at the end of each turn in which the clock was looked at, with the time since then; mostly NULL. */
+	void (*on_turn)(struct loop *loop, uint64_t ns);
 	struct chunk_pool chunks;
 	struct slab out_parts;
 	struct timeout_queue write_timeouts; /* sockets whose peer does not take what we write */

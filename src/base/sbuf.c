@@ -313,6 +313,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (unlikely(sb->loop->on_turn))
+		loop_now(sb->loop); /* what is measured begins before the read */
 	if (sb->reads_for_write) {
 		sb->reads_for_write = false;
 		sbuf_flush(sb);

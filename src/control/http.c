@@ -22,6 +22,8 @@
 #include "control/metrics_page.h"
 #include "control/metrics_process.h"
 #include "control/reload.h"
+#include "proxy/figures.h"
+#include "proxy/worker.h"
 
 #define MAX_HEADERS 16384
 #define MAX_BODY 4096
@@ -171,6 +173,8 @@ void http_visit_metrics(const struct http *http, struct metrics_sink *sink)
 		.prepared_entries = c->prepared_entries ? c->prepared_entries() : 0,
 	};
 
+	for (unsigned i = 0; c->gate && i < c->gate->proxy->worker_count; i++)
+		figures_ask(&c->gate->proxy->workers[i]);
 	metrics_page_write(&page, sink);
 	metrics_process_write(sink);
 }

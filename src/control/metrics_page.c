@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/metrics_figures.h"
 #include "control/metrics_limits.h"
 #include "control/metrics_nodes.h"
 #include "control/metrics_tables.h"
@@ -208,6 +209,10 @@ static void write_own(struct metrics_page_writer *w)
 	write_plain(w, "cqlferry_bind_mismatches_total", "counter",
 		    "Statements whose bind types differ between the clusters",
 		    sum(w, offsetof(struct metrics, bind_mismatches)));
+	metrics_figures_buffers(w);
+	metrics_page_family(w, "cqlferry_build_info", "gauge", "What runs here; always 1");
+	metrics_page_sample(w, "", 1, "version=\"%s\"", PACKAGE_VERSION);
+	metrics_figures_cached(w);
 	metrics_limits_refused(w);
 	metrics_tables_conditional(w);
 	write_by_cluster(w, "cqlferry_failovers_total", "counter",
@@ -236,6 +241,7 @@ static void write_own(struct metrics_page_writer *w)
 		    sum(w, offsetof(struct metrics, memory_refused)));
 	metrics_tables_partial(w);
 	write_placed(w);
+	metrics_figures_pools(w);
 	write_by_cluster(
 		w, "cqlferry_prepared_repaired_total", "counter",
 		"Statements that the proxy has prepared itself, on nodes that had lost them or were never asked",
@@ -249,6 +255,8 @@ static void write_own(struct metrics_page_writer *w)
 			 offsetof(struct metrics, single_writes));
 	write_by_cluster(w, "cqlferry_timeouts_total", "counter", "Requests that a cluster did not answer in time",
 			 offsetof(struct metrics, timeouts));
+	metrics_figures_tls(w);
+	metrics_figures_turns(w);
 }
 
 static void write_proxy_counters(struct metrics_page_writer *w)

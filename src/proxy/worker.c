@@ -48,16 +48,18 @@ static void handshake_timed_out(struct timeout_item *item)
 	handshake_on_timeout(container_of(item, struct client, handshake_timeout));
 }
 
-static bool make_tls(const struct settings *s, struct tls_context *cluster_tls[CLUSTER_COUNT],
+static bool make_tls(struct worker *w, const struct settings *s, struct tls_context *cluster_tls[CLUSTER_COUNT],
 		     struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS], char *error, size_t error_size)
 {
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if (!contexts_new_cluster(&s->cluster[i], &cluster_tls[i], error, error_size))
 			return false;
+		tls_context_count(cluster_tls[i], &w->tls_stats[i]);
 	}
 	for (unsigned i = 0; i < s->listener_count; i++) {
 		if (!contexts_new_listener(&s->listeners[i], &listener_tls[i], error, error_size))
 			return false;
+		tls_context_count(listener_tls[i], &w->tls_stats[CLUSTER_COUNT]);
 	}
 	return true;
 }
@@ -183,7 +185,7 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	    (proxy->hooks_new && !proxy->hooks_new(proxy, w, &w->hooks, error, error_size)))
 		return false;
 	use_settings(w, s, 1);
-	return make_tls(s, w->cluster_tls, w->listener_tls, error, error_size);
+	return make_tls(w, s, w->cluster_tls, w->listener_tls, error, error_size);
 }
 
 static void *worker_main(void *arg)
@@ -473,7 +475,7 @@ bool worker_change_init(struct worker_change *change, struct worker *w, const st
 {
 	*change = (struct worker_change){ .worker = w, .settings = settings, .generation = generation };
 	return make_policy(w->proxy, settings, w->index, &change->policy, error, error_size) &&
-	       make_tls(settings, change->cluster_tls, change->listener_tls, error, error_size);
+	       make_tls(w, settings, change->cluster_tls, change->listener_tls, error, error_size);
 }
 
 void worker_change_fini(struct worker_change *change)

@@ -7,8 +7,10 @@
 #define PROXY_WORKER_H
 
 #include "base/loop.h"
+#include "base/tls.h"
 #include "proxy/backend.h"
 #include "proxy/driver.h"
+#include "proxy/figures.h"
 #include "proxy/functions.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
@@ -57,6 +59,8 @@ struct worker {
 	struct event idle_timer; /* idle.h */
 	struct list repairs;     /* PREPAREs under way for statements that a node has lost */
 	struct metrics metrics;
+	struct figures figures;                                   /* for the metrics pages, see figures.h */
+	struct tls_stats tls_stats[CLUSTER_COUNT + 1];            /* connections to clusters, and those of clients */
 	struct tls_context *cluster_tls[CLUSTER_COUNT];           /* NULL: plain */
 	struct tls_context *listener_tls[SETTINGS_MAX_LISTENERS]; /* NULL: plain */
 	/* Called on the worker's thread once, when it drains and its last client has gone. */

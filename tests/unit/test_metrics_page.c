@@ -171,7 +171,7 @@ static void check_shape(unsigned expected_families)
 
 START_TEST(shape)
 {
-	check_shape(23);
+	check_shape(24);
 }
 END_TEST
 
@@ -375,7 +375,7 @@ START_TEST(node_roles)
 	stats_of(NODE_ORIGIN, 0, "10.0.0.1");
 	stats_of(NODE_TARGET, 0, "10.0.0.2");
 	stats_of(NODE_ASYNC, 0, "10.0.0.2")->inflight = 3;
-	check_shape(23 + 5 + 5 + 6);
+	check_shape(24 + 5 + 5 + 6);
 	write_page();
 	expect_line("zdm_async_inflight_requests_total{node=\"10.0.0.2:9042\"} 3");
 	expect_line("zdm_async_request_duration_seconds_bucket{node=\"10.0.0.2:9042\",type=\"reads\",le=\"0.0005\"} 0");
