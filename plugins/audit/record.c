@@ -1,0 +1,93 @@
+/* record.c - see record.h */
+#include "record.h"
+
+#include <string.h>
+
+bool record_read(struct record_view *view, const uint8_t *bytes, uint32_t size)
+{
+	const char *at;
+	uint32_t left;
+
+	if (size < sizeof(view->head))
+		return false;
+	memcpy(&view->head, bytes, sizeof(view->head));
+	at = (const char *)bytes + sizeof(view->head);
+	left = size - (uint32_t)sizeof(view->head);
+	for (unsigned i = 0; i < RECORD_TEXTS; i++) {
+		const uint32_t length = view->head.lengths[i];
+
+		if (length > left)
+			return false;
+		view->texts[i] = (struct cqlferry_text){ at, length };
+		at += length;
+		left -= length;
+	}
+	return true;
+}
+
+struct cqlferry_text record_cut(struct cqlferry_text text, uint32_t max)
+{
+	if (text.length <= max)
+		return text;
+	text.length = max;
+	/* A byte 10xxxxxx behind the cut belongs to a character that begins before it. */
+	for (unsigned i = 0; i < 3 && text.length > 0 && ((uint8_t)text.data[text.length] & 0xC0) == 0x80; i++)
+		text.length--;
+	return text;
+}
+
+void record_write(uint8_t *out, struct record *head, const struct cqlferry_text *texts)
+{
+	uint8_t *at = out + sizeof(*head);
+
+	for (unsigned i = 0; i < RECORD_TEXTS; i++) {
+		const uint32_t length = (uint32_t)texts[i].length;
+
+		head->lengths[i] = length;
+		if (length > 0)
+			memcpy(at, texts[i].data, length);
+		at += length;
+	}
+	memcpy(out, head, sizeof(*head));
+}
+
+uint32_t record_tables(const struct cqlferry_table *tables, uint32_t count, uint8_t *out, uint32_t size, bool *more)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct cqlferry_text keyspace = record_cut(tables[i].keyspace, 255);
+		const struct cqlferry_text table = record_cut(tables[i].table, 255);
+
+		if (i == RECORD_TABLES_MAX || size - at < 2 + keyspace.length + table.length) {
+			*more = true;
+			break;
+		}
+		out[at++] = (uint8_t)keyspace.length;
+		out[at++] = (uint8_t)table.length;
+		if (keyspace.length > 0)
+			memcpy(out + at, keyspace.data, keyspace.length);
+		at += (uint32_t)keyspace.length;
+		if (table.length > 0)
+			memcpy(out + at, table.data, table.length);
+		at += (uint32_t)table.length;
+	}
+	return at;
+}
+
+uint32_t record_value(uint8_t *out, uint32_t at, uint32_t size, const struct cqlferry_text *value, uint32_t max)
+{
+	uint32_t length = value->length > max ? max : (uint32_t)value->length;
+	uint32_t word = value->length > max ? length | VALUE_CUT : length;
+
+	if (!value->data) { /* null, unset; an empty value has data */
+		length = 0;
+		word = VALUE_NULL;
+	}
+	if (size - at < sizeof(word) + length)
+		return 0;
+	memcpy(out + at, &word, sizeof(word));
+	if (length > 0)
+		memcpy(out + at + sizeof(word), value->data, length);
+	return at + (uint32_t)sizeof(word) + length;
+}
