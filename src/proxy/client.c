@@ -384,14 +384,19 @@ void client_ready(struct client *c)
 		client_drain(c, CLOSE_SHUTDOWN, "the proxy stops");
 }
 
-void client_request_done(struct client *c, int16_t stream)
+void client_request_over(struct client *c)
 {
-	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
-	c->in_flight--;
 	if (unlikely(c->wire.sb.is_paused) && c->state == CLIENT_READY)
 		client_adjust_reading(c);
 	if (unlikely(c->is_draining) && c->state == CLIENT_READY && list_is_empty(&c->requests))
 		make_last_call(c);
+}
+
+void client_request_done(struct client *c, int16_t stream)
+{
+	client_free_stream(c, stream);
+	c->in_flight--;
+	client_request_over(c);
 }
 
 void client_local_address(const struct client *c, struct net_address *out)

@@ -105,7 +105,8 @@ struct client {
 	bool is_draining : 1;  /* new requests are refused; closed when the last answer has left */
 	bool is_throttled : 1; /* it does not read fast enough: its servers are not read */
 	bool waits_for_memory : 1;
-	bool waits_for_use : 1;  /* pooled: a USE is in flight, and what is behind it has to wait */
+	bool waits_for_use : 1;  /* a USE is in flight (pooled), or held, and what is behind it has to wait */
+	bool use_is_held : 1;    /* by a plugin (held.h) */
 	bool holds_bulk : 1;     /* bulk_continue() has to do nothing: requests are being gone through */
 	char *keyspace;          /* as set by USE, NULL before */
 	struct use_split *split; /* dedicated: a cluster stands in another keyspace (use.h); NULL: none does */
@@ -175,6 +176,8 @@ void client_go_on(struct client *c);
 void client_ready(struct client *c);
 /* The last answer of a request has been queued: the request is off the client's list. */
 void client_request_done(struct client *c, int16_t stream);
+/* The second half of it, for a request whose stream id is free already: it may have been the last one. */
+void client_request_over(struct client *c);
 /* Something was queued for the client or by it: stops reading where too much waits. */
 void client_check_output(struct client *c);
 /* Something that keeps the client from being read, or does so no more, has changed: stops reading, or goes on. */
@@ -224,6 +227,11 @@ static inline struct strview client_keyspace(const struct client *c)
 static inline enum cql_compression client_leg_compression(const struct client *c, unsigned cluster)
 {
 	return (enum cql_compression)c->leg_compression[cluster];
+}
+
+static inline void client_free_stream(struct client *c, int16_t stream)
+{
+	c->streams[(uint32_t)stream / 64] &= ~(1ull << ((uint32_t)stream % 64));
 }
 
 static inline bool client_stream_is_used(const struct client *c, int16_t stream)

@@ -604,6 +604,19 @@ static bool check_memory(struct client *c, const struct frame *f)
 	return false;
 }
 
+/* The body is open. */
+static ALWAYS_INLINE void dispatch_open(struct arrival *a)
+{
+	if (unlikely(a->hooked != NULL))
+		a->hooked->arrival = a;
+	a->amends = a->c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
+	if (likely(!(a->plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(a))
+		dispatch_by_opcode(a);
+	if (unlikely(a->hooked != NULL))
+		a->hooked->arrival = NULL;
+	plain_close(&a->plain);
+}
+
 static ALWAYS_INLINE void dispatch(struct client *c, struct frame *f, struct hooked *hooked)
 {
 	struct arrival a = { .c = c, .f = f, .hooked = hooked };
@@ -621,14 +634,7 @@ static ALWAYS_INLINE void dispatch(struct client *c, struct frame *f, struct hoo
 		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
 		return;
 	}
-	if (unlikely(hooked != NULL))
-		hooked->arrival = &a;
-	a.amends = c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
-	if (likely(!(a.plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(&a))
-		dispatch_by_opcode(&a);
-	if (unlikely(hooked != NULL))
-		hooked->arrival = NULL;
-	plain_close(&a.plain);
+	dispatch_open(&a);
 }
 
 /* A function of its own: the others do not pay for its stack. */
@@ -647,4 +653,10 @@ void dispatch_frame(struct client *c, struct frame *f)
 		dispatch_hooked(c, f);
 	else
 		dispatch(c, f, NULL);
+}
+
+void dispatch_again(struct arrival *a, struct hooked *hooked)
+{
+	a->hooked = hooked;
+	dispatch_open(a);
 }

@@ -1,6 +1,7 @@
 /* hooked.c - see hooked.h */
 #include "proxy/hooked.h"
 
+#include "proxy/held.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
 
@@ -30,7 +31,8 @@ static uint64_t next_number(struct worker *w)
 	return ++w->hooks->requests * w->proxy->worker_count + w->index;
 }
 
-struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct frame *f)
+/* Makes it the one that is dispatched; returns the one that was. */
+static struct hooked *begin(struct hooked *h, struct client *c, int16_t stream, uint8_t opcode)
 {
 	struct worker *w = c->worker;
 	struct hooked *before = w->hooked;
@@ -39,19 +41,33 @@ struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct fra
 	h->arrival = NULL;
 	h->rq = NULL;
 	h->prepared = NULL;
-	h->number = next_number(w);
-	h->came_ns = loop_now(&w->loop);
-	h->stream = f->stream;
+	h->stream = stream;
 	h->consistency = NO_LEVEL;
-	h->opcode = f->opcode;
-	h->verb = f->opcode == OP_BATCH ? STATEMENT_BATCH : STATEMENT_UNKNOWN;
+	h->opcode = opcode;
+	h->verb = opcode == OP_BATCH ? STATEMENT_BATCH : STATEMENT_UNKNOWN;
 	h->denied_by = NULL;
-	h->call.ticket = 0;
-	h->call.at = 0;
-	h->call.is_timed_out = false;
 	h->route = NULL;
 	w->hooked = h;
 	return before;
+}
+
+struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct frame *f)
+{
+	h->number = next_number(c->worker);
+	h->came_ns = loop_now(&c->worker->loop);
+	h->call.ticket = 0;
+	h->call.at = 0;
+	h->call.is_timed_out = false;
+	return begin(h, c, f->stream, f->opcode);
+}
+
+struct hooked *hooked_begin_again(struct hooked *h, struct request *rq, uint64_t number, const struct hooks_call *call)
+{
+	h->number = number;
+	h->came_ns = rq->came_ns;
+	h->call = *call;
+	rq->hook_number = 0;
+	return begin(h, rq->client, rq->stream, rq->opcode);
 }
 
 static void describe(const struct hooked *h, struct hooks_request *out)
@@ -176,8 +192,7 @@ static bool ask(struct arrival *a, const struct verdict *verdict, bool is_prepar
 		client_send_error(a->c, h->stream, h->call.denial.code, "%s", h->call.denial.text);
 		return false;
 	case HOOKS_HELD:
-		hold_drop(a->c->worker, h->call.ticket);
-		client_send_error(a->c, h->stream, CQL_ERR_SERVER_ERROR, "requests cannot be held");
+		held_begin(a, verdict);
 		return false;
 	}
 	h->route = about.route;
@@ -373,22 +388,14 @@ void hooked_abandoned(struct request *rq)
 
 struct hooked *hooked_begin_late(struct hooked *h, struct request *rq, const struct arrival *a)
 {
-	struct worker *w = rq->client->worker;
-	struct hooked *before = w->hooked;
+	const struct hooks_call none = { .ticket = 0 };
+	struct hooked *before;
 
-	*h = (struct hooked){
-		.client = rq->client,
-		.arrival = a,
-		.rq = rq,
-		.prepared = rq->prepared,
-		.number = rq->hook_number,
-		.came_ns = rq->came_ns,
-		.stream = rq->stream,
-		.consistency = rq->consistency,
-		.opcode = rq->opcode,
-		.verb = rq->verb,
-	};
-	rq->hook_number = 0;
-	w->hooked = h;
+	before = hooked_begin_again(h, rq, rq->hook_number, &none);
+	h->arrival = a;
+	h->rq = rq;
+	h->prepared = rq->prepared;
+	h->consistency = rq->consistency;
+	h->verb = rq->verb;
 	return before;
 }

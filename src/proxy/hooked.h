@@ -7,6 +7,7 @@
  *                                on_request              '-- hooked_take()             |
  *                                   |                        (the request has it now)  |
  *               DENIED: an ERROR ---'                                                  |
+ *               HELD: held.h                                                           |
  *                                                                                      |
  *               no request was made: client_send() -> hooked_note() ---------------- on_response
  *               a cluster's answer:  reply_send()  -> hooked_answered() -------------- "
@@ -50,12 +51,14 @@ static inline bool hooked_is_for(uint8_t opcode)
 
 /* A frame is there, and dispatched between these two. hooked_begin() returns what hooked_end() puts back. */
 struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct frame *f);
+/* The same for a frame that was held as this request, which has its number no more then. */
+struct hooked *hooked_begin_again(struct hooked *h, struct request *rq, uint64_t number, const struct hooks_call *call);
 void hooked_end(struct hooked *h, struct hooked *before);
 
 /*
  * On_request for each opcode, when the frame has been read and before a request
  * is made of it. What a plugin chooses goes into the verdict. False when the
- * frame has been answered.
+ * frame has been answered, or is held.
  */
 MUSTCHECK bool hooked_query(struct arrival *a, const struct query_params *params, const struct statement_facts *facts,
 			    struct verdict *verdict);

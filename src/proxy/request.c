@@ -27,6 +27,7 @@
 #include "proxy/deliver.h"
 #include "proxy/failure.h"
 #include "proxy/forward.h"
+#include "proxy/held.h"
 #include "proxy/hooked.h"
 #include "proxy/mirror.h"
 #include "proxy/paging.h"
@@ -166,13 +167,16 @@ void request_change_body(struct request *rq, struct chunk *body, uint8_t *data, 
 /* What few requests have; looked at in one go. */
 static inline bool has_more(const struct request *rq)
 {
-	return ((uintptr_t)rq->keyspace | (uintptr_t)rq->rewriting | (uintptr_t)rq->paging | rq->hook_number) != 0;
+	return ((uintptr_t)rq->keyspace | (uintptr_t)rq->rewriting | (uintptr_t)rq->paging | (uintptr_t)rq->held |
+		rq->hook_number) != 0;
 }
 
 static void release_more(struct request *rq)
 {
 	if (rq->hook_number)
 		hooked_abandoned(rq);
+	if (rq->held)
+		held_drop(rq);
 	if (rq->keyspace || rq->rewriting)
 		prepare_forget(rq);
 	if (rq->paging)
@@ -211,7 +215,7 @@ void request_end(struct request *rq)
 	struct client *c = rq->client;
 	struct worker *worker = c->worker;
 	const int16_t stream = rq->stream;
-	const bool was_use = unlikely(c->waits_for_use) && use_is(rq);
+	const bool was_use = unlikely(c->waits_for_use) && use_is(rq) && (rq->held || !c->use_is_held);
 
 	if (rq->type != REQUEST_UNTRACKED)
 		histogram_observe(&worker->metrics.latency[rq->type], &worker->proxy->bounds[rq->type],
@@ -224,6 +228,18 @@ void request_end(struct request *rq)
 		c->waits_for_use = false;
 		client_go_on(c);
 	}
+}
+
+void request_step_aside(struct request *rq)
+{
+	list_remove(&rq->node);
+	client_free_stream(rq->client, rq->stream);
+	rq->client->in_flight--;
+}
+
+void request_forget(struct request *rq)
+{
+	release(rq);
 }
 
 void requests_drop(struct client *c)

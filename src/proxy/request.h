@@ -156,6 +156,14 @@ void request_leg_rejected(struct request_leg *leg, uint32_t code, struct strview
 /* The client has its answer: counts it, frees it, abandons what is still out. */
 void request_end(struct request *rq);
 
+/*
+ * For held.c, whose requests become frames again: it is not the client's any
+ * more, and its stream id is free. Nothing of it was sent; request_forget()
+ * frees it.
+ */
+void request_step_aside(struct request *rq);
+void request_forget(struct request *rq);
+
 /* Of a client that has connections of its own, the one on which the leg to this cluster goes; NULL when there is none. */
 static inline struct server *request_server(const struct request *rq, unsigned cluster)
 {

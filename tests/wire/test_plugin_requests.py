@@ -2,6 +2,7 @@
 What plugins are asked and told about requests: on_request, on_response, and the questions that they may ask in these. The
 fixture tests/plugins/witness.c says what it is given, and does what a comment in the statement says.
 """
+import asyncio
 import re
 
 import pytest
@@ -378,3 +379,172 @@ async def test_what_is_not_asked(make_bench, plugin_path):
     await c.query("SELECT * FROM system_traces.sessions")
     await witness.responses(2)
     assert [e.tables for e in witness.events("request")] in ([], ["ks.t"])
+
+
+# ---- holds ----
+
+@pytest.mark.parametrize("how", ["query-read", "query-write", "execute-read", "execute-write", "batch-write"])
+@ways
+async def test_held(make_bench, plugin_path, how, version, compression):
+    """The request waits, others pass it, and it goes on where it stopped: the plugins before it are not asked again."""
+    bench, witness = await watched(make_bench, plugin_path, "one", "two")
+    c = await bench.client(version, compression)
+    text = statement(how, "hold", "two")
+    prepared = await c.prepare(text.replace("hold", "")) if how.startswith("execute") else None
+    witness = Witness(bench)
+    answer = await send(c, how, text)
+    assert not answer.is_error()
+    e = (await witness.responses(4 if prepared else 2))[-1]
+    assert e.outcome == ANSWERED and e.ms >= 19
+    asked = [(a.plugin, a.hook) for a in witness.events("request", "resumed") if a.number == e.number]
+    assert asked == [("one", "request"), ("two", "request"), ("two", "resumed")]
+    told = [t for t in witness.events("response") if t.number == e.number]
+    assert [t.plugin for t in told] == ["one", "two"]
+
+
+@pytest.mark.parametrize("word,code", [("hold deny", Err.INVALID), ("hold error", Err.UNAUTHORIZED), ("hold target", None)])
+async def test_held_and_then(make_bench, plugin_path, word, code):
+    """What the second call says counts."""
+    bench, witness = await watched(make_bench, plugin_path)
+    c = await bench.client()
+    for text in (f"SELECT a FROM ks.t /* one: {word} */", "INSERT INTO ks.t (k) VALUES ('%s') /* one: %s */" % ("x" * 3000, word)):
+        answer = await c.query(text)
+        if code is None:
+            assert not answer.is_error()
+        else:
+            assert_error(answer, code)
+    told = await witness.responses(2)
+    assert [e.to for e in told] == ([2, 2] if code is None else [0, 0])
+    assert [e.outcome for e in told] == [ANSWERED if code is None else DENIED] * 2
+    await bench.settle(c)
+
+
+@pytest.mark.parametrize("on_error", ["deny", "pass"])
+@ways
+async def test_held_for_ever(make_bench, plugin_path, on_error, version, compression):
+    """The deadline is the plugin's error. Meanwhile its stream id is taken, and others are served."""
+    bench, witness = await watched(make_bench, plugin_path, options={"on_error": on_error})
+    c = await bench.client(version, compression)
+    c.send_query("INSERT INTO ks.t (k) VALUES (1) /* one: forever */", stream=7)
+    assert not (await c.query("SELECT a FROM ks.other")).is_error()
+    c.send_query("SELECT a FROM ks.t", stream=7)
+    assert_error(await c.next_answer(), Err.PROTOCOL_ERROR, "stream id 7 is in use")
+    answer = await c.next_answer()
+    if on_error == "deny":
+        assert_error(answer, Err.UNAUTHORIZED, "refused by plugin one")
+    else:
+        assert answer.kind == Kind.VOID
+    e = await witness.response(of="forever")
+    assert e.outcome == (DENIED if on_error == "deny" else ANSWERED) and 95 <= e.ms < 1000
+    assert [a.hook for a in witness.events("request", "resumed", of="forever")] == ["request"]
+    await bench.proxy.until_logged("plugin one: on_request: what it held was not resumed in time")
+    assert not (await c.query("SELECT a FROM ks.t")).is_error()
+
+
+async def test_a_client_that_goes_while_held(make_bench, plugin_path):
+    """Its requests are abandoned; the resume that comes afterwards does nothing."""
+    bench, witness = await watched(make_bench, plugin_path)
+    c = await bench.client()
+    for i in range(5):
+        c.send_query(f"INSERT INTO ks.t (k) VALUES ({i}) /* one: hold */")
+
+    async def asked():
+        return len(witness.events("request")) == 5
+    await bench.proxy.until(asked, "5 requests")
+    c.abort()
+    for e in await witness.responses(5):
+        assert (e.outcome, e.answer, e.to) == (ABANDONED, 0, 0)
+    other = await bench.client()
+    await other.query("SELECT a FROM ks.t /* one: hold */")
+    await bench.settle(other)
+    assert not [r for r in bench.origin.requests(Op.QUERY) if "INSERT" in r.statement and "hold" in r.statement]
+    assert not witness.events("resumed", of="INSERT")
+
+
+@ways
+async def test_what_is_behind_a_use_that_is_held(make_bench, plugin_path, version, compression):
+    """It is not dispatched before: it may mean another table."""
+    bench, witness = await watched(make_bench, plugin_path)
+    c = await bench.client(version, compression, keyspace="before")
+    witness = Witness(bench)
+    c.send_query("USE behind /* one: hold */")
+    c.send_query("SELECT a FROM t")
+    c.send_query("USE behind /* one: hold deny */")
+    c.send_query("SELECT a FROM u")
+    answers = [await c.next_answer() for _ in range(4)]
+    assert [a.is_error() for a in sorted(answers, key=lambda a: a.stream)] == [False, False, True, False]
+    order = [e.text[:15] for e in witness.events("request", "resumed")]
+    assert order == ["USE behind /* o", "USE behind /* o", "SELECT a FROM t", "USE behind /* o", "USE behind /* o",
+                     "SELECT a FROM u"]
+    if bench.is_pooled:
+        assert witness.events("request", of="FROM t")[0].keyspace == "behind"
+
+
+async def test_the_drain_waits(make_bench, plugin_path):
+    """What was held when the proxy was told to stop is served; what comes then is not."""
+    bench, witness = await watched(make_bench, plugin_path, fresh=True)
+    bench.may_be_down = True
+    c = await bench.client()
+    c.send_query("INSERT INTO ks.t (k) VALUES (1) /* one: forever */ ", stream=3)
+
+    async def asked():
+        return len(witness.events("request")) == 1
+    await bench.proxy.until(asked, "it is held")
+    stop = asyncio.ensure_future(bench.proxy.stop())
+    assert_error(await c.answer(3), Err.UNAUTHORIZED, "plugin one")
+    await c.closed_quietly()
+    await stop
+    assert [e.outcome for e in witness.events("response")] == [DENIED]
+
+
+async def test_held_over_a_reload(make_bench, plugin_path):
+    """It goes where the settings send it that are there when it goes on."""
+    bench, witness = await watched(make_bench, plugin_path, fresh=True, options={"on_error": "pass"},
+                                   sections={"routing": {"rule": "read ks.* target"}})
+    c = await bench.client()
+    prepared = await c.prepare("SELECT a FROM ks.t /* one: forever */")
+    stream = c.send_execute(prepared)
+    await bench.reload(routing={"rule": "read nothing.* target"})
+    assert not (await c.answer(stream)).is_error()
+    e = (await witness.responses(2))[-1]
+    assert (e.outcome, e.to, e.decided) == (ANSWERED, 1, BY_DEFAULT) and e.ms >= 95
+
+
+@ways
+async def test_large_ones_are_held(make_bench, plugin_path, version, compression):
+    """A megabyte, with what is behind it; on connections for large requests where there are such."""
+    bench, witness = await watched(make_bench, plugin_path)
+    c = await bench.client(version, compression)
+    text = "INSERT INTO ks.t (k) VALUES ('%s') /* one: hold */" % ("0123456789abcdef" * 65536)
+    streams = [c.send_query(text) for _ in range(3)]
+    for stream in streams:
+        assert (await c.answer(stream)).kind == Kind.VOID
+    for cluster in bench.clusters:
+        assert [r.statement == text for r in cluster.requests(Op.QUERY) if "hold" in r.statement] == [True] * 3
+
+
+async def test_held_ones_count(make_bench, plugin_path):
+    """max_requests_per_client: nothing more is read."""
+    bench, witness = await watched(make_bench, plugin_path, sections={"proxy": {"max_requests_per_client": "4"}})
+    c = await bench.client()
+    for i in range(8):
+        c.send_query(f"INSERT INTO ks.t (k) VALUES ({i}) /* one: hold */")
+    answers = [await c.next_answer() for _ in range(8)]
+    assert not any(a.is_error() for a in answers)
+    hooks = [e.hook for e in witness.events()]
+    most = held = 0
+    for hook in hooks:
+        held += {"request": 1, "resumed": -1, "response": 0}[hook]
+        most = max(most, held)
+    assert most == 4
+
+
+async def test_a_payload_that_is_held(make_bench, plugin_path):
+    """The body is read again with what stands in front of it."""
+    bench, witness = await watched(make_bench, plugin_path)
+    c = await bench.client(4, "lz4")
+    stream = c.send_query("SELECT a FROM ks.t /* one: hold */", payload={"id": b"\1\2"})
+    assert not (await c.answer(stream)).is_error()
+    received = [r for r in bench.origin.requests(Op.QUERY) if "hold" in r.statement]
+    assert received[0].payload == {"id": b"\1\2"}
+    assert (await witness.response()).tables == "ks.t"
