@@ -14,7 +14,9 @@
 
 #include <cqlferry/plugin.h>
 
+#include "base/loop.h"
 #include "proxy/hooks.h"
+#include "proxy/metrics.h"
 #include "proxy/proxy.h"
 
 #define PLUGINS_MAX 32
@@ -24,6 +26,41 @@
 
 struct plugin_file;
 struct plugin_set;
+
+/* Where the proxy calls a plugin while it runs. */
+enum plugin_hook {
+	PLUGIN_CONNECT,
+	PLUGIN_CREDENTIALS,
+	PLUGIN_LOGIN,
+	PLUGIN_REQUEST,
+	PLUGIN_RESPONSE,
+	PLUGIN_DISCONNECT,
+	PLUGIN_TIMER,
+	PLUGIN_PAGE,
+};
+#define PLUGIN_HOOKS 8
+
+/* Why a call is an error. */
+enum plugin_error {
+	PLUGIN_ERROR_SAID,    /* it has returned ERROR */
+	PLUGIN_ERROR_VERDICT, /* it has returned what there is not, or HOLD without a hold */
+	PLUGIN_ERROR_HOLD,    /* it did not resume in time */
+};
+#define PLUGIN_ERRORS 3
+
+/* Calls of one thread, written by it alone (metric_add()). */
+struct plugin_tally {
+	uint64_t calls;
+	uint64_t ns; /* that they took; where one of many is measured, what all of them may have taken */
+};
+
+/* Numbers in proxy/counters.h. */
+struct plugin_numbers {
+	unsigned calls[PLUGIN_HOOKS];
+	unsigned errors[PLUGIN_HOOKS][PLUGIN_ERRORS];
+	unsigned denials;
+	unsigned seconds;
+};
 
 struct plugin_instance {
 	struct cqlferry_plugin plugin; /* a copy, in which members that the file's lacks are zero */
@@ -40,11 +77,13 @@ struct plugin_instance {
 	void *self;
 	struct policy_route *routes; /* of route_new(), made in open(); numbers begin behind CQLFERRY_ROUTE_MIRROR */
 	uint32_t route_count;
-	uint32_t watched[2];           /* kinds for on_request and on_response: plugin_host.c, watch() */
-	uint32_t watched_next[2];      /* the same as a reload under way has said */
-	struct plugin_worker *workers; /* by worker */
-	struct plugin_timer *timers;   /* of main, see plugin_timer.h */
-	struct plugin_page *pages;     /* plugin_http.h */
+	uint32_t watched[2];                       /* kinds for on_request and on_response: plugin_host.c, watch() */
+	uint32_t watched_next[2];                  /* the same as a reload under way has said */
+	struct plugin_worker *workers;             /* by worker */
+	struct plugin_timer *timers;               /* of main, see plugin_timer.h */
+	struct plugin_page *pages;                 /* plugin_http.h */
+	struct plugin_tally tallies[PLUGIN_HOOKS]; /* of timers and pages in main */
+	struct plugin_numbers numbers;
 };
 
 /* An instance's part of one worker. */
@@ -52,6 +91,7 @@ struct plugin_worker {
 	void *self; /* the instance's own, or what worker_open() gave */
 	bool is_open;
 	struct plugin_timer *timers;
+	struct plugin_tally timer_tally;
 };
 
 /* The instance that a function of the host is called for; plugins have it as a constant only. */
@@ -65,6 +105,7 @@ struct plugin_call {
 	struct plugin_instance *instance; /* NULL: no plugin runs in this thread */
 	struct worker *worker;            /* NULL: the main thread, or one of the plugin's own */
 	bool may_hold;                    /* it is a hook that may return HOLD */
+	uint64_t started;                 /* by loop_clock_ns(); of a call that is no hook */
 	uint64_t ticket;                  /* of a hold() in this call */
 	uint64_t resumed;                 /* the call is repeated: of the hold that has ended */
 	bool has_route;                   /* route_set() was called with this number: */
@@ -77,8 +118,10 @@ struct plugin_call {
 extern _Thread_local struct plugin_call plugin_call;
 
 /* Around a call that is no hook: of a timer, of a page. `worker` is NULL on the main thread. */
-static inline void plugin_call_enter(struct plugin_instance *p, struct worker *worker)
+static inline void plugin_call_enter(struct plugin_instance *p, struct worker *worker, struct plugin_tally *tally)
 {
+	metric_add(&tally->calls, 1);
+	plugin_call.started = loop_clock_ns();
 	plugin_call.instance = p;
 	plugin_call.worker = worker;
 	plugin_call.may_hold = false;
@@ -87,8 +130,9 @@ static inline void plugin_call_enter(struct plugin_instance *p, struct worker *w
 	plugin_call.error[0] = '\0';
 }
 
-static inline void plugin_call_leave(void)
+static inline void plugin_call_leave(struct plugin_tally *tally)
 {
+	metric_add(&tally->ns, loop_clock_ns() - plugin_call.started);
 	plugin_call.instance = NULL;
 }
 

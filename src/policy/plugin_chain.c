@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "policy/plugin_login.h"
+#include "policy/plugin_metrics.h"
 #include "policy/plugin_request.h"
 #include "policy/plugin_route.h"
 #include "proxy/client.h"
@@ -25,6 +26,7 @@ _Thread_local struct plugin_call plugin_call;
 struct link {
 	struct plugin_instance *plugin;
 	void *self;
+	struct plugin_tally tally;
 	uint32_t kinds;   /* for which it is called, as bits */
 	unsigned connect; /* on_disconnect: the place of its on_connect, or NO_PLACE */
 };
@@ -34,6 +36,7 @@ struct link {
 struct links {
 	struct link items[PLUGINS_MAX];
 	unsigned count;
+	enum plugin_hook hook;
 };
 
 struct plugin_chain {
@@ -54,14 +57,42 @@ struct plugin_scratch *plugin_chain_scratch(struct hooks *h)
 	return chain_of(h)->scratch;
 }
 
+/* ---- what calls cost ---- */
+
+/* Of requests, whose hooks are often done in less time than it takes to look at the clock, one of so many is measured. */
+#define MEASURED 64
+
+static inline uint64_t start_rare(struct link *link)
+{
+	metric_add(&link->tally.calls, 1);
+	return loop_clock_ns();
+}
+
+static inline void end_rare(struct link *link, uint64_t start)
+{
+	metric_add(&link->tally.ns, loop_clock_ns() - start);
+}
+
+static inline uint64_t start_frequent(struct link *link)
+{
+	metric_add(&link->tally.calls, 1);
+	return likely(link->tally.calls % MEASURED != 0) ? 0 : loop_clock_ns();
+}
+
+static inline void end_frequent(struct link *link, uint64_t start)
+{
+	if (unlikely(start != 0))
+		metric_add(&link->tally.ns, (loop_clock_ns() - start) * MEASURED);
+}
+
 /* ---- hooks that may decide ---- */
 
 /* Calls the hook of one instance. */
-typedef int32_t (*hook_invoke)(const struct link *link, void *arg);
+typedef int32_t (*hook_invoke)(struct link *link, void *arg);
 
 struct question {
 	const char *name; /* of the hook */
-	const struct links *links;
+	struct links *links;
 	hook_invoke invoke;
 	void *arg;
 	enum cql_error_code code; /* of a denial that names none */
@@ -71,6 +102,7 @@ static void deny(const struct link *link, const struct question *q, struct hooks
 {
 	call->by = link->plugin->name;
 	call->denial = plugin_call.denial;
+	plugin_metrics_denied(link->plugin);
 	if (call->denial.text)
 		return;
 	snprintf(plugin_call.denial_text, sizeof(plugin_call.denial_text), "refused by plugin %s%s%s",
@@ -79,8 +111,10 @@ static void deny(const struct link *link, const struct question *q, struct hooks
 }
 
 /* What went wrong decides nothing: on_error does. True to go on. */
-static bool forgive(const struct link *link, const struct question *q, struct hooks_call *call, const char *why)
+static bool forgive(const struct link *link, const struct question *q, struct hooks_call *call, enum plugin_error error,
+		    const char *why)
 {
+	plugin_metrics_failed(link->plugin, q->links->hook, error);
 	log_limited(LOG_WARN, "plugin %s: %s: %s; on_error = %s", link->plugin->name, q->name, why,
 		    link->plugin->denies ? "deny" : "pass");
 	if (!link->plugin->denies)
@@ -109,14 +143,16 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 	bool goes_on = true;
 
 	for (; goes_on && call->at < q->links->count; call->at++) {
-		const struct link *link = &q->links->items[call->at];
+		struct link *link = &q->links->items[call->at];
 		const uint64_t resumed = call->ticket;
 		int32_t verdict;
 
 		call->ticket = 0;
 		if (unlikely(call->is_timed_out)) {
 			call->is_timed_out = false;
-			goes_on = forgive(link, q, call, "what it held was not resumed in time");
+			plugin_call.worker = worker;
+			plugin_call.instance = link->plugin;
+			goes_on = forgive(link, q, call, PLUGIN_ERROR_HOLD, "what it held was not resumed in time");
 			result = goes_on ? HOOKS_GO_ON : HOOKS_DENIED;
 			continue;
 		}
@@ -143,14 +179,16 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 				result = HOOKS_HELD;
 				goto out;
 			}
-			goes_on = forgive(link, q, call, "it returned HOLD without a ticket of hold()");
+			goes_on = forgive(link, q, call, PLUGIN_ERROR_VERDICT,
+					  "it returned HOLD without a ticket of hold()");
 			break;
 		case CQLFERRY_ERROR:
-			goes_on = forgive(link, q, call,
+			goes_on = forgive(link, q, call, PLUGIN_ERROR_SAID,
 					  *plugin_call.error ? plugin_call.error : "an error without a text");
 			break;
 		default:
-			goes_on = forgive(link, q, call, "it returned a verdict that there is not");
+			goes_on =
+				forgive(link, q, call, PLUGIN_ERROR_VERDICT, "it returned a verdict that there is not");
 			break;
 		}
 		result = goes_on ? HOOKS_GO_ON : HOOKS_DENIED;
@@ -160,9 +198,13 @@ out:
 	return result;
 }
 
-static int32_t invoke_connect(const struct link *link, void *arg)
+static int32_t invoke_connect(struct link *link, void *arg)
 {
-	return link->plugin->plugin.on_connect(link->self, arg);
+	const uint64_t start = start_rare(link);
+	const int32_t verdict = link->plugin->plugin.on_connect(link->self, arg);
+
+	end_rare(link, start);
+	return verdict;
 }
 
 static enum hooks_result on_connect(struct hooks *h, struct client *c, struct hooks_call *call)
@@ -178,13 +220,15 @@ struct login_arguments {
 	struct hooks_login *login;
 };
 
-static int32_t invoke_credentials(const struct link *link, void *arg)
+static int32_t invoke_credentials(struct link *link, void *arg)
 {
 	struct login_arguments *a = arg;
 	const bool asked_before = a->login->asks;
+	const uint64_t start = start_rare(link);
 	const int32_t verdict = link->plugin->plugin.on_credentials(link->self, (struct cqlferry_client *)a->client,
 								    (struct cqlferry_login *)a->login);
 
+	end_rare(link, start);
 	return plugin_login_ended(a->login, asked_before, verdict);
 }
 
@@ -199,14 +243,17 @@ static enum hooks_result on_credentials(struct hooks *h, struct client *c, struc
 	return ask(chain, &q, call);
 }
 
-static int32_t invoke_request(const struct link *link, void *arg)
+static int32_t invoke_request(struct link *link, void *arg)
 {
 	struct hooks_request *rq = arg;
+	uint64_t start;
 	int32_t verdict;
 
 	if (!(link->kinds >> rq->kind & 1))
 		return CQLFERRY_NEXT;
+	start = start_frequent(link);
 	verdict = link->plugin->plugin.on_request(link->self, (struct cqlferry_request *)rq);
+	end_frequent(link, start);
 	if (verdict != CQLFERRY_DONE || !plugin_call.has_route || rq->opcode == OP_PREPARE)
 		return verdict;
 	rq->route = plugin_route_get(link->plugin, plugin_call.route, rq);
@@ -238,10 +285,13 @@ static void on_login(struct hooks *h, struct client *c, const struct hooks_login
 	};
 
 	for (unsigned i = 0; i < chain->login.count; i++) {
-		const struct link *link = &chain->login.items[i];
+		struct link *link = &chain->login.items[i];
+		uint64_t start;
 
 		begin(link, h->worker, 0);
+		start = start_rare(link);
 		link->plugin->plugin.on_login(link->self, (struct cqlferry_client *)c, &result);
+		end_rare(link, start);
 	}
 	plugin_call.instance = NULL;
 }
@@ -253,12 +303,15 @@ static void on_response(struct hooks *h, struct hooks_request *rq)
 
 	plugin_request_describe(rq, &response);
 	for (unsigned i = 0; i < chain->response.count; i++) {
-		const struct link *link = &chain->response.items[i];
+		struct link *link = &chain->response.items[i];
+		uint64_t start;
 
 		if (!(link->kinds >> rq->kind & 1))
 			continue;
 		begin(link, h->worker, 0);
+		start = start_frequent(link);
 		link->plugin->plugin.on_response(link->self, (struct cqlferry_request *)rq, &response);
+		end_frequent(link, start);
 	}
 	plugin_call.instance = NULL;
 }
@@ -269,14 +322,17 @@ static void on_disconnect(struct hooks *h, struct client *c)
 	const struct hooks_call *connect = &c->hooks->call;
 
 	for (unsigned i = 0; i < chain->disconnect.count; i++) {
-		const struct link *link = &chain->disconnect.items[i];
+		struct link *link = &chain->disconnect.items[i];
+		uint64_t start;
 		const bool holds = link->connect == connect->at && connect->ticket != 0;
 
 		/* Another plugin has denied the client before this one was asked. */
 		if (!c->hooks->is_accepted && link->connect != NO_PLACE && link->connect >= connect->at && !holds)
 			continue;
 		begin(link, h->worker, 0);
+		start = start_rare(link);
 		link->plugin->plugin.on_disconnect(link->self, (struct cqlferry_client *)c);
+		end_rare(link, start);
 	}
 	plugin_call.instance = NULL;
 }
@@ -352,6 +408,12 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
 	chain->hooks.worker = worker;
 	chain->set = set;
 	chain->scratch = plugin_scratch_new();
+	chain->connect.hook = PLUGIN_CONNECT;
+	chain->credentials.hook = PLUGIN_CREDENTIALS;
+	chain->login.hook = PLUGIN_LOGIN;
+	chain->request.hook = PLUGIN_REQUEST;
+	chain->response.hook = PLUGIN_RESPONSE;
+	chain->disconnect.hook = PLUGIN_DISCONNECT;
 	for (unsigned i = 0; i < set->count; i++) {
 		struct plugin_instance *p = set->items[i];
 		const struct cqlferry_plugin *f = &p->plugin;
@@ -372,4 +434,19 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
 	chain->hooks.has_disconnect = chain->disconnect.count > 0;
 	note_kinds(chain);
 	return &chain->hooks;
+}
+
+void plugin_chain_tallies(struct hooks *h,
+			  void (*each)(void *arg, struct plugin_instance *p, enum plugin_hook hook,
+				       const struct plugin_tally *tally),
+			  void *arg)
+{
+	const struct plugin_chain *chain = chain_of(h);
+	const struct links *const all[] = { &chain->connect, &chain->credentials, &chain->login,
+					    &chain->request, &chain->response,    &chain->disconnect };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		for (unsigned k = 0; k < all[i]->count; k++)
+			each(arg, all[i]->items[k].plugin, all[i]->hook, &all[i]->items[k].tally);
+	}
 }

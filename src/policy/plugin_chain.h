@@ -9,4 +9,10 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker);
 /* Where what plugins ask about a request is put (plugin_request.h). */
 struct plugin_scratch *plugin_chain_scratch(struct hooks *h);
 
+/* What the hooks of this worker have cost, by plugin and hook. From any thread. */
+void plugin_chain_tallies(struct hooks *h,
+			  void (*each)(void *arg, struct plugin_instance *p, enum plugin_hook hook,
+				       const struct plugin_tally *tally),
+			  void *arg);
+
 #endif

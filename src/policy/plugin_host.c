@@ -174,6 +174,8 @@ void plugin_host_init(struct plugin_instance *p)
 		.login_name = plugin_login_name,
 		.login_ask = plugin_login_ask,
 	};
+	if (p->proxy)
+		plugin_metrics_init(p);
 	for (unsigned i = 0; i < 2; i++)
 		p->watched[i] = p->watched_next[i] = CQLFERRY_ALL_KINDS;
 }

@@ -22,10 +22,11 @@ struct plugin_page {
 static void serve(struct http_handler *handler, struct http_page *page)
 {
 	struct plugin_page *p = container_of(handler, struct plugin_page, handler);
+	struct plugin_tally *tally = &p->plugin->tallies[PLUGIN_PAGE];
 
-	plugin_call_enter(p->plugin, NULL);
+	plugin_call_enter(p->plugin, NULL, tally);
 	p->serve(p->arg, (struct cqlferry_http *)page);
-	plugin_call_leave();
+	plugin_call_leave(tally);
 }
 
 struct http_handler *plugin_http_find(const struct plugin_set *set, const char *path)

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "policy/plugin_chain.h"
+#include "policy/plugin_set.h"
 #include "proxy/counters.h"
 #include "proxy/worker.h"
 
@@ -200,4 +202,154 @@ void plugin_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn v
 
 	if (plugin_call.instance == p && !plugin_call.worker && p->proxy && p->proxy->visit_metrics)
 		p->proxy->visit_metrics(pass_on, &v);
+}
+
+/* ---- about plugins ---- */
+
+static const char *const hook_names[PLUGIN_HOOKS] = {
+	[PLUGIN_CONNECT] = "on_connect",   [PLUGIN_CREDENTIALS] = "on_credentials",
+	[PLUGIN_LOGIN] = "on_login",       [PLUGIN_REQUEST] = "on_request",
+	[PLUGIN_RESPONSE] = "on_response", [PLUGIN_DISCONNECT] = "on_disconnect",
+	[PLUGIN_TIMER] = "timer",          [PLUGIN_PAGE] = "page",
+};
+
+/* Those that may fail. */
+static const unsigned deciding_hooks = 1u << PLUGIN_CONNECT | 1u << PLUGIN_CREDENTIALS | 1u << PLUGIN_REQUEST;
+
+static const char *const error_names[PLUGIN_ERRORS] = {
+	[PLUGIN_ERROR_SAID] = "error",
+	[PLUGIN_ERROR_VERDICT] = "verdict",
+	[PLUGIN_ERROR_HOLD] = "hold",
+};
+
+static unsigned hooks_of(const struct cqlferry_plugin *f)
+{
+	return (f->on_connect ? 1u << PLUGIN_CONNECT : 0) | (f->on_credentials ? 1u << PLUGIN_CREDENTIALS : 0) |
+	       (f->on_login ? 1u << PLUGIN_LOGIN : 0) | (f->on_request ? 1u << PLUGIN_REQUEST : 0) |
+	       (f->on_response ? 1u << PLUGIN_RESPONSE : 0) | (f->on_disconnect ? 1u << PLUGIN_DISCONNECT : 0);
+}
+
+/* Of one hook that the plugin has, or of its timers or pages. */
+static void init_hook(struct plugin_instance *p, enum plugin_hook hook)
+{
+	struct counters *c = p->proxy->counters;
+	char labels[256] = "", more[320];
+
+	counters_label(labels, sizeof(labels), "plugin", p->name);
+	counters_label(labels, sizeof(labels), "hook", hook_names[hook]);
+	p->numbers.calls[hook] =
+		counters_register(c, "plugin_calls_total", "Calls of a plugin's functions", labels, COUNTER_PLAIN);
+	for (unsigned i = 0; i < PLUGIN_ERRORS && (deciding_hooks >> hook & 1); i++) {
+		memcpy(more, labels, sizeof(labels));
+		counters_label(more, sizeof(more), "reason", error_names[i]);
+		p->numbers.errors[hook][i] = counters_register(
+			c, "plugin_errors_total", "Calls of a plugin's hooks that failed", more, COUNTER_PLAIN);
+	}
+}
+
+void plugin_metrics_init(struct plugin_instance *p)
+{
+	struct counters *c = p->proxy->counters;
+	const unsigned hooks = hooks_of(&p->plugin);
+	char labels[128] = "";
+
+	for (unsigned i = 0; i < PLUGIN_TIMER; i++) {
+		if (hooks >> i & 1)
+			init_hook(p, (enum plugin_hook)i);
+	}
+	counters_label(labels, sizeof(labels), "plugin", p->name);
+	p->numbers.denials = counters_register(
+		c, "plugin_denials_total", "Clients, log-ins and requests that a plugin has refused, or failed about",
+		labels, COUNTER_PLAIN);
+	p->numbers.seconds =
+		counters_register(c, "plugin_time_seconds_total",
+				  "Time in a plugin's functions, of those about requests as one of 64 calls shows it",
+				  labels, COUNTER_SECONDS);
+}
+
+void plugin_metrics_failed(const struct plugin_instance *p, enum plugin_hook hook, enum plugin_error error)
+{
+	counters_add(p->proxy->counters, plugin_call.worker->index, p->numbers.errors[hook][error], 1);
+}
+
+void plugin_metrics_denied(const struct plugin_instance *p)
+{
+	counters_add(p->proxy->counters, plugin_call.worker->index, p->numbers.denials, 1);
+}
+
+struct sums {
+	uint64_t calls[PLUGINS_MAX][PLUGIN_HOOKS];
+	uint64_t ns[PLUGINS_MAX];
+	uint64_t held, late;
+};
+
+static void add_tally(void *arg, struct plugin_instance *p, enum plugin_hook hook, const struct plugin_tally *tally)
+{
+	struct sums *s = arg;
+
+	s->calls[p->index][hook] += metric_read(&tally->calls);
+	s->ns[p->index] += metric_read(&tally->ns);
+}
+
+static void add_worker(struct sums *s, struct plugin_set *set, struct worker *w)
+{
+	if (w->hooks)
+		plugin_chain_tallies(w->hooks, add_tally, s);
+	for (unsigned i = 0; i < set->count; i++)
+		add_tally(s, set->items[i], PLUGIN_TIMER, &set->items[i]->workers[w->index].timer_tally);
+	s->held += metric_read(&w->holds.held);
+	s->late += metric_read(&w->holds.late);
+}
+
+static void show(const struct plugin_set *set, const struct sums *s)
+{
+	struct counters *c = set->proxy->counters;
+	const unsigned self = counters_main(c);
+
+	for (unsigned i = 0; i < set->count; i++) {
+		struct plugin_instance *p = set->items[i];
+
+		for (unsigned k = 0; k < PLUGIN_HOOKS; k++) {
+			/* Who has timers and pages shows when they are there. */
+			if (k >= PLUGIN_TIMER && s->calls[i][k] > 0 && p->numbers.calls[k] == 0)
+				init_hook(p, (enum plugin_hook)k);
+			if (p->numbers.calls[k] != 0)
+				counters_set(c, self, p->numbers.calls[k], (int64_t)s->calls[i][k]);
+		}
+		counters_set(c, self, p->numbers.seconds, (int64_t)s->ns[i]);
+	}
+	counters_set(c, self, set->held, (int64_t)s->held);
+	counters_set(c, self, set->late, (int64_t)s->late);
+}
+
+/* Before a page is made. */
+static void refresh(void *arg)
+{
+	struct plugin_set *set = arg;
+	struct sums sums = { .held = 0 };
+
+	for (unsigned i = 0; i < set->proxy->worker_count; i++)
+		add_worker(&sums, set, &set->proxy->workers[i]);
+	for (unsigned i = 0; i < set->count; i++) {
+		for (unsigned k = 0; k < PLUGIN_HOOKS; k++)
+			add_tally(&sums, set->items[i], (enum plugin_hook)k, &set->items[i]->tallies[k]);
+	}
+	show(set, &sums);
+}
+
+void plugin_metrics_start(struct plugin_set *set)
+{
+	struct counters *c = set->proxy->counters;
+
+	set->held = counters_register(c, "plugin_held", "Clients, log-ins and requests that wait for a plugin", "",
+				      COUNTER_GAUGE);
+	set->late = counters_register(c, "plugin_late_resumes_total",
+				      "Calls of resume() about what was resumed already, or had ended", "",
+				      COUNTER_PLAIN);
+	counters_on_list(c, refresh, set);
+}
+
+void plugin_metrics_stop(struct plugin_set *set)
+{
+	counters_on_list(set->proxy->counters, NULL, NULL);
 }

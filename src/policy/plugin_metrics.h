@@ -19,4 +19,16 @@ void plugin_metrics_set(const struct cqlferry_host *host, uint32_t gauge, int64_
 void plugin_metrics_observe(const struct cqlferry_host *host, uint32_t histogram, uint64_t ns);
 void plugin_metrics_visit(const struct cqlferry_host *host, cqlferry_metric_fn visit, void *arg);
 
+/* ---- what is counted about plugins ---- */
+
+/* Makes the counters about an instance. On the main thread, when the process has metrics. */
+void plugin_metrics_init(struct plugin_instance *p);
+/* What the threads have counted for themselves is on the page from now on; until plugin_metrics_stop(). */
+void plugin_metrics_start(struct plugin_set *set);
+void plugin_metrics_stop(struct plugin_set *set);
+
+/* In the worker's thread: the instance's call has failed, or has denied something. */
+void plugin_metrics_failed(const struct plugin_instance *p, enum plugin_hook hook, enum plugin_error error);
+void plugin_metrics_denied(const struct plugin_instance *p);
+
 #endif

@@ -11,6 +11,7 @@
 #include "policy/plugin_file.h"
 #include "policy/plugin_host.h"
 #include "policy/plugin_http.h"
+#include "policy/plugin_metrics.h"
 #include "policy/plugin_option.h"
 #include "policy/plugin_route.h"
 #include "policy/plugin_timer.h"
@@ -249,6 +250,8 @@ struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy
 		if (proxy)
 			log_info("plugin %s: %s %s from %s", s->name, file->plugin.name, file->plugin.version, s->file);
 	}
+	if (proxy)
+		plugin_metrics_start(set);
 	return set;
 }
 
@@ -299,6 +302,8 @@ void plugin_set_close(struct plugin_set *set)
 	/* The workers have ended in the middle of it: nobody uses the old state. */
 	if (set->reloads)
 		plugin_set_reload_end(set, true);
+	if (set->proxy)
+		plugin_metrics_stop(set);
 	for (unsigned i = 0; set->proxy && i < set->proxy->worker_count; i++)
 		worker_end(set, &set->proxy->workers[i]);
 	for (unsigned i = set->count; i-- > 0;) {

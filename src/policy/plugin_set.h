@@ -27,6 +27,7 @@ struct plugin_set {
 	bool is_stopping;
 	uint32_t shutdown_timeout_ms; /* where there is no proxy whose settings say it */
 	struct plugin_watch *watch;
+	unsigned held, late; /* numbers in proxy/counters.h, plugin_metrics.c's */
 };
 
 /* For config_request.check_plugins. At the start: loads the files. In a running process: knows those of the start only. */

@@ -28,12 +28,14 @@ struct plugin_timer {
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct plugin_timer *t = arg;
+	struct plugin_instance *p = t->plugin;
+	struct plugin_tally *tally = t->worker ? &p->workers[t->worker->index].timer_tally : &p->tallies[PLUGIN_TIMER];
 
 	(void)fd;
 	(void)what;
-	plugin_call_enter(t->plugin, t->worker);
+	plugin_call_enter(p, t->worker, tally);
 	t->fn(t->arg); /* which may free it */
-	plugin_call_leave();
+	plugin_call_leave(tally);
 }
 
 static struct plugin_timer **chain_of(struct plugin_instance *p, const struct worker *worker)

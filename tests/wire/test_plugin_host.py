@@ -1,10 +1,13 @@
 """What plugins get from the proxy: metrics, timers, pages; holds, and what plugins do wrong with them."""
+import asyncio
 import gzip
 import json
 import re
 
 import pytest
 
+from cqlwire import Err, Kind
+from helpers import assert_error
 from proxy import ProxyFailure
 
 P = "zdm_cqlferry_"
@@ -57,7 +60,7 @@ async def test_visit(make_bench, plugin_path):
     metrics = await meter.proxy.metrics()
     assert len(seen) == len(metrics)
     for name, value in metrics.items():
-        if "process_" not in name:
+        if not re.search("process_|plugin_(calls|time)_", name):  # seeing them is a call
             assert float(seen[name if "{" in name else name + "{}"]) == value, name
 
 
@@ -105,3 +108,155 @@ async def test_one_page_of_two_instances(make_bench, plugin_path):
     with pytest.raises(ProxyFailure) as failure:
         await make_bench(fresh=True, sections=sections)
     assert "http_route(): plugin m0 has the page /meter already" in str(failure.value)
+
+
+# ---- holds, errors and denials ----
+
+HOOKS = {"connect": Err.UNAUTHORIZED, "credentials": Err.BAD_CREDENTIALS, "request": Err.UNAUTHORIZED}
+everywhere = pytest.mark.parametrize("where", HOOKS)
+
+
+class Held:
+    """A proxy with the fixture holder.c as plugin h."""
+
+    def __init__(self, bench, where):
+        self.bench = bench
+        self.where = where
+        self.client = None
+
+    async def ask(self):
+        """What the hook is about: the answer to STARTUP, or to a query."""
+        if self.where == "request":
+            self.client = await self.bench.client()
+            return await self.client.query("SELECT a FROM ks.t")
+        self.client = await self.bench.open()
+        return await self.client.startup()
+
+    async def metric(self, name, **labels):
+        labels = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        return (await self.bench.proxy.metrics())[P + name + (f"{{{labels}}}" if labels else "")]
+
+    async def until(self, name, value, **labels):
+        labels = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        await self.bench.proxy.until_metric(P + name + (f"{{{labels}}}" if labels else ""), value)
+
+    @property
+    def hook(self):
+        return f"on_{self.where}"
+
+    async def passes(self, answer):
+        """It is no error, and behind it all is as it always is."""
+        assert not answer.is_error(), answer
+        answer = await self.client.query("SELECT a FROM ks.t")
+        assert answer.kind == Kind.ROWS, answer
+
+    async def refused(self, answer, text):
+        assert_error(answer, HOOKS[self.where], text)
+        if self.where == "request":
+            await self.bench.settle(self.client)
+            for cluster in self.bench.clusters:
+                assert not cluster.received("SELECT a FROM ks.t"), "nothing was sent"
+
+
+@pytest.fixture
+def holder(make_bench, plugin_path):
+    async def start(where, do, **more):
+        section = {"file": plugin_path("holder"), "in": where, "do": do, **more}
+        return Held(await make_bench(sections={"plugin h": section}), where)
+    return start
+
+
+@everywhere
+@pytest.mark.parametrize("do,calls", [("nothing", 1), ("resume", 2), ("twice", 2), ("again", 4), ("drop", 1)])
+async def test_holds(holder, where, do, calls):
+    """Held, resumed by another thread, held again: each hold is over once, and then all goes on."""
+    held = await holder(where, do)
+    answer = await held.ask()
+    holds = {"nothing": 0, "again": 3}.get(do, 1)
+    assert await held.metric("holder_calls_total") == calls
+    await held.until("holder_releases_total", holds)
+    assert await held.metric("plugin_held") == 0
+    if do == "twice":
+        await held.until("plugin_late_resumes_total", 3)
+    await held.passes(answer)
+    calls_of_hook = await held.metric("plugin_calls_total", plugin="h", hook=held.hook)
+    assert calls_of_hook == await held.metric("holder_calls_total") >= calls
+    assert await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason="hold") == 0
+
+
+@everywhere
+@pytest.mark.parametrize("on_error", ["deny", "pass"])
+@pytest.mark.parametrize("do,reason,text", [
+    ("forever", "hold", "what it held was not resumed in time"),
+    ("bare", "verdict", "it returned HOLD without a ticket of hold()"),
+    ("range", "verdict", "it returned a verdict that there is not"),
+    ("fail", "error", "told to fail"),
+    ("silent", "error", "an error without a text"),
+])
+async def test_errors(holder, where, on_error, do, reason, text):
+    """on_error decides what becomes of what a plugin fails about; it is counted, and said in the log."""
+    held = await holder(where, do, timeout="100ms", on_error=on_error)
+    answer = await held.ask()
+    errors = {r: await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason=r)
+              for r in ("error", "hold", "verdict")}
+    assert errors == {"error": 0, "hold": 0, "verdict": 0} | {reason: 1}
+    assert f"plugin h: {held.hook}: {text}; on_error = {on_error}" in held.bench.proxy.log
+    assert await held.metric("plugin_denials_total", plugin="h") == (on_error == "deny")
+    if on_error == "pass":
+        await held.passes(answer)
+    else:
+        await held.refused(answer, "refused by plugin h: it failed")
+    assert await held.metric("plugin_held") == 0
+    if do == "forever":
+        assert await held.metric("holder_releases_total") >= 1
+
+
+@everywhere
+async def test_denial(holder, where):
+    """With the code and the text that it says."""
+    held = await holder(where, "deny")
+    answer = await held.ask()
+    assert_error(answer, Err.OVERLOADED, "denied by h")
+    assert await held.metric("plugin_denials_total", plugin="h") == 1
+    assert await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason="error") == 0
+
+
+@everywhere
+async def test_resumed_after_disconnect(holder, where):
+    """The client goes while it is held: nothing is left of it, and a resume() that comes then is counted."""
+    held = await holder(where, "late")
+    asked = asyncio.ensure_future(held.ask())
+    await held.until("plugin_held", 1)
+    held.client.abort()
+    await held.until("plugin_late_resumes_total", 1)
+    assert await held.metric("plugin_held") == 0
+    assert await held.metric("holder_releases_total") == 1
+    asked.cancel()
+
+
+async def test_tickets_that_never_were(holder):
+    held = await holder("connect", "stray")
+    await held.passes(await held.ask())
+    assert await held.metric("plugin_late_resumes_total") == 1, "the one that could be one"
+
+
+@everywhere
+async def test_end_while_held(holder, where):
+    """The proxy is told to end: what is held does not keep it from that for ever."""
+    held = await holder(where, "late")
+    asked = asyncio.ensure_future(held.ask())
+    await held.until("plugin_held", 1)
+    held.bench.may_be_down = True
+    await held.bench.proxy.stop()
+    assert held.bench.proxy.process.returncode == 0
+    asked.cancel()
+
+
+async def test_time_is_measured(make_bench, plugin_path):
+    """Of timers and pages each call, with what they took."""
+    meter = await start_meter(make_bench, plugin_path)
+    await meter.proxy.get("/meter")
+    metrics = await meter.proxy.metrics()
+    assert metrics[P + 'plugin_calls_total{plugin="m",hook="timer"}'] == 15
+    assert metrics[P + 'plugin_calls_total{plugin="m",hook="page"}'] == 1
+    assert 0 < metrics[P + 'plugin_time_seconds_total{plugin="m"}'] < 5
