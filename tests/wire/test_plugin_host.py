@@ -114,6 +114,7 @@ async def test_one_page_of_two_instances(make_bench, plugin_path):
 
 HOOKS = {"connect": Err.UNAUTHORIZED, "credentials": Err.BAD_CREDENTIALS, "request": Err.UNAUTHORIZED}
 everywhere = pytest.mark.parametrize("where", HOOKS)
+where_held = pytest.mark.parametrize("where", ["connect", "credentials"])
 
 
 class Held:
@@ -131,6 +132,14 @@ class Held:
             return await self.client.query("SELECT a FROM ks.t")
         self.client = await self.bench.open()
         return await self.client.startup()
+
+    async def ask_and_hold(self):
+        """The same, which is held."""
+        asked = asyncio.ensure_future(self.ask())
+        await self.until("plugin_held", 1)
+        while not self.client:  # it is held as soon as its connection is there
+            await asyncio.sleep(0)
+        return asked
 
     async def metric(self, name, **labels):
         labels = ",".join(f'{key}="{value}"' for key, value in labels.items())
@@ -152,10 +161,8 @@ class Held:
 
     async def refused(self, answer, text):
         assert_error(answer, HOOKS[self.where], text)
-        if self.where == "request":
-            await self.bench.settle(self.client)
-            for cluster in self.bench.clusters:
-                assert not cluster.received("SELECT a FROM ks.t"), "nothing was sent"
+        for cluster in self.bench.clusters:
+            assert not [r for r in cluster.received if r.statement == "SELECT a FROM ks.t"], "nothing was sent"
 
 
 @pytest.fixture
@@ -166,7 +173,7 @@ def holder(make_bench, plugin_path):
     return start
 
 
-@everywhere
+@where_held
 @pytest.mark.parametrize("do,calls", [("nothing", 1), ("resume", 2), ("twice", 2), ("again", 4), ("drop", 1)])
 async def test_holds(holder, where, do, calls):
     """Held, resumed by another thread, held again: each hold is over once, and then all goes on."""
@@ -187,7 +194,6 @@ async def test_holds(holder, where, do, calls):
 @everywhere
 @pytest.mark.parametrize("on_error", ["deny", "pass"])
 @pytest.mark.parametrize("do,reason,text", [
-    ("forever", "hold", "what it held was not resumed in time"),
     ("bare", "verdict", "it returned HOLD without a ticket of hold()"),
     ("range", "verdict", "it returned a verdict that there is not"),
     ("fail", "error", "told to fail"),
@@ -207,8 +213,23 @@ async def test_errors(holder, where, on_error, do, reason, text):
     else:
         await held.refused(answer, "refused by plugin h: it failed")
     assert await held.metric("plugin_held") == 0
-    if do == "forever":
-        assert await held.metric("holder_releases_total") >= 1
+
+
+@where_held
+@pytest.mark.parametrize("on_error", ["deny", "pass"])
+async def test_never_resumed(holder, where, on_error):
+    """When the time is over, that is the plugin's error, and it is not asked again."""
+    held = await holder(where, "forever", timeout="100ms", on_error=on_error)
+    answer = await held.ask()
+    assert await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason="hold") == 1
+    assert f"plugin h: {held.hook}: what it held was not resumed in time" in held.bench.proxy.log
+    assert await held.metric("holder_calls_total") == 1
+    assert await held.metric("holder_releases_total") == 1
+    assert await held.metric("plugin_held") == 0
+    if on_error == "deny":
+        await held.refused(answer, "refused by plugin h: it failed")
+    else:
+        await held.passes(answer)
 
 
 @everywhere
@@ -221,12 +242,11 @@ async def test_denial(holder, where):
     assert await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason="error") == 0
 
 
-@everywhere
+@where_held
 async def test_resumed_after_disconnect(holder, where):
     """The client goes while it is held: nothing is left of it, and a resume() that comes then is counted."""
     held = await holder(where, "late")
-    asked = asyncio.ensure_future(held.ask())
-    await held.until("plugin_held", 1)
+    asked = await held.ask_and_hold()
     held.client.abort()
     await held.until("plugin_late_resumes_total", 1)
     assert await held.metric("plugin_held") == 0
@@ -240,12 +260,11 @@ async def test_tickets_that_never_were(holder):
     assert await held.metric("plugin_late_resumes_total") == 1, "the one that could be one"
 
 
-@everywhere
+@where_held
 async def test_end_while_held(holder, where):
     """The proxy is told to end: what is held does not keep it from that for ever."""
     held = await holder(where, "late")
-    asked = asyncio.ensure_future(held.ask())
-    await held.until("plugin_held", 1)
+    asked = await held.ask_and_hold()
     held.bench.may_be_down = True
     await held.bench.proxy.stop()
     assert held.bench.proxy.process.returncode == 0
