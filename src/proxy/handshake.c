@@ -73,6 +73,15 @@ const struct credentials *handshake_credentials(const struct handshake *hs, enum
 	return handshake_gets_client_credentials(hs, id) ? &hs->client_credentials : &hs->configured[id];
 }
 
+bool handshake_proves(const struct handshake *hs, enum cluster_id id)
+{
+	const struct credentials *set = handshake_ask_set(hs, id);
+
+	if (likely(!set))
+		return handshake_gets_client_credentials(hs, id);
+	return hs->has_client_credentials && credentials_equal(set, &hs->client_credentials);
+}
+
 bool handshake_needs_dialogue(const struct handshake *hs)
 {
 	if (hs->ask && hs->ask->asks)

@@ -86,6 +86,8 @@ bool handshake_gets_client_credentials(const struct handshake *hs, enum cluster_
 void handshake_say_whose_credentials(const struct settings *settings, struct cluster *clusters);
 /* What a cluster gets that wants a log-in: what plugins have set, the client's or the configured ones. */
 const struct credentials *handshake_credentials(const struct handshake *hs, enum cluster_id id);
+/* These are the client's own, which the cluster checks: also where plugins have set just what the client has said. */
+bool handshake_proves(const struct handshake *hs, enum cluster_id id);
 /* Once it is known which clusters want a log-in: the driver has to be asked for one. */
 bool handshake_needs_dialogue(const struct handshake *hs);
 /* Reads a token: sets has_client_credentials. Where we play a mechanism ourselves, or plugins are asked, it has to be PLAIN. */

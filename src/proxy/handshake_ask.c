@@ -81,6 +81,8 @@ void handshake_ask_hide(const struct handshake *hs, enum cluster_id id, char *te
 {
 	const struct client *c = hs->client;
 
+	if (likely(!handshake_ask_set(hs, id)) || handshake_proves(hs, id))
+		return;
 	log_limited(LOG_WARN, "client %s #%llu: the log-in that a plugin has set was refused: %s", c->name,
 		    (unsigned long long)c->number, text);
 	snprintf(text, size, "%s has refused the log-in that was set for this client", cluster_id_name(id));

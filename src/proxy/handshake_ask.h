@@ -51,8 +51,8 @@ void handshake_ask_free(struct handshake_ask *ask);
 /* Credentials that plugins have set for this cluster, or NULL. */
 const struct credentials *handshake_ask_set(const struct handshake *hs, enum cluster_id id);
 /*
- * `text` says why a cluster has refused what plugins have set, perhaps with the name of a role that the client has not to
- * know: into the log with it, and what the client may read in its place.
+ * `text` says why a cluster has refused a log-in. Where plugins have set another one than the client's, it may name a role
+ * that the client has not to know: into the log with it, and what the client may read in its place.
  */
 void handshake_ask_hide(const struct handshake *hs, enum cluster_id id, char *text, size_t size);
 /* Plugins have decided, and that leaves no cluster open which wants a log-in with what the client gives. */

@@ -390,8 +390,7 @@ static void describe(struct dedicated_leg *leg, const struct error_message *erro
 {
 	snprintf(text, size, "%.*s (%s, %s)", (int)MIN(error->text.len, size), error->text.p, cluster_id_name(leg->id),
 		 leg->server->name);
-	if (handshake_ask_set(&leg->of->hs, leg->id))
-		handshake_ask_hide(&leg->of->hs, leg->id, text, size);
+	handshake_ask_hide(&leg->of->hs, leg->id, text, size);
 }
 
 /* The deciding cluster's refusal is the client's to deal with: it may try again. */
@@ -409,6 +408,7 @@ static void deciding_refused(struct dedicated_leg *leg, struct frame *f, const s
 	}
 	client_send(c, hs->stream, OP_ERROR, f->flags & (uint8_t)~FRAME_COMPRESSED, f->body, f->length);
 	handshake_tell(hs, HOOKS_LOGIN_REFUSED, leg->id, error->code, text);
+	hs->is_challenged = false;
 	handshake_answered(hs);
 }
 

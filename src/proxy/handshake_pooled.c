@@ -162,8 +162,7 @@ static void refuse(struct pooled_leg *leg)
 	char text[400];
 
 	snprintf(text, sizeof(text), "%s at %s", cluster_id_name(leg->id), leg->text);
-	if (!leg->is_clients && handshake_ask_set(&p->hs, leg->id))
-		handshake_ask_hide(&p->hs, leg->id, text, sizeof(text));
+	handshake_ask_hide(&p->hs, leg->id, text, sizeof(text));
 	/* For the driver to deal with: it may try again. */
 	if (c->state == CLIENT_AUTH && leg->id == p->hs.deciding && code == CQL_ERR_BAD_CREDENTIALS) {
 		const enum cluster_id id = leg->id;
@@ -308,16 +307,6 @@ static void go_on(struct pooled *p)
 
 /* ---- the dialogue with the driver ---- */
 
-/* What plugins have set is not the client's to prove, unless it is just what the client has said. */
-static bool is_clients_own(const struct handshake *hs, enum cluster_id id)
-{
-	const struct credentials *set = handshake_ask_set(hs, id);
-
-	if (likely(!set))
-		return handshake_gets_client_credentials(hs, id);
-	return hs->has_client_credentials && credentials_equal(set, &hs->client_credentials);
-}
-
 /* Who gets whose credentials is known, and they are there. */
 static void begin(struct pooled *p)
 {
@@ -326,7 +315,7 @@ static void begin(struct pooled *p)
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		struct pooled_leg *leg = &p->leg[i];
 
-		leg->is_clients = p->hs.wants_login[i] && is_clients_own(&p->hs, (enum cluster_id)i);
+		leg->is_clients = p->hs.wants_login[i] && handshake_proves(&p->hs, (enum cluster_id)i);
 		is_any_clients |= leg->is_clients;
 	}
 	if (!is_any_clients) {
