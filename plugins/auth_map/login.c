@@ -20,6 +20,7 @@
 #define OVERLOADED 0x1001u
 #define UNAUTHORIZED 0x2100u
 
+#define NAME_MAX_LEN 1024
 #define LOG_NAME_MAX 64
 
 /* Kept with a client, from its STARTUP on. */
@@ -265,14 +266,18 @@ static int32_t compare(struct login_call *c, const char *why)
 
 /* ---- the second step: user and password ---- */
 
+/* Where its certificate names a user, or has to, that is the one who may log in. */
 static bool is_certificates_user(const struct login_call *c)
 {
-	const struct cqlferry_client_info *info = c->host->client_info(c->client);
-	char name[1024];
+	const struct settings *s = c->worker->settings;
+	const struct cqlferry_text subject = c->host->client_info(c->client)->tls_subject;
+	char name[NAME_MAX_LEN];
 
-	return map_find_certificate(c->worker->settings->map, info->tls_subject.data, info->tls_subject.length, name,
-				    sizeof(name)) &&
-	       strlen(name) == c->user.length && memcmp(name, c->user.data, c->user.length) == 0;
+	if (s->certificate == SETTINGS_CERTIFICATE_OFF)
+		return true;
+	if (!map_find_certificate(s->map, subject.data, subject.length, name, sizeof(name)))
+		return s->certificate == SETTINGS_CERTIFICATE_SUFFICIENT;
+	return strlen(name) == c->user.length && memcmp(name, c->user.data, c->user.length) == 0;
 }
 
 static bool is_locked_out(const struct login_call *c)
@@ -289,8 +294,11 @@ static int32_t on_password(struct login_call *c)
 
 	if (!c->host->resumed(c->host) && is_locked_out(c))
 		return refuse(c, AUTH_MAP_LOCKED_OUT, "its address is locked out");
-	map_find(s->map, c->user.data, c->user.length, &c->mapping);
-	if (s->certificate >= SETTINGS_CERTIFICATE_REQUIRED && !is_certificates_user(c))
+	if (c->user.length > 0)
+		map_find(s->map, c->user.data, c->user.length, &c->mapping);
+	else /* none, or a token that is not for us to read: no section is meant */
+		c->mapping.action = s->map->default_action;
+	if (!is_certificates_user(c))
 		return compare(c, "its certificate is none of this user's");
 	if (m->action == MAP_DENY)
 		return compare(c, m->section ? "action = deny" : "there is no such user in the mapping");
@@ -344,7 +352,7 @@ static int32_t on_startup(struct login_call *c)
 {
 	const struct settings *s = c->worker->settings;
 	const struct cqlferry_client_info *info = c->host->client_info(c->client);
-	char name[1024];
+	char name[NAME_MAX_LEN];
 
 	if (s->certificate == SETTINGS_CERTIFICATE_OFF)
 		return ask(c);

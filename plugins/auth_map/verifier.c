@@ -133,7 +133,7 @@ static int start_thread(struct verifier *v)
 	error = pthread_create(&v->threads[v->thread_count], NULL, thread_main, v);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error == 0)
-		v->thread_count++;
+		pthread_setname_np(v->threads[v->thread_count++], "auth_map");
 	return error;
 }
 
