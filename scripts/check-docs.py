@@ -9,8 +9,8 @@
 - Every path of the tree that stands in code exists, or is a program that is built from one that does.
 - Every name_with_underscores and function() in code is a word of the sources, every ZDM_ variable a setting.
 - `[section] key` and `key = value` in code name an option of that section, or of any.
-- The metrics of docs/operations.md are those of src/control/metrics_page.c, metrics_tables.c, metrics_limits.c and
-  metrics_nodes.c, with the same type.
+- The metrics of docs/operations.md are those of src/control/metrics_page.c, metrics_figures.c, metrics_tables.c,
+  metrics_limits.c and metrics_nodes.c, with the same type.
 - The same for metrics that are made by counters_register(), in src/policy and src/proxy.
 - docs/lua.md: see docs_lua.py.
 - docs/protocol-table.md has each line of tests/checklist.txt once, and a letter for each version of the protocol.
@@ -204,8 +204,8 @@ def counters_of_source():
 
 
 def metrics_of_source():
-    text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_tables.c",
-                                                                                  "metrics_limits.c"))
+    text = "".join((ROOT / "src/control" / name).read_text() for name in ("metrics_page.c", "metrics_figures.c",
+                                                                                  "metrics_tables.c", "metrics_limits.c"))
     gauges = re.findall(r'\bwrite_gauge\(w, "(\w+)"', text)
     return counters_of_source() | dict.fromkeys((PREFIX + name for name in gauges), "gauge") | {PREFIX + name: kind for name, kind in re.findall(
         r'\b(?:write_plain|write_labelled|write_by_cluster|write_by_table|write_pair|metrics_page_family)\(\s*w,\s*"(\w+)", "(\w+)"', text)}

@@ -10,12 +10,12 @@
 /* A week: far below what nanoseconds in 64 bits can say. */
 #define LARGEST_S 604800.0
 
-/* As OpenMetrics writes bounds (section "Considerations: Canonical Numbers"): whole ones with ".0". */
+/* As OpenMetrics writes bounds (section "Considerations: Canonical Numbers"): "1e-05", "0.25", "1.0". */
 static void write_text(char out[24], double seconds)
 {
-	snprintf(out, 24, "%.9f", seconds);
-	for (size_t n = strlen(out); out[n - 1] == '0' && out[n - 2] != '.'; n--)
-		out[n - 1] = '\0';
+	snprintf(out, 24, "%.15g", seconds);
+	if (!strpbrk(out, ".e"))
+		strcat(out, ".0");
 }
 
 const char *buckets_read(struct buckets *b, const char *text)

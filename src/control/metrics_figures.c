@@ -60,9 +60,10 @@ void metrics_figures_cached(struct metrics_page_writer *w)
 }
 
 /* `offset` in struct worker is that of an array by enum cluster_id. */
-static void write_by_cluster(struct metrics_page_writer *w, const char *name, const char *help, size_t offset)
+static void write_by_cluster(struct metrics_page_writer *w, const char *name, const char *type, const char *help,
+			     size_t offset)
 {
-	metrics_page_family(w, name, "gauge", help);
+	metrics_page_family(w, name, type, help);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++)
 		metrics_page_sample(w, "", (double)sum(w, offset + i * sizeof(uint64_t)), "cluster=\"%s\"",
 				    cluster_labels[i]);
@@ -72,11 +73,12 @@ void metrics_figures_pools(struct metrics_page_writer *w)
 {
 	if (!w->page->gate)
 		return;
-	write_by_cluster(w, "cqlferry_pool_connections", "Connections that clients share",
+	write_by_cluster(w, "cqlferry_pool_connections", "gauge", "Connections that clients share",
 			 offsetof(struct worker, figures.pool_connections));
-	write_by_cluster(w, "cqlferry_pool_waiting_requests", "Requests that wait for a connection of a pool",
+	write_by_cluster(w, "cqlferry_pool_waiting_requests", "gauge", "Requests that wait for a connection of a pool",
 			 offsetof(struct worker, figures.pool_waiting));
-	write_by_cluster(w, "cqlferry_pools", "Pools: of each worker one for each user, version and compression",
+	write_by_cluster(w, "cqlferry_pools", "gauge",
+			 "Pools: of each worker one for each user, version and compression",
 			 offsetof(struct worker, figures.pools));
 }
 
