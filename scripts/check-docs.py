@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether README.md and docs/ say what is so.
+"""Whether README.md, docs/ and plugins/*/README.md say what is so.
 
     CQLFERRY=./cqlferry scripts/check-docs.py               exit 1 and a list of what is wrong
     CQLFERRY=./cqlferry scripts/check-docs.py --self-test   plants mistakes in a copy and expects each to be found
@@ -12,7 +12,7 @@
 - The metrics of docs/operations.md are those of src/control/metrics_page.c, metrics_figures.c, metrics_tables.c,
   metrics_limits.c and metrics_nodes.c, with the same type.
 - The same for metrics that are made by counters_register(), in src/policy and src/proxy.
-- docs/lua.md: see docs_lua.py.
+- docs/lua.md: see docs_lua.py. docs/plugins.md: see docs_plugins.py.
 - docs/protocol-table.md has each line of tests/checklist.txt once, and a letter for each version of the protocol.
 """
 
@@ -26,6 +26,7 @@ import sys
 import tempfile
 
 import docs_lua
+import docs_plugins
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = "zdm_"
@@ -49,19 +50,24 @@ class Page:
 
 
 def pages_of(root):
-    return [Page(root, path) for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]]
+    return [Page(root, path) for path in
+            [root / "README.md", *sorted((root / "docs").glob("*.md")), *sorted((root / "plugins").glob("*/README.md"))]]
 
 
 # ---- INI blocks ----
 
-def runnable(text, folder):
-    """The block as a whole configuration: secrets from files of our own, the two clusters if it leaves them out."""
+def runnable(text, folder, plugins):
+    """
+    The block as a whole configuration: secrets from files of our own, plugins as they were built, the two clusters if it
+    leaves them out.
+    """
     def secret(match):
         path = folder / "secret"
         path.write_text("secret\n")
         return f"= file:{path}"
     text = re.sub(r"= *file:\S+", secret, text)
     text = text.replace(docs_lua.INSTALLED, str(ROOT / "lua"))
+    text = re.sub(r"^file = (\w+\.so)$", rf"file = {plugins}/\1", text, flags=re.M)
     for cluster in ("origin", "target"):
         if not re.search(rf"^\[{cluster}\]", text, re.M):
             text += f"\n[{cluster}]\ncontact_points = 127.0.0.1\n"
@@ -70,6 +76,7 @@ def runnable(text, folder):
 
 def check_ini(pages, program):
     checked = 0
+    plugins = docs_plugins.make(program, pages)
     for page in pages:
         for language, text, line in page.blocks:
             if language != "ini":
@@ -78,7 +85,7 @@ def check_ini(pages, program):
             with tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "example.ini"
                 docs_lua.write_scripts(page, path.parent)
-                path.write_text(runnable(text, pathlib.Path(folder)))
+                path.write_text(runnable(text, pathlib.Path(folder), plugins))
                 environment = {name: "secret" for name in re.findall(r"= *env:(\w+)", text)}
                 run = subprocess.run([program, "--print-config", "-c", path], env=environment, text=True,
                                      capture_output=True)
@@ -132,7 +139,7 @@ def check_paths(pages, root):
 
 def source_words():
     words = set()
-    for folder in ("src", "tests", "bench", "etc", "scripts", "lua"):
+    for folder in ("src", "include", "plugins", "tests", "bench", "etc", "scripts", "lua"):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".c", ".h", ".py", ".sh", ".ini", ".lua") and path != pathlib.Path(__file__).resolve():
                 words.update(re.findall(r"\w+", path.read_text(errors="replace")))
@@ -140,15 +147,16 @@ def source_words():
 
 
 def options(program):
-    """{section: its keys} as the program prints them."""
+    """{section: its keys} as the program prints them; of plugins also those of the rows of all that are shipped."""
     text = subprocess.run([program, "--print-options"], text=True, capture_output=True, check=True).stdout
     found, sections = {}, []
     for row in text.splitlines():
         if row.startswith("### "):
-            sections = re.findall(r"`\[(\w+)\]`", row)
+            sections = re.findall(r"`\[(\w+)(?: \w+)?\]`", row)
         elif row.startswith("| `"):
             for section in sections:
                 found.setdefault(section, set()).add(row.split("`")[1])
+    found.setdefault("plugin", set()).update(docs_plugins.options())
     return found
 
 
@@ -236,8 +244,8 @@ def check_metrics(pages):
             yield f"{page.name}: {name} is a {source[name]}, not a {rows[name]}"
     for other in pages:
         for code, line in other.code:
-            for name in re.findall(rf"(?<!:)\b{PREFIX}[a-z_]+[a-z]\b(?!_?\.\.\.)", code):  # :zdm__now is a marker
-                if name not in source:
+            for name in re.findall(rf"(?<!:)\b{PREFIX}[a-z_]+[a-z]\b(?!_?\.\.\.|_?<)", code):  # :zdm__now is a marker
+                if name not in source and name.removeprefix(f"{PREFIX}cqlferry_") not in docs_plugins.metrics():
                     yield other.at(line, f"there is no metric {name}")
 
 
@@ -271,7 +279,8 @@ def check_table(pages):
 def check(root, program):
     pages = pages_of(root)
     return [*check_ini(pages, program), *check_links(pages, root), *check_paths(pages, root),
-            *check_names(pages, program), *check_metrics(pages), *check_table(pages), *docs_lua.check(pages, program)]
+            *check_names(pages, program), *check_metrics(pages), *check_table(pages), *docs_lua.check(pages, program),
+            *docs_plugins.check(pages, program, docs_lua.commands, docs_lua.is_shown)]
 
 
 #: what is put at the end of a page, and what has to be said about it
@@ -312,12 +321,30 @@ LUA_MISTAKES = [
 ]
 
 
+#: what is changed in docs/plugins.md, and what has to be said about it
+PLUGIN_MISTAKES = [
+    ("| `hold(host, timeout_ms)`", "| `holds(host, timeout_ms)`", "hold() has no row"),
+    ("| `hold(host, timeout_ms)`", "| `holds(host, timeout_ms)`", "there is no holds()"),
+    ("| `on_disconnect` |", "| `on_leave` |", "on_disconnect() has no row"),
+    ("`CQLFERRY_ABANDONED`", "`CQLFERRY_GONE`", "CQLFERRY_ABANDONED is missing"),
+    ("`CQLFERRY_ABANDONED`", "`CQLFERRY_GONE`", "plugin.h has no CQLFERRY_GONE"),
+    ("`is_lwt`", "`is_conditional`", "is_lwt of struct cqlferry_request_info is missing"),
+    ("\t.worker_open = sample_worker_open,\n", "", "not in plugins/sample/sample.c"),
+    ("static void job_drop(void *data)", "static void job_drop(int data)", "cc: "),
+    ("  table = a text; mandatory", "  table = a number; mandatory", "table = a text"),
+    ("\n### 1.0\n", "\n### 1.1\n", "nothing about 1.0"),
+]
+
+
 def self_test(program):
     missed = []
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         shutil.copy(ROOT / "README.md", root)
         shutil.copytree(ROOT / "docs", root / "docs")
+        for path in (ROOT / "plugins").glob("*/README.md"):
+            (root / "plugins" / path.parent.name).mkdir(parents=True)
+            shutil.copy(path, root / "plugins" / path.parent.name)
         for name in ("CHANGELOG.md", "LICENSE"):
             shutil.copy(ROOT / name, root)
         page = root / "docs/operations.md"
@@ -346,6 +373,14 @@ def self_test(program):
         for text, mistake, expected in LUA_MISTAKES:
             page.write_text(good.replace(text, mistake, 1))
             if text not in good or not any(expected in problem for problem in docs_lua.check(pages_of(root), program)):
+                missed.append(expected)
+        page.write_text(good)
+        page = root / "docs/plugins.md"
+        good = page.read_text()
+        for text, mistake, expected in PLUGIN_MISTAKES:
+            page.write_text(good.replace(text, mistake))
+            problems = docs_plugins.check(pages_of(root), program, docs_lua.commands, docs_lua.is_shown)
+            if text not in good or not any(expected in problem for problem in problems):
                 missed.append(expected)
     return [f"not found by the check: {text!r}" for text in missed]
 
