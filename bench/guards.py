@@ -7,8 +7,8 @@ Guards the cost of a request, in figures that noise does not touch:
     mallocs        calls of malloc, calloc, realloc and the like, by an LD_PRELOAD library; these must be 0
 
 per request on the steady path, for prepared reads and dual writes, 1 and 32 in flight, dedicated and pooled connections,
-one worker. One client; for mallocs 64, since what is kept for reuse has to suffice for many. What a script costs is
-guarded for itself: the instructions that it adds to the same requests without it (kind "added").
+one worker. One client; for mallocs 64, since what is kept for reuse has to suffice for many. What a script or a plugin
+costs is guarded for itself: the instructions that it adds to the same requests without it (kind "added").
 
     bench/guards.py                  measures and compares with bench/figures.txt
     bench/guards.py --update         measures and writes bench/figures.txt
@@ -55,7 +55,10 @@ NAMED = 6
 #: No single run takes longer than this, seconds.
 PATIENCE = 60
 
-Scenario = collections.namedtuple("Scenario", "backend writes in_flight script base", defaults=(None, None))
+Scenario = collections.namedtuple("Scenario", "backend writes in_flight extra base", defaults=(None, None))
+
+#: What a scenario has beside the plain configuration: sections of the INI file, and files beside it.
+Extra = collections.namedtuple("Extra", "sections files", defaults=({},))
 
 #: A verdict that is kept with the statement, and one that is looked up for each request.
 SCRIPT_STATIC = """\
@@ -70,8 +73,18 @@ proxy.on_request("reads", { kinds = "read" }, function(req) return reads[req:key
 proxy.on_request("writes", { kinds = "write" }, function(req) return writes[req:keyspace()] end)
 """
 
+
+
+def script(text):
+    return Extra("[lua]\nscript = policy.lua\n", {"policy.lua": text})
+
+
+def plugin(name, options="", files=()):
+    return Extra(f"[plugin {name}]\nfile = {{plugins}}/{name}.so\n{options}", dict(files))
+
+
 SCENARIOS = {
-    # name: backend_connections, percentage of writes, requests in flight, a script, and the same without it
+    # name: backend_connections, percentage of writes, requests in flight, a script or plugin, and the same without it
     "read-1": Scenario("dedicated", 0, 1),
     "read-32": Scenario("dedicated", 0, 32),
     "write-1": Scenario("dedicated", 100, 1),
@@ -79,8 +92,12 @@ SCENARIOS = {
     "pooled-read-1": Scenario("pooled", 0, 1),
     "pooled-write-32": Scenario("pooled", 100, 32),
     "mixed-1": Scenario("dedicated", 50, 1),
-    "lua-static-1": Scenario("dedicated", 50, 1, SCRIPT_STATIC, "mixed-1"),
-    "lua-table-1": Scenario("dedicated", 50, 1, SCRIPT_TABLE, "mixed-1"),
+    "lua-static-1": Scenario("dedicated", 50, 1, script(SCRIPT_STATIC), "mixed-1"),
+    "lua-table-1": Scenario("dedicated", 50, 1, script(SCRIPT_TABLE), "mixed-1"),
+    "prometheus-1": Scenario("dedicated", 50, 1, plugin("prometheus"), "mixed-1"),
+    "audit-1": Scenario("dedicated", 50, 1, plugin("audit", "path = audit.log\n"), "mixed-1"),
+    "auth-map-1": Scenario("dedicated", 50, 1, plugin("auth_map", "map = map.ini\n",
+                                                      {"map.ini": "[default]\naction = zdm\n"}), "mixed-1"),
 }
 #: Requests of the shorter run, whole rounds: enough to make a timer tick or two vanish.
 REQUESTS = {"instructions": 32 * 60, "syscalls": 32 * 60, "mallocs": 64 * 32 * 20}
@@ -171,10 +188,12 @@ class Runner:
             self._run_once(scenario, requests, wrapper, environment, connections)
 
     def _run_once(self, scenario, requests, wrapper, environment, connections):
-        backend, writes, depth, script, _ = SCENARIOS[scenario]
-        (self.folder / "policy.lua").write_text(script or "")
-        (self.folder / "proxy.ini").write_text(INI.format(self.network, backend) +
-                                               ("[lua]\nscript = policy.lua\n" if script else ""))
+        backend, writes, depth, extra, _ = SCENARIOS[scenario]
+        for name, text in (extra.files if extra else {}).items():
+            (self.folder / name).write_text(text)
+        (self.folder / "proxy.ini").write_text(
+            INI.format(self.network, backend) +
+            (extra.sections.format(plugins=self.build / "plugins" / ".libs") if extra else ""))
         load = self._start([self.build / "bench" / "cqlload", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
                             "--target", f"{self.network}.3:9042", "--write-percent", str(writes),
