@@ -423,7 +423,8 @@ def tool_versions():
 def make(build):
     """The proxy, the load generator and the counting library, in a build folder of their own."""
     build.mkdir(parents=True, exist_ok=True)
-    commands = [["make", "-s", f"-j{len(os.sched_getaffinity(0))}", "cqlferry", "bench/cqlload"],
+    commands = [["make", "-s", f"-j{len(os.sched_getaffinity(0))}", "cqlferry", "bench/cqlload",
+                 "plugins/audit.la", "plugins/auth_map.la", "plugins/prometheus.la"],
                 ["gcc", "-O2", "-shared", "-fPIC", "-o", "malloc_count.so", str(ROOT / "bench" / "malloc_count.c")]]
     if not (build / "Makefile").exists():
         if not (ROOT / "configure").exists():
