@@ -23,12 +23,12 @@ from guards import ROOT  # noqa: E402
 
 HTTP_PORT = 14001
 
-AUDIT = "[plugin audit]\nfile = {plugins}/audit.so\npath = {folder}/audit.log\nfilter_kinds = {kinds}\n"
+AUDIT = "[plugin audit]\nfile = {plugins}/audit.so\npath = {folder}/audit.log\nkinds = {kinds}\n"
 VARIANTS = {
     "none": "",
     "prometheus": "[plugin prometheus]\nfile = {plugins}/prometheus.so\n",
     "scraped": "[plugin prometheus]\nfile = {plugins}/prometheus.so\n",
-    "audit": AUDIT.replace("filter_kinds = {kinds}\n", ""),
+    "audit": AUDIT.replace("kinds = {kinds}\n", ""),
     "audit-writes": AUDIT.replace("{kinds}", "write"),
     "auth_map": "[plugin auth_map]\nfile = {plugins}/auth_map.so\nmap = {folder}/map.ini\n",
 }
