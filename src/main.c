@@ -375,7 +375,7 @@ static void open_if_reached(void)
 	if (run.is_started || run.is_draining || run.listeners_open > 0 || !is_reached())
 		return;
 	say_versions();
-	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
+	handshake_say_whose_credentials(run.settings, &run.proxy);
 	warn_about_descriptors();
 	open_listeners();
 }
@@ -622,7 +622,7 @@ static void on_settings(const struct settings *settings, void *arg)
 		schema_events_read_from(run.schema_events, settings->system_queries);
 	if (allows_more)
 		warn_about_descriptors();
-	handshake_say_whose_credentials(run.settings, run.proxy.clusters);
+	handshake_say_whose_credentials(run.settings, &run.proxy);
 	open_if_reached();
 }
 

@@ -98,13 +98,15 @@ bool handshake_take_user(struct handshake *hs)
 	return !name || admission_take_user(hs->client, hs->stream, name);
 }
 
-void handshake_say_whose_credentials(const struct settings *settings, struct cluster *clusters)
+void handshake_say_whose_credentials(const struct settings *settings, struct proxy *proxy)
 {
+	const struct hooks *hooks = proxy->worker_count > 0 ? proxy->workers[0].hooks : NULL;
+	const bool has_plugins = hooks && hooks->has_credentials;
 	bool wants[CLUSTER_COUNT];
 	bool is_any_checked = false;
 
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		struct topology *t = cluster_topology(&clusters[i]);
+		struct topology *t = cluster_topology(&proxy->clusters[i]);
 
 		wants[i] = t && t->requires_auth;
 		if (t)
@@ -115,10 +117,11 @@ void handshake_say_whose_credentials(const struct settings *settings, struct clu
 		const char *user = settings->cluster[i].username;
 
 		if (wants[i] && !gets_clients(settings, (enum cluster_id)i, wants[0] && wants[1]))
-			log_info("%s gets the configured user %s for every client: all users share that role there",
-				 cluster_id_name((enum cluster_id)i), user ? user : "\"\"");
+			log_info("%s gets the configured user %s for every client%s: all users share that role there",
+				 cluster_id_name((enum cluster_id)i), user ? user : "\"\"",
+				 has_plugins ? " for which no plugin sets another" : "");
 	}
-	if (!is_any_checked)
+	if (!is_any_checked && !has_plugins)
 		log_warn("credentials = configured on both clusters: no client's password is checked by anybody");
 }
 

@@ -83,7 +83,7 @@ void handshake_fini(struct handshake *hs);
 /* Whose credentials a cluster gets that wants a log-in: true for the client's. */
 bool handshake_gets_client_credentials(const struct handshake *hs, enum cluster_id id);
 /* For the log, once both clusters are known: which of them see one role for all users, and whether anybody checks. */
-void handshake_say_whose_credentials(const struct settings *settings, struct cluster *clusters);
+void handshake_say_whose_credentials(const struct settings *settings, struct proxy *proxy);
 /* What a cluster gets that wants a log-in: what plugins have set, the client's or the configured ones. */
 const struct credentials *handshake_credentials(const struct handshake *hs, enum cluster_id id);
 /* These are the client's own, which the cluster checks: also where plugins have set just what the client has said. */

@@ -272,6 +272,14 @@ async def test_an_error_about_a_log_in(plugged, on_error):
 
 # ---- the proxy's own AUTHENTICATE ----
 
+async def test_what_the_log_says_at_start(plugged):
+    """Who checks passwords is not known where plugins may."""
+    sections = {name: {"credentials": "configured"} for name in ("origin", "target")}
+    bench = await plugged([], fresh=True, sections=sections, origin=auth(), target=auth())
+    assert "origin gets the configured user proxy for every client for which no plugin sets another" in bench.proxy.messages
+    assert "no client's password is checked" not in bench.proxy.messages
+
+
 @pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
 async def test_asked_where_no_cluster_wants_a_log_in(plugged, version, compression):
     bench = await plugged(["startup next ask=yes", "token:eve deny code=0x0100 text=wrong",
