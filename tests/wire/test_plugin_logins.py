@@ -197,6 +197,16 @@ async def test_the_driver_may_try_again(plugged):
     assert "eve-secret" not in bench.proxy.log[bench.mark:]
 
 
+async def test_what_was_set_for_the_first_try_is_not_for_the_second(plugged):
+    bench = await plugged(["token:ann done name=anna target=role-t/wrong"], target=auth())
+    c = await dialogue(bench)
+    assert_error(await c.login("ann", "x"), Err.BAD_CREDENTIALS, "target has refused")
+    assert (await c.login("bob", "bob-secret")).opcode == Op.AUTH_SUCCESS
+    await served(bench, c)
+    assert logged_in(bench.target) == ["bob"]
+    await until_said(bench, "login ok .* said=bob is=bob ")
+
+
 async def test_another_denial_is_the_end(plugged):
     bench = await plugged(["token deny code=0x1001 text=too_many"], target=auth())
     c = await dialogue(bench)
