@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * 512: bodies and answers of ordinary requests, and the output of a connection
@@ -83,7 +84,8 @@ struct chunk *chunk_try_new(struct chunk_pool *p, uint32_t size)
 			return NULL;
 		c->pool = p;
 		c->cap = cap;
-		c->class_index = i;
+		c->class_index = (uint16_t)i;
+		c->has_secret = false;
 		if (unlikely(i == CHUNK_CLASSES))
 			atomic_fetch_add_explicit(&large_bytes, cap, memory_order_relaxed);
 	}
@@ -107,6 +109,10 @@ void chunk_release(struct chunk *c)
 	unsigned i = c->class_index;
 
 	p->used--;
+	if (unlikely(c->has_secret)) {
+		explicit_bzero(c->data, c->cap);
+		c->has_secret = false;
+	}
 	if (i < CHUNK_CLASSES && p->free_count[i] < classes[i].max_free) {
 		c->next = p->free[i];
 		p->free[i] = c;

@@ -24,7 +24,8 @@ struct chunk {
 	struct chunk_pool *pool;
 	uint32_t refs;
 	uint32_t cap;
-	uint32_t class_index; /* CHUNK_CLASSES: straight from malloc */
+	uint16_t class_index; /* CHUNK_CLASSES: straight from malloc */
+	bool has_secret;      /* set by who has put one in: overwritten before it is used again */
 	uint8_t data[];
 };
 

@@ -641,6 +641,12 @@ void sbuf_write_ref(struct sbuf *sb, struct chunk *chunk, const uint8_t *data, u
 	mark_dirty(sb);
 }
 
+void sbuf_mark_secret(struct sbuf *sb)
+{
+	for (struct sbuf_part *part = sb->out_head; part; part = part->next)
+		part->chunk->has_secret |= part->is_buffer;
+}
+
 void sbuf_want_flush(struct sbuf *sb)
 {
 	mark_dirty(sb);

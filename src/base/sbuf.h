@@ -148,6 +148,9 @@ void sbuf_write(struct sbuf *sb, const void *data, size_t len);
 /* Queues a slice of a chunk; takes a reference of its own. */
 void sbuf_write_ref(struct sbuf *sb, struct chunk *chunk, const uint8_t *data, uint32_t len);
 
+/* A password is in what is queued: these buffers are overwritten when it has left. */
+void sbuf_mark_secret(struct sbuf *sb);
+
 /* The handler keeps output of its own until before_flush(): makes sure that it is called at the end of the turn. */
 void sbuf_want_flush(struct sbuf *sb);
 

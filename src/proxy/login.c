@@ -107,6 +107,8 @@ static void send_or_fail(struct login *login, uint8_t opcode, const void *body, 
 {
 	if (!server_send_body(login->server, &login->leg, opcode, 0, body, length))
 		login->handler->on_lost(login, "the connection ended during log-in");
+	else if (opcode == OP_AUTH_RESPONSE)
+		wire_mark_secret(&login->server->wire);
 }
 
 void login_startup(struct login *login, const void *options, uint32_t length, enum cql_compression compression)

@@ -623,6 +623,13 @@ void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const vo
 	wire_send(w, head, &piece, len > 0 ? 1 : 0);
 }
 
+void wire_mark_secret(struct wire *w)
+{
+	sbuf_mark_secret(&w->sb);
+	if (w->plain)
+		w->plain->has_secret = true;
+}
+
 unsigned wire_edit(const uint8_t *body, uint32_t len, struct chunk *chunk, const struct frame_edit *edits,
 		   unsigned edit_count, struct wire_piece *pieces, uint32_t *length)
 {

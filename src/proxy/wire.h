@@ -133,6 +133,8 @@ void wire_set_out_framing(struct wire *w, enum wire_framing framing);
 void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count);
 /* Queues one frame whose body is copied. */
 void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len);
+/* A password is in what was queued in this turn: the buffers it lies in are overwritten after use. */
+void wire_mark_secret(struct wire *w);
 /*
  * The pieces of a body with edits made, for wire_send(); returns their number,
  * at most 2 * edit_count + 1 <= WIRE_MAX_PIECES. *length is that of the whole.

@@ -463,8 +463,34 @@ async def test_a_certificate_that_no_section_has(stand, authority, certificate):
 
 # ---- secrets ----
 
+def dumped(pid, secrets):
+    """Those that are in memory which a core dump would have."""
+    found = set()
+    with open(f"/proc/{pid}/smaps") as smaps, open(f"/proc/{pid}/mem", "rb") as memory:
+        regions, last = [], None
+        for line in smaps:
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
+            if match:
+                last = [int(match[1], 16), int(match[2], 16), match[3], ""]
+                regions.append(last)
+            elif line.startswith("VmFlags:"):
+                last[3] = line
+            elif line.startswith("Rss:") and line.split()[1] == "0":
+                last[2] = "none"
+        for start, end, rights, flags in regions:
+            if not rights.startswith("rw") or " dd" in flags:
+                continue
+            try:
+                memory.seek(start)
+                content = memory.read(end - start)
+            except OSError:
+                continue
+            found |= {s for s in secrets if s.encode() in content}
+    return found
+
+
 async def test_secrets_stay_secret(stand):
-    """Neither the log, at level debug, nor the pages have any of them."""
+    """Neither the log, at level debug, nor the pages, nor what a core dump would hold has any of them."""
     secrets = ["o-secret-1961", "t-secret-1962", HASH.rpartition("$")[2]]
     bench = await stand.start()
     await assert_alive(await stand.let_in(), bench)
@@ -475,3 +501,4 @@ async def test_secrets_stay_secret(stand):
     pages = "".join([(await bench.proxy.get(page))[1].decode() for page in ("/metrics", "/health/readiness")])
     for secret in secrets + ["app-secret-1963", "nonsense-1964", "nonsense-1965"]:
         assert secret not in bench.proxy.log and secret not in pages
+    assert not dumped(bench.proxy.process.pid, secrets + ["app-secret-1963", "nonsense-1964", "nonsense-1965"])
