@@ -24,6 +24,7 @@
 #include "control/arguments.h"
 #include "control/config_lua.h"
 #include "control/descriptors.h"
+#include "control/health_status.h"
 #include "control/http.h"
 #include "control/metrics_sink.h"
 #include "control/reload.h"
@@ -484,6 +485,17 @@ static uint64_t prepared_entries(void)
 	return atomic_load_explicit(&run.proxy.prepared.count, memory_order_relaxed);
 }
 
+static void list_plugins(struct health_plugins *out)
+{
+	const struct plugin_set *set = run.proxy.plugins;
+
+	for (; set && out->count < set->count; out->count++) {
+		const struct plugin_instance *p = set->items[out->count];
+
+		out->items[out->count] = (struct health_plugin){ p->name, p->plugin.name, p->plugin.version, p->file };
+	}
+}
+
 static struct http_handler *find_page(const char *path)
 {
 	return plugin_http_find(run.proxy.plugins, path);
@@ -516,6 +528,7 @@ static bool start_http(void)
 		.prepared_entries = prepared_entries,
 		.reload = reload_status(run.reload),
 		.hooks = hook_report_read,
+		.plugins = list_plugins,
 		.find_page = find_page,
 		.is_started = &run.is_started,
 		.is_draining = &run.is_draining,

@@ -56,8 +56,23 @@ static void add_policy(struct evbuffer *out, const struct health_policy *p)
 	evbuffer_add_printf(out, "]}");
 }
 
+static void add_plugins(struct evbuffer *out, const struct health_plugins *plugins)
+{
+	evbuffer_add_printf(out, ",\"plugins\":[");
+	for (unsigned i = 0; i < plugins->count; i++) {
+		const struct health_plugin *p = &plugins->items[i];
+
+		add_name(out, i ? ",{\"name\":" : "{\"name\":", p->name);
+		add_name(out, ",\"plugin\":", p->plugin);
+		add_name(out, ",\"version\":", p->version);
+		add_name(out, ",\"file\":", p->file);
+		evbuffer_add_printf(out, "}");
+	}
+	evbuffer_add_printf(out, "]");
+}
+
 void health_write_status(const struct health *h, const struct reload_status *reload, const struct health_policy *policy,
-			 struct evbuffer *out)
+			 const struct health_plugins *plugins, struct evbuffer *out)
 {
 	evbuffer_add_printf(out, "{\"status\":\"%s\",\"started\":%s,\"draining\":%s",
 			    !h->is_started      ? "STARTUP"
@@ -70,5 +85,6 @@ void health_write_status(const struct health *h, const struct reload_status *rel
 			    h->epoch);
 	add_reload(out, reload);
 	add_policy(out, policy);
+	add_plugins(out, plugins);
 	evbuffer_add_printf(out, "}");
 }

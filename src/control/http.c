@@ -139,6 +139,7 @@ static void status_page(struct evhttp_request *rq, void *arg)
 	struct health_policy policy = { .rules = c->settings->rules.count,
 					.scripts = &c->settings->lua.scripts,
 					.hooks = hooks };
+	struct health_plugins plugins = { .count = 0 };
 	struct evbuffer *body;
 
 	if (evhttp_request_get_command(rq) != EVHTTP_REQ_GET || c->settings->profile != PROFILE_NATIVE) {
@@ -147,9 +148,11 @@ static void status_page(struct evhttp_request *rq, void *arg)
 	}
 	get_health(http, &health);
 	policy.hook_count = c->hooks ? c->hooks(hooks) : 0;
+	if (c->plugins)
+		c->plugins(&plugins);
 	body = evbuffer_new();
 	if (body)
-		health_write_status(&health, c->reload, &policy, body);
+		health_write_status(&health, c->reload, &policy, &plugins, body);
 	reply(rq, body ? 200 : 500, "application/json", body);
 	if (body)
 		evbuffer_free(body);

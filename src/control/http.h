@@ -16,6 +16,7 @@ struct gate;
 struct http;
 struct metrics_sink;
 struct http_handler;
+struct health_plugins;
 
 /* What the pages read. All of it belongs to main and outlives the server. */
 struct http_context {
@@ -36,6 +37,8 @@ struct http_context {
 	const struct reload_status *reload; /* NULL: nothing is said of reloads and the primary */
 	/* The scripts' hooks, at most POLICY_HOOKS_MAX; how many there are. NULL: there are none. */
 	unsigned (*hooks)(struct policy_hook_status *out);
+	/* Adds the plugins to `out`. */
+	void (*plugins)(struct health_plugins *out);
 	/* Pages of others by their path; NULL for what there is not. NULL: there are none. */
 	struct http_handler *(*find_page)(const char *path);
 	/* True once requests are served, false again when draining: readiness then is 503. */

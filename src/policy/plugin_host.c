@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "cql/error.h"
 #include "policy/plugin_client.h"
 #include "policy/plugin_http.h"
+#include "policy/plugin_log.h"
 #include "policy/plugin_login.h"
 #include "policy/plugin_metrics.h"
 #include "policy/plugin_request.h"
@@ -23,26 +23,6 @@
 #include "proxy/worker.h"
 
 /* ---- texts ---- */
-
-static void host_log(const struct cqlferry_host *host, int32_t level, const char *fmt, ...)
-{
-	static const enum log_level levels[] = {
-		[CQLFERRY_LOG_ERROR] = LOG_ERROR,
-		[CQLFERRY_LOG_WARN] = LOG_WARN,
-		[CQLFERRY_LOG_INFO] = LOG_INFO,
-		[CQLFERRY_LOG_DEBUG] = LOG_DEBUG,
-	};
-	const enum log_level ours = level < 0 ? LOG_ERROR : levels[MIN((size_t)level, ARRAY_LEN(levels) - 1)];
-	char text[PLUGIN_TEXT_MAX * 4];
-	va_list args;
-
-	if (!log_enabled(ours))
-		return;
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	log_write(ours, "plugin %s: %s", host->instance, text);
-}
 
 static void host_error(const struct cqlferry_host *host, const char *fmt, ...)
 {
@@ -136,7 +116,7 @@ void plugin_host_init(struct plugin_instance *p)
 		.abi_minor = CQLFERRY_ABI_MINOR,
 		.instance = p->name,
 		.workers = p->proxy ? p->proxy->settings->workers : 1,
-		.log = host_log,
+		.log = plugin_log,
 		.error = host_error,
 		.counter_new = plugin_metrics_counter_new,
 		.gauge_new = plugin_metrics_gauge_new,

@@ -11,6 +11,7 @@
 #include "policy/plugin_file.h"
 #include "policy/plugin_host.h"
 #include "policy/plugin_http.h"
+#include "policy/plugin_log.h"
 #include "policy/plugin_metrics.h"
 #include "policy/plugin_option.h"
 #include "policy/plugin_route.h"
@@ -250,8 +251,10 @@ struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy
 		if (proxy)
 			log_info("plugin %s: %s %s from %s", s->name, file->plugin.name, file->plugin.version, s->file);
 	}
-	if (proxy)
+	if (proxy) {
 		plugin_metrics_start(set);
+		plugin_log_start(loop->base);
+	}
 	return set;
 }
 
@@ -318,6 +321,7 @@ void plugin_set_close(struct plugin_set *set)
 		plugin_timer_free_main(p);
 		plugin_http_free(p);
 	}
+	plugin_log_stop();
 	plugin_watch_free(set->watch);
 	for (unsigned i = 0; i < set->count; i++)
 		instance_free(set->items[i]);

@@ -10,6 +10,7 @@
 
 #define TICKS 5
 #define ADDED 10000
+#define REPEATED 1000
 
 enum {
 	WRONG,
@@ -30,6 +31,7 @@ struct meter {
 	pthread_t thread;
 	uint32_t thread_counter, ticks[2], gauge, histogram;
 	struct part *main;
+	char long_text[5000];
 };
 
 /* Of a worker, or of main. */
@@ -50,7 +52,10 @@ static void *count(void *arg)
 		m->host->counter_add(m->host, m->thread_counter, 1);
 	m->host->gauge_set(m->host, m->gauge, 100);
 	m->host->histogram_observe(m->host, again, 2000000000);
-	m->host->log(m->host, CQLFERRY_LOG_INFO, "the thread has counted to %d", ADDED);
+	for (unsigned i = 0; i < REPEATED; i++)
+		m->host->log(m->host, CQLFERRY_LOG_INFO, "the thread has counted to %d", ADDED);
+	m->host->log(m->host, -1, "a level below all");
+	m->host->log(m->host, 99, "a level above all: %.*s", 5000, m->long_text);
 	return NULL;
 }
 
@@ -142,6 +147,7 @@ static int32_t meter_open(const struct cqlferry_host *host, const struct cqlferr
 	struct meter *m = calloc(1, sizeof(*m));
 
 	m->host = host;
+	memset(m->long_text, 'x', sizeof(m->long_text));
 	m->main = calloc(1, sizeof(*m->main));
 	*m->main = (struct part){ .meter = m, .number = 10 };
 	m->thread_counter = host->counter_new(host, "meter_thread_total", "Of a thread", "what=\"a \\\"b\\\"\"");

@@ -154,7 +154,7 @@ async def test_status_page(make_bench):
         "target": {"address": f"{bench.target.nodes[0].address}:{bench.target.port}", "failures": 0, "threshold": 1,
                    "status": "UP"},
         "primary": "origin", "primary_epoch": 1, "reload": {"succeeded": 0, "failed": 0, "last_failed": False},
-        "policy": {"rules": 2, "scripts": [], "hooks": []}}
+        "policy": {"rules": 2, "scripts": [], "hooks": []}, "plugins": []}
     assert (await bench.proxy.get("/health/status", "POST"))[0] == 404
     zdm = await make_bench(profile="zdm")
     assert (await zdm.proxy.get("/health/status"))[0] == 404

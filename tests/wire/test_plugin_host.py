@@ -2,6 +2,7 @@
 import asyncio
 import gzip
 import json
+import json
 import re
 
 import pytest
@@ -64,6 +65,33 @@ async def test_visit(make_bench, plugin_path):
             assert float(seen[name if "{" in name else name + "{}"]) == value, name
 
 
+async def test_status_page(make_bench, plugin_path):
+    """Which plugins there are."""
+    file = plugin_path("holder")
+    sections = {f"plugin {name}": {"file": file, "in": "connect", "do": "nothing", "order": order}
+                for name, order in (("second", 2), ("first", 1))}
+    bench = await make_bench(sections=sections, profile="native")
+    status, body = await bench.proxy.get("/health/status")
+    assert status == 200
+    assert json.loads(body)["plugins"] == [{"name": name, "plugin": "holder", "version": "1.0", "file": file}
+                                           for name in ("first", "second")]
+
+
+# ---- log ----
+
+async def test_lines_that_come_again(make_bench, plugin_path):
+    """The same line a thousand times is written once, and a second later how often it came."""
+    meter = await start_meter(make_bench, plugin_path)
+    line = "INFO  plugin m: the thread has counted to 10000"
+    assert re.search(f"{line}$", meter.proxy.log, re.M)
+    await meter.proxy.until_logged(rf"{line} \(\d+ times more\)")
+    lines = re.findall(rf"{line}(?: \((\d+) times more\))?$", meter.proxy.log, re.M)
+    assert lines[0] == "" and len(lines) <= 4
+    assert sum(int(more) if more else 1 for more in lines) == 1000
+    assert "ERROR plugin m: a level below all" in meter.proxy.log
+    assert "DEBUG plugin m: a level above all: xxxxx" in meter.proxy.log
+
+
 # ---- pages ----
 
 async def test_pages(make_bench, plugin_path):
@@ -114,7 +142,6 @@ async def test_one_page_of_two_instances(make_bench, plugin_path):
 
 HOOKS = {"connect": Err.UNAUTHORIZED, "credentials": Err.BAD_CREDENTIALS, "request": Err.UNAUTHORIZED}
 everywhere = pytest.mark.parametrize("where", HOOKS)
-where_held = pytest.mark.parametrize("where", ["connect", "credentials"])
 
 
 class Held:
@@ -173,7 +200,7 @@ def holder(make_bench, plugin_path):
     return start
 
 
-@where_held
+@everywhere
 @pytest.mark.parametrize("do,calls", [("nothing", 1), ("resume", 2), ("twice", 2), ("again", 4), ("drop", 1)])
 async def test_holds(holder, where, do, calls):
     """Held, resumed by another thread, held again: each hold is over once, and then all goes on."""
@@ -215,7 +242,7 @@ async def test_errors(holder, where, on_error, do, reason, text):
     assert await held.metric("plugin_held") == 0
 
 
-@where_held
+@everywhere
 @pytest.mark.parametrize("on_error", ["deny", "pass"])
 async def test_never_resumed(holder, where, on_error):
     """When the time is over, that is the plugin's error, and it is not asked again."""
@@ -242,7 +269,7 @@ async def test_denial(holder, where):
     assert await held.metric("plugin_errors_total", plugin="h", hook=held.hook, reason="error") == 0
 
 
-@where_held
+@everywhere
 async def test_resumed_after_disconnect(holder, where):
     """The client goes while it is held: nothing is left of it, and a resume() that comes then is counted."""
     held = await holder(where, "late")
@@ -260,7 +287,7 @@ async def test_tickets_that_never_were(holder):
     assert await held.metric("plugin_late_resumes_total") == 1, "the one that could be one"
 
 
-@where_held
+@everywhere
 async def test_end_while_held(holder, where):
     """The proxy is told to end: what is held does not keep it from that for ever."""
     held = await holder(where, "late")
