@@ -455,7 +455,7 @@ static void put_tables(struct format *f, struct buffer *out, const struct record
 		is_first = false;
 		buffer_text(out, is_json ? "\"" : "");
 		text_part(f, out, at, keyspace);
-		if (keyspace > 0)
+		if (keyspace > 0 && table > 0)
 			buffer_char(out, '.');
 		text_part(f, out, at + keyspace, table);
 		buffer_text(out, is_json ? "\"" : "");

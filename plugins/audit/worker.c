@@ -372,7 +372,7 @@ void worker_on_response(void *self, struct cqlferry_request *request, const stru
 	head.consistency = (uint16_t)info->consistency;
 	head.flags |= (info->is_prepared ? RECORD_PREPARED : 0) | (info->is_lwt ? RECORD_LWT : 0);
 	put_statement(w, &head, texts, request);
-	if (w->options->max_value > 0)
+	if (w->options->max_value > 0 && info->opcode != CQLFERRY_OPCODE_BATCH)
 		put_values(w, &head, texts, request);
 	put_answer(&head, texts, response);
 	head.rows = response->outcome == CQLFERRY_ANSWERED ? w->host->row_count(request) : -1;

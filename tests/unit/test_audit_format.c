@@ -48,7 +48,7 @@ static void example(struct record *head, struct cqlferry_text *texts)
 	head->parts[1].state = CQLFERRY_PART_OK;
 	head->parts[1].duration_ns = 890123;
 	texts[TEXT_ADDRESS] = (struct cqlferry_text)TEXT("10.1.2.3");
-	texts[TEXT_LISTENER] = (struct cqlferry_text)TEXT("default");
+	texts[TEXT_LISTENER] = (struct cqlferry_text)TEXT("apps");
 	texts[TEXT_USER] = (struct cqlferry_text)TEXT("billing");
 	texts[TEXT_DRIVER] = (struct cqlferry_text)TEXT("DataStax Python Driver");
 	texts[TEXT_DRIVER_VERSION] = (struct cqlferry_text)TEXT("3.29.1");
@@ -145,7 +145,7 @@ START_TEST(csv_has_each_column)
 		"42",
 		"\"10.1.2.3\"",
 		"50312",
-		"\"default\"",
+		"\"apps\"",
 		"\"billing\"",
 		"\"DataStax Python Driver\"",
 		"\"3.29.1\"",
@@ -255,7 +255,7 @@ static void expect_user(enum format_kind kind, struct cqlferry_text user, const 
 	texts[TEXT_USER] = (struct cqlferry_text){ (char *)exact_copy(user.data, user.length), user.length };
 	line = line_of(kind, &head, texts);
 	snprintf(expected, sizeof(expected),
-		 kind == FORMAT_JSON ? ",\"user\":\"%s\",\"driver\"" : ",\"default\",\"%s\",\"DataStax", value);
+		 kind == FORMAT_JSON ? ",\"user\":\"%s\",\"driver\"" : ",\"apps\",\"%s\",\"DataStax", value);
 	ck_assert_msg(strstr(line, expected) != NULL, "%s in %s", expected, line);
 	if (kind == FORMAT_JSON) {
 		json_t *parsed = json_loads(line, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
@@ -360,6 +360,9 @@ START_TEST(values_and_tables_that_are_cut)
 	texts[TEXT_TABLES].length = record_tables(many, 2, tables, sizeof(tables), &more);
 	ck_assert(!more);
 	expect_part(&head, texts, "\"tables\":[\"t\\\"\",\"k.t\\\"\"]");
+	many[0] = (struct cqlferry_table){ TEXT("k"), nothing };
+	texts[TEXT_TABLES].length = record_tables(many, 1, tables, sizeof(tables), &more);
+	expect_part(&head, texts, "\"tables\":[\"k\"]");
 	record_tables(many, RECORD_TABLES_MAX + 1, tables, sizeof(tables), &more);
 	ck_assert(more);
 }
