@@ -11,6 +11,8 @@ struct queue_spilled {
 	_Alignas(8) uint8_t bytes[];
 };
 
+/* So many times the bytes of the ring may be in the list: what is under way when requests begin to be refused. */
+#define LIST_TIMES 16u
 /* How often a worker that waits looks for room. */
 #define LOOK_NS 100000
 
@@ -102,7 +104,7 @@ static uint8_t *spill(struct queue *q, uint32_t size)
 {
 	struct queue_spilled *s;
 
-	if (atomic_load_explicit(&q->spilled, memory_order_relaxed) + size > q->ring.size)
+	if (atomic_load_explicit(&q->spilled, memory_order_relaxed) + size > (uint64_t)LIST_TIMES * q->ring.size)
 		return NULL;
 	s = malloc(sizeof(*s) + size);
 	if (!s)

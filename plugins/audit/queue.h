@@ -4,8 +4,8 @@
  *
  *   drop    the record is lost and counted
  *   block   the worker waits for room, `block_ms` at most; then it drops until there is room again, without waiting
- *   refuse  new requests are denied (queue_is_full()); the records of those under way go into a list besides, of as
- *           many bytes as the ring, beyond which they are dropped
+ *   refuse  new requests are denied (queue_is_full()); the records of those under way go into a list besides, of at
+ *           most 16 times the bytes of the ring, beyond which they are dropped
  */
 #ifndef AUDIT_QUEUE_H
 #define AUDIT_QUEUE_H

@@ -34,6 +34,9 @@ struct sink {
 	struct sink_counts counts;
 	struct sink_listener listener;
 	uint64_t waiting; /* lines that were put and not flushed yet */
+	/* sink_failed() and sink_works() */
+	bool was_told;
+	int64_t told_at;
 	_Atomic bool wants_reopen;
 };
 
@@ -54,6 +57,10 @@ static inline void sink_reopen(struct sink *s)
 	atomic_store(&s->wants_reopen, true);
 }
 
+/* Counts a failure of `name`, and tells of it unless one was told of lately. `error`: an errno. */
+void sink_failed(struct sink *s, const char *name, const char *what, int error);
+/* Tells that it is over, if it was told. */
+void sink_works(struct sink *s, const char *name);
 void sink_tell(struct sink *s, enum sink_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -22,7 +22,6 @@ struct sink_file {
 	const char *line_end;
 	int fd;
 	bool is_regular;
-	bool is_failing;   /* the last write has failed, and that was told */
 	uint64_t size;     /* of the file, as far as it was written by us */
 	struct buffer out; /* gathered lines */
 	size_t written;    /* of these; behind the last whole line unless the kernel took a part of one */
@@ -87,17 +86,7 @@ static bool open_anew(struct sink_file *f)
 
 static void fail(struct sink_file *f, const char *what, int error)
 {
-	f->sink.counts.errors++;
-	if (!f->is_failing)
-		sink_tell(&f->sink, SINK_ERROR, "%s: %s: %s; it is tried again", f->path, what, strerror(error));
-	f->is_failing = true;
-}
-
-static void succeed(struct sink_file *f)
-{
-	if (f->is_failing)
-		sink_tell(&f->sink, SINK_INFO, "%s: it can be written again", f->path);
-	f->is_failing = false;
+	sink_failed(&f->sink, f->path, what, error);
 }
 
 /* FILE.1 becomes FILE.2, and so on; the last one is overwritten. */
@@ -231,7 +220,7 @@ static bool file_flush(struct sink *s)
 	s->waiting = 0;
 	f->written = 0;
 	buffer_clear(&f->out);
-	succeed(f);
+	sink_works(s, f->path);
 	return true;
 }
 

@@ -91,10 +91,7 @@ static void write_journal(struct sink_socket *k, const char *line, size_t len)
 
 static void fail(struct sink_socket *k, const char *what, int error)
 {
-	k->sink.counts.errors++;
-	if (!k->is_failing)
-		sink_tell(&k->sink, SINK_ERROR, "%s: %s: %s; it is tried again", k->address.sun_path, what,
-			  strerror(error));
+	sink_failed(&k->sink, k->address.sun_path, what, error);
 	k->is_failing = true;
 }
 
@@ -129,8 +126,7 @@ static bool socket_put(struct sink *s, const char *line, size_t len)
 		fail(k, "send", error);
 		return false;
 	}
-	if (k->is_failing)
-		sink_tell(s, SINK_INFO, "%s: it takes lines again", k->address.sun_path);
+	sink_works(s, k->address.sun_path);
 	k->is_failing = false;
 	s->counts.lines++;
 	s->counts.bytes += k->message.len;

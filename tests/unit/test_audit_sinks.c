@@ -363,7 +363,7 @@ START_TEST(a_daemon_that_is_slow_and_one_that_is_started_anew)
 	fd = listen_at_path();
 	put("new\n");
 	ck_assert_ptr_nonnull(strstr(receive(fd), ": new"));
-	ck_assert_ptr_nonnull(strstr(told, "it takes lines again"));
+	ck_assert_ptr_nonnull(strstr(told, "it can be written again"));
 	close(fd);
 }
 END_TEST

@@ -1,5 +1,7 @@
 """The log of the audit plugin, for the tests that read it."""
 import json
+import os
+import socket
 from pathlib import Path
 
 
@@ -43,3 +45,64 @@ async def audited(make_bench, plugin_path, folder, path=None, sections=None, fre
         both.setdefault(name, {}).update(values)
     bench = await make_bench(fresh=fresh, sections=both, **settings)
     return bench, AuditLog(bench, path)
+
+
+async def counts(bench):
+    """The plugin's metrics, by their names without prefix."""
+    found = {}
+    for name, value in (await bench.proxy.metrics()).items():
+        if "_audit_" in name and "{" in name:
+            found[name.partition("{")[0].partition("_audit_")[2]] = value
+    return found
+
+
+class Fifo:
+    """In the place of the file: nobody reads it until read() is called."""
+
+    def __init__(self, path):
+        self.path = path
+        os.mkfifo(path)
+        self.data = b""
+        self.fd = None
+
+    def lines(self, **fields):
+        lines = [json.loads(line) for line in self.data.split(b"\n")[:-1]]
+        return [line for line in lines if all(line.get(k) == v for k, v in fields.items())]
+
+    async def read(self, bench, condition, what):
+        """Reads until condition() holds."""
+        if self.fd is None:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+        async def there():
+            try:
+                while chunk := os.read(self.fd, 1 << 16):
+                    self.data += chunk
+            except BlockingIOError:
+                pass
+            return condition()
+        await bench.proxy.until(there, what)
+
+    def close(self):
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+class Daemon:
+    """What listens at the socket of syslog or of the journal."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+        self.messages = []
+
+    async def receive(self, bench, count):
+        async def there():
+            try:
+                while True:
+                    self.messages.append(self.socket.recv(1 << 20).decode())
+            except BlockingIOError:
+                return len(self.messages) >= count
+        await bench.proxy.until(there, f"{count} messages")
+        return self.messages
