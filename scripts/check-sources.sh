@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 failed=0
-for file in $(find src tests/unit tests/fuzz tests/classify -name '*.[ch]' | sort); do
+for file in $(find src plugins include tests/unit tests/fuzz tests/classify -name '*.[ch]' | sort); do
 	case $file in
 	tests/*/test_*.c | tests/fuzz/fuzz_*.c) name=${file%.c} ;; # automake derives the source from the program
 	*) name=$file ;;

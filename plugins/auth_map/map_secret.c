@@ -34,7 +34,7 @@ void map_secret_check_mode(int fd, const char *what, map_warn_fn warn, void *arg
 
 static const char *refuse(char *error, const char *what, const char *name, const char *why)
 {
-	snprintf(error, MAP_TEXT_MAX, "%s%s: %s", what, name, why);
+	snprintf(error, MAP_TEXT_MAX, "%s%.900s: %s", what, name, why);
 	return NULL;
 }
 
