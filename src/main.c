@@ -168,8 +168,11 @@ static int explain(const struct arguments_explain *args)
 		fprintf(stderr, "cqlferry: %s\n", error);
 		return EXIT_USAGE;
 	}
-	if (rehearsal_explain(run.settings, &request, stdout, error, sizeof(error)))
+	if (rehearsal_explain(run.settings, &request, stdout, error, sizeof(error))) {
+		if (run.settings->plugin_count > 0)
+			puts("plugins are not asked here; what they decide comes before all this");
 		return 0;
+	}
 	log_error("%s", error);
 	return config_status();
 }

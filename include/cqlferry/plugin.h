@@ -364,8 +364,8 @@ struct cqlferry_plugin {
 
 	/* A reload of the configuration, which takes effect whole or not at all: reload() makes a new state and keeps
 	 * it aside; if every plugin could do that, worker_reload() is called in each worker, which then uses it; at
-	 * last reload_end(taken = 1), when no worker uses the old one. Else reload_end(0), which throws the new state
-	 * away. Main, but for worker_reload(). Also when no option has changed: files may have. */
+	 * last reload_end(taken = 1), when no worker uses the old one. Else reload_end(0) of those whose reload() was
+	 * successful, which throws the new state away. Main, but for worker_reload(). Also when no option has changed: files may have. */
 	int32_t (*reload)(void *self, const struct cqlferry_value *values);
 	void (*worker_reload)(void *worker_self);
 	void (*reload_end)(void *self, uint32_t taken);

@@ -116,7 +116,12 @@ static bool check_length(const char *path, int fd, const ElfW(Ehdr) * h, off_t s
 	return true;
 }
 
-static bool check_elf(const char *path, int fd, char *error, size_t error_size)
+static struct plugin_file_stamp stamp_of(const struct stat *st)
+{
+	return (struct plugin_file_stamp){ st->st_ino, (uint64_t)st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec };
+}
+
+static bool check_elf(const char *path, int fd, struct plugin_file_stamp *stamp, char *error, size_t error_size)
 {
 	ElfW(Ehdr) header = { .e_type = 0 };
 	struct stat st;
@@ -126,6 +131,7 @@ static bool check_elf(const char *path, int fd, char *error, size_t error_size)
 		return fail(error, error_size, path, "%s", strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return fail(error, error_size, path, "no regular file: expected a shared object");
+	*stamp = stamp_of(&st);
 	n = pread(fd, &header, sizeof(header), 0);
 	if (n < 0)
 		return fail(error, error_size, path, "%s", strerror(errno));
@@ -142,14 +148,14 @@ static bool check_elf(const char *path, int fd, char *error, size_t error_size)
 	return check_length(path, fd, &header, st.st_size, error, error_size);
 }
 
-static bool check_file(const char *path, char *error, size_t error_size)
+static bool check_file(const char *path, struct plugin_file_stamp *stamp, char *error, size_t error_size)
 {
 	const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	bool ok;
 
 	if (fd < 0)
 		return fail(error, error_size, path, "%s", strerror(errno));
-	ok = check_elf(path, fd, error, error_size);
+	ok = check_elf(path, fd, stamp, error, error_size);
 	close(fd);
 	return ok;
 }
@@ -274,10 +280,11 @@ const struct plugin_file *plugin_file_load(const char *path, char *error, size_t
 {
 	const struct plugin_file *known = plugin_file_find(path);
 	const struct cqlferry_plugin *constant;
+	struct plugin_file_stamp stamp;
 	struct plugin_file *file;
 	void *handle;
 
-	if (known || !check_file(path, error, error_size))
+	if (known || !check_file(path, &stamp, error, error_size))
 		return known;
 	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) {
@@ -292,6 +299,7 @@ const struct plugin_file *plugin_file_load(const char *path, char *error, size_t
 	}
 	file = xcalloc(1, sizeof(*file));
 	file->path = xstrdup(path);
+	file->stamp = stamp;
 	if (!read_constant(file, constant, error, error_size)) {
 		free(file->options);
 		free(file->path);
@@ -301,6 +309,18 @@ const struct plugin_file *plugin_file_load(const char *path, char *error, size_t
 	file->next = files;
 	files = file;
 	return file;
+}
+
+bool plugin_file_is_replaced(const struct plugin_file *file)
+{
+	const struct plugin_file_stamp *a = &file->stamp;
+	struct plugin_file_stamp b;
+	struct stat st;
+
+	if (stat(file->path, &st) < 0)
+		return false;
+	b = stamp_of(&st);
+	return a->inode != b.inode || a->size != b.size || a->seconds != b.seconds || a->nanoseconds != b.nanoseconds;
 }
 
 void plugin_file_describe(const struct plugin_file *file, FILE *out)

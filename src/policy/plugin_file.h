@@ -17,6 +17,10 @@ struct plugin_file {
 	char *path;
 	struct cqlferry_plugin plugin;   /* a copy, in which members that the file's lacks are zero */
 	struct cqlferry_option *options; /* the same of its rows */
+	struct plugin_file_stamp {
+		uint64_t inode, size;
+		int64_t seconds, nanoseconds;
+	} stamp; /* of the file as it was loaded */
 	struct plugin_file *next;
 };
 
@@ -28,6 +32,9 @@ struct plugin_file {
 const struct plugin_file *plugin_file_load(const char *path, char *error, size_t error_size);
 /* One that was loaded; NULL: it was not. */
 const struct plugin_file *plugin_file_find(const char *path);
+
+/* There is another file by now; what was loaded stays. */
+bool plugin_file_is_replaced(const struct plugin_file *file);
 
 /* What --plugin-info prints. */
 void plugin_file_describe(const struct plugin_file *file, FILE *out);

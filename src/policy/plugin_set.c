@@ -417,6 +417,9 @@ bool plugin_set_reload(struct plugin_set *set, const struct settings *settings, 
 	set->reloads = true;
 	sort(settings->plugins, settings->plugin_count, places);
 	for (unsigned i = 0; i < set->count; i++) {
+		if (plugin_file_is_replaced(set->items[i]->loaded))
+			log_warn("plugin %s: %s is another file than at the start; its code is taken over by a restart",
+				 set->items[i]->name, set->items[i]->file);
 		if (!instance_reload(set->items[i], &settings->plugins[places[i]], error, error_size))
 			return false;
 	}

@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -394,3 +395,44 @@ async def test_second_signal_while_close_hangs(make_bench, plugin_path):
     assert await asyncio.wait_for(bench.proxy.wait(), 10) == 1
     bench.proxy.process = None
     assert "second signal: ending at once" in bench.proxy.messages
+
+
+async def test_hook_that_hangs(make_bench, plugin_path):
+    """A worker that a hook does not come back to does not keep the process either."""
+    sections = {"plugin tar": {"file": plugin_path("stuck")}, "proxy": {"shutdown_timeout": "0"}}
+    bench = await make_bench(fresh=True, sections=sections)
+    bench.may_be_down = True
+    client = await bench.client()
+    client.send_query("SELECT a FROM ks.t")
+    await bench.proxy.until_logged("\nstuck")
+    bench.proxy.signal(signal.SIGTERM)
+    assert await bench.proxy.wait() == 1
+    bench.proxy.process = None
+    assert re.search(r"plugin tar: a hook has not come back to worker \d within 1000 ms \(shutdown_timeout\)",
+                     bench.proxy.messages)
+
+
+# ---- what is built and installed ----
+
+@pytest.mark.parametrize("name", ["audit", "auth_map", "prometheus", "sample"])
+def test_shipped_plugins(runs, plugin_path, name):
+    """Each exports its one symbol, and --plugin-info knows it by its name."""
+    path = plugin_path(name)
+    done = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, timeout=RUN_LIMIT)
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["cqlferry_plugin"]
+    done = runs.run("--plugin-info", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1] == f"name: {name}"
+
+
+def test_pkg_config(runs):
+    """cqlferry-plugin.pc says where the header is, and the folder that the program looks for plugins in."""
+    pc = Path(binary()).resolve().parent / "cqlferry-plugin.pc"
+
+    def ask(what):
+        return subprocess.run(["pkg-config", what, str(pc)], capture_output=True, text=True, check=True,
+                              timeout=RUN_LIMIT).stdout.strip()
+    assert ask("--modversion") in runs.run("--version").stdout
+    assert re.fullmatch(r"-I/.*/include|", ask("--cflags"))  # nothing where the compiler looks anyway
+    done = runs.check({"a": {"file": "none.so"}})
+    assert f"[plugin a] file: {ask('--variable=plugindir')}/none.so: No such file" in done.stderr

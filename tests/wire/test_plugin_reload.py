@@ -1,6 +1,8 @@
 """SIGHUP and SIGUSR1 with plugins: all of them take over their new options, or none does."""
 import asyncio
+import os
 import re
+import shutil
 import signal
 
 
@@ -147,6 +149,18 @@ async def test_end_in_the_middle_of_reloads(make_bench, plugin_path):
         await bench.proxy.stop()
         await bench.start_proxy()
     await bench.proxy.stop()
+
+
+async def test_file_that_was_replaced(make_bench, plugin_path, tmp_path):
+    """Code stays as it is, which is said; a reload of options is none the worse for it."""
+    shutil.copy(plugin_path("life"), tmp_path / "mine.so")
+    bench = await make_bench(fresh=True, sections={"plugin a": {"file": str(tmp_path / "mine.so")}})
+    assert "is another file" not in await bench.reload()
+    shutil.copy(plugin_path("swap"), tmp_path / "new.so")
+    os.rename(tmp_path / "new.so", tmp_path / "mine.so")
+    text = await bench.reload(**{"plugin a": {"word": "new"}})
+    assert f"plugin a: {tmp_path}/mine.so is another file than at the start; its code is taken over by a restart" in text
+    assert said(text)[-1] == ("a", "reload_end 1, word new")
 
 
 async def test_files_opened_again(make_bench, plugin_path):
