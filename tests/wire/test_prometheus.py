@@ -1,15 +1,18 @@
 """The plugin prometheus: its page is OpenMetrics, counts what happens, and is bounded whatever comes."""
 import asyncio
+import json
 import re
 
 import pytest
+import yaml
 
-from behaviour import Hold, error
-from cqlwire import CL, Err, Op
+from behaviour import Hold, error, rows
+from cqlwire import CL, Column, Err, Op, Type
 from fakecluster import Auth
 from helpers import assert_error
 from openmetrics import assert_rising, scrape
 from policies import settings as scripts
+from proxy import ROOT
 
 pytestmark = pytest.mark.native
 
@@ -273,3 +276,103 @@ async def test_what_workers_have(make_bench, plugin_path):
     assert page.value("zdm_cqlferry_buffers", state="free") > 0
     assert page.value("zdm_cqlferry_buffers_free_bytes") > 0
     assert page.value("zdm_cqlferry_cached_objects", of="requests", state="free") > 0
+
+
+# ---- the dashboard and the alerts ----
+
+#: labels that Prometheus adds, and metrics of its own
+OF_PROMETHEUS = {"instance", "job"}, {"up"}
+KEYWORDS = {"and", "or", "unless", "bool", "offset"}
+
+
+def read_expression(text):
+    """
+    What a PromQL expression names: [(metric, labels in its braces)], and the labels that it groups by. Names in front of
+    a bracket are functions.
+    """
+    text = re.sub(r"\[[^\]]*\]", "", text.replace("$instance", ".*"))
+    groups = set()
+    for labels in re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", text):
+        groups |= {label.strip() for label in labels.split(",") if label.strip()}
+    text = re.sub(r"\b(?:by|without|on|ignoring)\s*\([^)]*\)", "", text)
+    metrics = []
+    for found in re.finditer(r"(?<![\w.:])([a-zA-Z_:][\w:]*)(\s*\{[^}]*\})?", text):
+        name, braces = found.groups()
+        if name not in KEYWORDS and not text[found.end():].lstrip().startswith("("):
+            metrics.append((name, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", braces or ""))))
+    assert metrics, text
+    return metrics, groups
+
+
+def expressions():
+    """Where it stands, to the expression: of the dashboard with its default prefix, and of the alerts."""
+    dashboard = json.loads((ROOT / "etc/grafana/cqlferry.json").read_text())
+    prefix = next(v["query"] for v in dashboard["templating"]["list"] if v["name"] == "prefix")
+    found = {}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            expression = target["expr"].replace("${prefix}", prefix).replace("$__rate_interval", "5m")
+            found[f"panel {panel['title']} {target['refId']}"] = expression
+            grouped = read_expression(expression)[1]
+            for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                assert not grouped or label in grouped, (panel["title"], label)
+    for group in yaml.safe_load((ROOT / "etc/prometheus/cqlferry.rules.yml").read_text())["groups"]:
+        for rule in group["rules"]:
+            assert {"summary", "reason", "runbook"} == set(rule["annotations"]), rule["alert"]
+            assert rule["labels"]["severity"] in ("page", "ticket")
+            found[f"alert {rule['alert']}"] = rule["expr"]
+    return found
+
+
+def test_reading_expressions():
+    """The reader that the next test relies on."""
+    assert read_expression('sum by (a, le) (rate(m_x{b="1",c=~"$instance"}[5m])) / 2e9 > m_y') == (
+        [("m_x", {"b", "c"}), ("m_y", set())], {"a", "le"})
+    assert read_expression("histogram_quantile(0.99, sum by (le) (rate(h_bucket[5m])))") == ([("h_bucket", set())], {"le"})
+    assert len(expressions()) > 80
+
+
+LUA = """
+proxy.on_request("denies", { tables = { "ks.secret" } }, function(req) return req:deny("unauthorized", "no") end)
+proxy.on_request("fails", { tables = { "ks.fails" } }, function(req) error("on purpose") end)
+"""
+
+
+async def everything(make_bench, plugin_path):
+    """The page of a proxy to which all happened that is counted when it happens."""
+    users = {"auth": Auth({"proxy": "proxy-password", "ann": "a"})}
+    witness = {"plugin witness": {"file": plugin_path("witness")}}
+    bench = await make_bench(fresh=True, configure=scripts({"a.lua": LUA}), origin=users, target=users,
+                             sections=section(plugin_path) | witness)
+    await scrape(bench)
+    client = await bench.client(user="ann", password="a", options={"DRIVER_NAME": "d", "DRIVER_VERSION": "1"})
+    bench.origin.on("ks.broken", error(Err.OVERLOADED))
+    bench.target.on("ks.half", error(Err.WRITE_TIMEOUT, consistency=CL.ONE, received=0, required=1, write_type="SIMPLE"))
+    lwt = "INSERT INTO ks.lwt (k) VALUES (1) IF NOT EXISTS"
+    applied = [Column("[applied]", Type.BOOLEAN)]
+    bench.origin.on("ks.lwt", rows(applied, [[True]]))
+    bench.target.on("ks.lwt", rows(applied, [[False]]))
+    for text in ("SELECT a FROM ks.t", "SELECT a FROM ks.broken", "INSERT INTO ks.t (k) VALUES (1)",
+                 "INSERT INTO ks.half (k) VALUES (1)", "SELECT a FROM ks.secret", "SELECT a FROM ks.fails", lwt):
+        await client.query(text)
+    return await until(bench, lambda p: p.sum(STATEMENTS) == 7, "counts")
+
+
+async def test_dashboard_and_alerts(make_bench, plugin_path):
+    """Each metric of each expression is on the page of a proxy with traffic, with the labels that are asked of it."""
+    page = await everything(make_bench, plugin_path)
+    labels = page.labels()
+    missing = []
+    for place, expression in expressions().items():
+        metrics, groups = read_expression(expression)
+        known = set(OF_PROMETHEUS[0])
+        for name, wanted in metrics:
+            if name in OF_PROMETHEUS[1]:
+                continue
+            if name not in labels:
+                missing.append(f"{place}: there is no {name}")
+                continue
+            known |= labels[name]
+            missing += [f"{place}: {name} has no label {w}" for w in wanted - labels[name] - OF_PROMETHEUS[0]]
+        missing += [f"{place}: no metric has the label {g}" for g in groups - known]
+    assert not missing, "\n".join(missing)
