@@ -328,7 +328,7 @@ struct cqlferry_host {
 	/* NULL: this is the first call, or there was no hold_data(). */
 	void *(*resumed_data)(const struct cqlferry_host *h);
 
-	/* In on_credentials: what was given. Empty in the first step. */
+	/* In on_credentials: what was given. data NULL: the first step; else empty: a token of another mechanism. */
 	struct cqlferry_text (*login_user)(const struct cqlferry_login *login);
 	struct cqlferry_text (*login_password)(const struct cqlferry_login *login);
 	/* The cluster asks for a log-in, as far as is known. */

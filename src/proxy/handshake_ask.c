@@ -119,6 +119,9 @@ static void prepare(struct handshake_ask *ask, enum moment moment)
 	if (hs->has_client_credentials) {
 		ask->login.user = sv_from(hs->client_credentials.user);
 		ask->login.password = sv_from(hs->client_credentials.password);
+	} else if (moment == AT_TOKEN) {
+		ask->login.user = SV("");
+		ask->login.password = SV("");
 	}
 	memcpy(ask->login.wants, hs->wants_login, sizeof(ask->login.wants));
 }
@@ -221,6 +224,11 @@ static void token_allowed(struct handshake *hs, struct bytesview token)
 {
 	const bool is_any_wanted = hs->wants_login[CLUSTER_ORIGIN] || hs->wants_login[CLUSTER_TARGET];
 
+	/* No role has such a name, and a plugin could take it for the first step, in which nobody is named. */
+	if (hs->has_client_credentials && !*hs->client_credentials.user && !hs->ask->is_decided[AT_TOKEN]) {
+		handshake_refuse_again(hs, HOOKS_LOGIN_FAILED, CLUSTER_COUNT, "the log-in names no user");
+		return;
+	}
 	/* Here it is for plugins to say who this is; those that pass on a password have seen one. */
 	if (!is_any_wanted && !hs->has_client_credentials && !handshake_ask_is_enough(hs)) {
 		handshake_refuse_again(hs, HOOKS_LOGIN_FAILED, CLUSTER_COUNT, "the log-in must be SASL PLAIN");

@@ -47,9 +47,10 @@ struct hooks_call {
 
 /* A log-in on its way through the plugins. */
 struct hooks_login {
-	bool is_startup;               /* nothing was asked of the driver yet */
-	struct strview user, password; /* what it has sent */
-	bool wants[CLUSTER_COUNT];     /* the cluster asks for a log-in, as far as is known */
+	bool is_startup; /* nothing was asked of the driver yet */
+	struct strview user,
+		password;          /* what it has sent; p NULL at STARTUP only, both empty: another mechanism's token */
+	bool wants[CLUSTER_COUNT]; /* the cluster asks for a log-in, as far as is known */
 	/* Filled in by plugins, what is set by the one that has decided only; wiped by the caller: hooks_login_wipe(). */
 	bool is_decided;            /* one of them has said DONE: at STARTUP there is no dialogue then */
 	bool asks;                  /* at STARTUP: the driver has to log in whatever the clusters say */

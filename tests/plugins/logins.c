@@ -251,23 +251,13 @@ __attribute__((unused)) static int32_t logins_credentials(void *self, struct cql
 	const struct cqlferry_client_info *i = l->host->client_info(client);
 	const struct cqlferry_text user = l->host->login_user(login);
 	const struct cqlferry_text password = l->host->login_password(login);
-	/* What was given is empty in the first step, but so it may be in the second: only the state tells. */
-	char **slot = (char **)l->host->conn_slot(l->host, client);
-	const bool is_token = *slot && strcmp(*slot, "was asked") == 0;
-	const char *where = is_token || user.length > 0 ? "token" : "startup";
-	const char *rule = choose(l, where, user);
+	const char *where = user.data ? "token" : "startup";
 	const bool again = l->host->resumed(l->host) != 0;
-	int32_t verdict;
 
 	SAY(l, "%s%s user=%.*s password=%u wants=%u%u driver=%.*s version=%u", where, again ? " again" : "", TEXT(user),
 	    (unsigned)password.length, l->host->login_wanted(login, CQLFERRY_ORIGIN),
 	    l->host->login_wanted(login, CQLFERRY_TARGET), TEXT(i->driver), i->version);
-	verdict = verdict_of(l, login, rule);
-	if (verdict != CQLFERRY_HOLD) {
-		free(*slot);
-		*slot = strdup("was asked");
-	}
-	return verdict;
+	return verdict_of(l, login, choose(l, where, user));
 }
 
 static void logins_login(void *self, struct cqlferry_client *client, const struct cqlferry_login_result *r)

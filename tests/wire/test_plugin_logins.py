@@ -319,6 +319,18 @@ async def test_a_token_without_a_password_where_only_plugins_ask(plugged):
     assert (await c.login("bob", "y")).opcode == Op.AUTH_SUCCESS
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_a_user_without_a_name(plugged, wanted):
+    """A plugin that takes it for the first step, and has no opinion, lets nobody in."""
+    sections = {name: {"credentials": "configured"} for name in ("origin", "target")}
+    bench = await plugged(["startup next ask=yes"], sections=sections, **({"target": auth()} if wanted else {}))
+    c = await dialogue(bench)
+    assert_error(await c.login("", "x"), Err.BAD_CREDENTIALS, "names no user")
+    assert (await until_said(bench, "token"))[0].startswith("token user= password=1 ")
+    await until_said(bench, "login failed by=- code=0x100 said= ")
+    assert not tokens(bench.target)
+
+
 async def test_who_asks_first_is_heard(plugged):
     """The one has asked for a dialogue, the next one has decided: the driver is asked."""
     bench = await plugged(["startup next ask=yes"], [f"startup done {SET_BOTH}", f"token done {SET_BOTH}"],
