@@ -700,6 +700,7 @@ static void stop(void)
 	/* Threads of plugins may resume what waits in a worker until they are joined. */
 	plugin_set_close(run.proxy.plugins);
 	run.proxy.plugins = NULL;
+	run.proxy.plugins = NULL;
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_free(&run.workers[i]);
 	if (run.http)

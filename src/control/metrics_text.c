@@ -22,11 +22,33 @@ static const char *small_number(unsigned n, char out[METRICS_NUMBER_MAX])
 	return p;
 }
 
+/*
+ * As many digits as it takes for the same number to be read from them; without
+ * zeros at the end. What 15 digits are enough for has one such form only, so
+ * there is no need to try fewer; but near the end of the range digits are few.
+ */
+static int shortest(double v, char text[METRICS_NUMBER_MAX])
+{
+	int digits = fabs(v) < 1e-290 ? 0 : 14;
+	char *end;
+
+	do
+		snprintf(text, METRICS_NUMBER_MAX, "%.*e", digits, v);
+	while (strtod(text, NULL) != v && ++digits < 17);
+	end = strchr(text, 'e');
+	for (; digits > 0 && end[-1] == '0'; digits--) {
+		memmove(end - 1, end, strlen(end) + 1);
+		end--;
+	}
+	if (digits == 0 && end[-1] == '.')
+		memmove(end - 1, end, strlen(end) + 1);
+	return digits;
+}
+
 const char *metrics_text_number(double v, char out[METRICS_NUMBER_MAX])
 {
 	char text[METRICS_NUMBER_MAX];
-	int digits = 0;
-	int exponent;
+	int digits, exponent;
 
 	if (!isfinite(v)) {
 		snprintf(out, METRICS_NUMBER_MAX, "%s", isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
@@ -34,9 +56,7 @@ const char *metrics_text_number(double v, char out[METRICS_NUMBER_MAX])
 	}
 	if (v >= 0 && v < 1e6 && !signbit(v) && v == (double)(unsigned)v)
 		return small_number((unsigned)v, out);
-	do
-		snprintf(text, sizeof(text), "%.*e", digits, v);
-	while (strtod(text, NULL) != v && ++digits < 17);
+	digits = shortest(v, text);
 	exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
 	/* Go's rule for the shortest form: an exponent below -4, or of 6 and more, is written as one. */
 	if (exponent < -4 || exponent >= 6)

@@ -42,6 +42,9 @@ struct part {
 	unsigned ticks;
 };
 
+static void on_tick(void *arg);
+static void add_line(void *arg, const struct cqlferry_metric *s);
+
 static void *count(void *arg)
 {
 	struct meter *m = arg;
@@ -54,6 +57,12 @@ static void *count(void *arg)
 	m->host->histogram_observe(m->host, again, 2000000000);
 	for (unsigned i = 0; i < REPEATED; i++)
 		m->host->log(m->host, CQLFERRY_LOG_INFO, "the thread has counted to %d", ADDED);
+	/* What is main's, or a worker's, does nothing here. */
+	if (m->host->timer_new(m->host, 10, on_tick, m->main))
+		m->host->log(m->host, CQLFERRY_LOG_ERROR, "a timer of a thread");
+	m->host->timer_free(m->host, m->main->timer);
+	m->host->timer_free(m->host, NULL);
+	m->host->metrics_visit(m->host, add_line, NULL);
 	m->host->log(m->host, -1, "a level below all");
 	m->host->log(m->host, 99, "a level above all: %.*s", 5000, m->long_text);
 	return NULL;

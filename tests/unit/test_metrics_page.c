@@ -45,6 +45,38 @@ START_TEST(number)
 }
 END_TEST
 
+/* Of all forms that are read as the number none has fewer digits, whatever the number. */
+START_TEST(shortest_number)
+{
+	uint64_t random = 88172645463325252;
+	char text[METRICS_NUMBER_MAX], form[64];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		double v;
+		int digits = 0;
+
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		if (i % 2)
+			v = (double)(random >> (random % 64)) / (i % 4 == 1 ? 1e9 : 1);
+		else
+			memcpy(&v, &random, sizeof(v));
+		if (!isfinite(v))
+			continue;
+		do
+			snprintf(form, sizeof(form), "%.*e", digits, v);
+		while (strtod(form, NULL) != v && ++digits < 17);
+		snprintf(form, sizeof(form), "%s", metrics_text_number(v, text));
+		ck_assert_msg(strtod(form, NULL) == v, "%s is not %.17g", form, v);
+		if (strchr(form, 'e'))
+			ck_assert_int_eq((int)(strchr(form, 'e') - form), (v < 0) + 1 + (digits ? 1 + digits : 0));
+		else if (strchr(form, '.'))
+			ck_assert_int_ne(form[strlen(form) - 1], '0');
+	}
+}
+END_TEST
+
 /* ---- pages ---- */
 
 static struct metrics workers[2];
@@ -611,6 +643,7 @@ int main(void)
 	TCase *tcase = tcase_create("metrics_page");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, shortest_number);
 	tcase_add_loop_test(tcase, number, 0, ARRAY_LEN(numbers));
 	tcase_add_test(tcase, counters_of_scripts);
 	tcase_add_test(tcase, counters_of_plugins);

@@ -38,6 +38,13 @@ async def test_metrics_from_all_threads(make_bench, plugin_path):
     assert "plugin m: the thread has counted to 10000" in meter.proxy.log
 
 
+async def test_what_is_of_another_thread(make_bench, plugin_path):
+    """Timers are made and freed in main and in workers only; a visit is for pages: otherwise nothing happens."""
+    meter = await start_meter(make_bench, plugin_path)
+    assert "plugin m: timer_free(): the timer is none of this thread's; nothing is done" in meter.proxy.log
+    assert "a timer of a thread" not in meter.proxy.log
+
+
 async def test_wrong_metrics(make_bench, plugin_path):
     """They are not there, it is said why, and the page is sound."""
     meter = await start_meter(make_bench, plugin_path)
