@@ -78,6 +78,10 @@ class Ferry:
             variables.update(ZDM_PROXY_LISTEN_ADDRESS=self.address, ZDM_PROXY_LISTEN_PORT=str(self.port),
                              ZDM_METRICS_ADDRESS=self.address, ZDM_METRICS_PORT=str(self.http_port))
             return [str(binary())], variables
+        return [str(binary()), "-c", str(self.rewrite())], variables
+
+    def rewrite(self):
+        """Writes the INI file as its sections are now, for a reload; returns its name."""
         sections = {name: dict(settings) for name, settings in self._ini.items()}
         sections.setdefault("listener", {}).update(address=self.address, port=self.port)
         sections.setdefault("http", {}).update(address=self.address, port=self.http_port)
@@ -88,7 +92,7 @@ class Ferry:
                      for value in (values if isinstance(values, list) else [values])]
             text += "[%s]\n%s\n" % (name, "".join("%s = %s\n" % line for line in lines))
         path.write_text(text)
-        return [str(binary()), "-c", str(path)], variables
+        return path
 
     def launch(self):
         command, variables = self._prepare()
