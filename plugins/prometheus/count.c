@@ -6,6 +6,8 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* What is rare stays out of count_response(), which needs few registers then. */
+#define rare __attribute__((noinline, cold))
 
 /* In a connection's slot: the reference of its user, and above it that of its driver. */
 _Static_assert(sizeof(void *) == 8, "a pointer has room for two references");
@@ -43,7 +45,7 @@ static unsigned error_index(uint32_t code)
 	return i;
 }
 
-static void count_errors(struct count_worker *w, const struct cqlferry_response *r)
+static rare void count_errors(struct count_worker *w, const struct cqlferry_response *r)
 {
 	const unsigned from = r->answered_by < COUNT_ANSWERERS ? r->answered_by : COUNT_ANSWERERS - 1;
 
@@ -114,7 +116,7 @@ static uint32_t tables_of(struct count_worker *w, struct cqlferry_request *reque
 }
 
 /* The reference of a statement's tables and its kind; kept in the statement's slot where it has one. */
-static uint64_t statement_of(struct count_worker *w, struct cqlferry_request *request, uint64_t *slot)
+static rare uint64_t statement_of(struct count_worker *w, struct cqlferry_request *request, uint64_t *slot)
 {
 	const struct cqlferry_request_info *info = w->host->request_info(request);
 	const uint64_t kind = info->opcode == CQLFERRY_OPCODE_PREPARE ? COUNT_PREPARE
@@ -145,7 +147,7 @@ static uint32_t ref_of(struct names_view *view, const struct cqlferry_text *text
 }
 
 /* Who the client is, and what its driver: into its slot. */
-static uint64_t connection_of(struct count_worker *w, struct cqlferry_client *client, void **slot)
+static rare uint64_t connection_of(struct count_worker *w, struct cqlferry_client *client, void **slot)
 {
 	const struct cqlferry_client_info *info = w->host->client_info(client);
 	const struct cqlferry_text driver[] = { info->driver, info->driver_version };
@@ -157,58 +159,75 @@ static uint64_t connection_of(struct count_worker *w, struct cqlferry_client *cl
 
 /* ---- requests ---- */
 
-static void observe(struct histogram *h, const struct buckets *b, uint64_t ns)
+static inline void observe_in(struct histogram *h, unsigned bucket, uint64_t ns)
 {
-	cell_add(&h->counts[buckets_find(b, ns)], 1);
+	cell_add(&h->counts[bucket], 1);
 	cell_add(&h->sum_ns, ns);
 }
 
-/* How long clusters took, and what the request took beyond the slowest of them. */
-static void observe_parts(struct count_worker *w, const struct cqlferry_response *r, unsigned kind)
+/* Not in `alone`: how long it took, how long its clusters, and what it took beyond the slowest of them. */
+static __attribute__((noinline)) void observe_parts(struct count_worker *w, const struct cqlferry_response *r,
+						    unsigned kind, unsigned bucket)
 {
-	const struct buckets *b = &w->count->durations;
 	uint64_t slowest = 0;
 
+	observe_in(&w->durations[kind][r->to % COUNT_ROUTES], bucket, r->duration_ns);
 	for (unsigned i = 0; i < CQLFERRY_CLUSTERS; i++) {
 		const uint64_t ns = r->parts[i].duration_ns;
 
 		if (r->parts[i].state < CQLFERRY_PART_OK)
 			continue;
-		observe(&w->clusters[i][kind], b, ns);
+		observe_in(&w->clusters[i][kind],
+			   ns == r->duration_ns ? bucket : buckets_find(&w->count->durations, ns), ns);
 		slowest = ns > slowest ? ns : slowest;
 	}
-	if (likely(r->outcome <= CQLFERRY_FAILED))
-		observe(&w->added, &w->count->added, r->duration_ns > slowest ? r->duration_ns - slowest : 0);
+	if (r->outcome > CQLFERRY_FAILED)
+		return;
+	if (likely(r->duration_ns <= slowest))
+		cell_add(&w->not_added, 1);
+	else
+		observe_in(&w->added, buckets_find(&w->count->added, r->duration_ns - slowest),
+			   r->duration_ns - slowest);
+}
+
+static inline void observe(struct count_worker *w, const struct cqlferry_response *r, unsigned kind)
+{
+	const unsigned bucket = buckets_find(&w->count->durations, r->duration_ns);
+	const unsigned cluster = r->to - 1u;
+
+	if (likely(cluster < CQLFERRY_CLUSTERS && r->outcome <= CQLFERRY_FAILED &&
+		   r->parts[cluster].state >= CQLFERRY_PART_OK && r->parts[cluster].duration_ns == r->duration_ns))
+		observe_in(&w->alone[cluster][kind], bucket, r->duration_ns);
+	else
+		observe_parts(w, r, kind, bucket);
 }
 
 void count_response(void *worker_self, struct cqlferry_request *request, const struct cqlferry_response *r)
 {
 	struct count_worker *w = worker_self;
 	const struct cqlferry_host *host = w->host;
-	uint64_t *statement_slot = host->statement_slot(host, request);
-	uint64_t statement = statement_slot ? *statement_slot : 0;
 	struct cqlferry_client *client = host->request_client(request);
 	void **client_slot = host->conn_slot(host, client);
+	uint64_t *statement_slot = host->statement_slot(host, request);
+	uint64_t statement = statement_slot ? *statement_slot : 0;
 	uint64_t connection = (uintptr_t)*client_slot;
-	const unsigned outcome = r->outcome < COUNT_OUTCOMES ? r->outcome : CQLFERRY_REFUSED;
-	const unsigned to = r->to % COUNT_ROUTES;
+	const unsigned outcome = r->outcome % COUNT_OUTCOMES;
 	unsigned kind;
 
 	if (unlikely(!names_is_current(&w->tables, (uint32_t)statement)))
 		statement = statement_of(w, request, statement_slot);
-	if (unlikely(!names_is_current(&w->users, (uint32_t)connection) ||
+	if (unlikely(!names_is_current(&w->users, (uint32_t)connection) |
 		     !names_is_current(&w->drivers, (uint32_t)(connection >> 32))))
 		connection = connection_of(w, client, client_slot);
 	kind = (unsigned)(statement >> KIND_SHIFT);
-	cell_add(names_cells(&w->tables, (uint32_t)statement) + (kind * COUNT_ROUTES + to) * COUNT_OUTCOMES + outcome,
+	cell_add(names_cells(&w->tables, (uint32_t)statement) +
+			 (kind * COUNT_ROUTES + r->to % COUNT_ROUTES) * COUNT_OUTCOMES + outcome,
 		 1);
 	cell_add(names_cells(&w->users, (uint32_t)connection) + outcome, 1);
 	cell_add(names_cells(&w->drivers, (uint32_t)(connection >> 32)) + outcome, 1);
-	cell_add(&w->deciders[r->decided_by < COUNT_DECIDERS ? r->decided_by : 0], 1);
-	if (likely(outcome <= CQLFERRY_REFUSED && to != 0)) {
-		observe(&w->durations[kind][to], &w->count->durations, r->duration_ns);
-		observe_parts(w, r, kind);
-	}
+	cell_add(&w->deciders[r->decided_by % COUNT_DECIDERS], 1);
+	if (likely(outcome <= CQLFERRY_REFUSED && r->to != 0))
+		observe(w, r, kind);
 	if (unlikely(outcome != CQLFERRY_ANSWERED))
 		count_errors(w, r);
 }

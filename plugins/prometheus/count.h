@@ -16,8 +16,9 @@
 #define COUNT_PREPARE 5
 #define COUNT_KINDS 6
 #define COUNT_ROUTES 4 /* struct cqlferry_response, to */
-#define COUNT_OUTCOMES 6
-#define COUNT_DECIDERS 5
+/* Powers of two, so that a number that we do not know yet goes nowhere else. */
+#define COUNT_OUTCOMES 8
+#define COUNT_DECIDERS 8
 #define COUNT_ANSWERERS 3
 /* Errors of the protocol, see count_error_name(). */
 #define COUNT_ERRORS 22
@@ -50,9 +51,15 @@ struct count_worker {
 	const struct cqlferry_host *host;
 	const struct count *count;
 	struct names_view tables, users, drivers;
+	/*
+	 * Of a request to one cluster that took as long as its part, which most do, one histogram says all: how long it
+	 * took, how long the cluster, and that nothing was added. The other ones are for those that are not in it.
+	 */
+	struct histogram alone[CQLFERRY_CLUSTERS][COUNT_KINDS];
 	struct histogram durations[COUNT_KINDS][COUNT_ROUTES];
 	struct histogram clusters[CQLFERRY_CLUSTERS][COUNT_KINDS];
 	struct histogram added;
+	uint64_t not_added; /* beside `alone`: those to both to which nothing was added */
 	uint64_t deciders[COUNT_DECIDERS];
 	uint64_t errors[COUNT_ANSWERERS][COUNT_ERRORS];           /* what drivers were told */
 	uint64_t cluster_errors[CQLFERRY_CLUSTERS][COUNT_ERRORS]; /* what clusters have answered */

@@ -10,9 +10,10 @@
 
 static const char *const kinds[COUNT_KINDS] = { "read", "write", "schema", "use", "unknown", "prepare" };
 static const char *const routes[COUNT_ROUTES] = { "none", "origin", "target", "both" };
-static const char *const outcomes[COUNT_OUTCOMES] = { "answered", "failed", "refused", "denied", "local", "abandoned" };
+static const char *const outcomes[COUNT_OUTCOMES] = { "answered", "failed",    "refused", "denied",
+						      "local",    "abandoned", "6",       "7" };
 static const char *const answerers[COUNT_ANSWERERS] = { "origin", "target", "proxy" };
-static const char *const deciders[COUNT_DECIDERS] = { "default", "protocol", "rule", "script", "plugin" };
+static const char *const deciders[COUNT_DECIDERS] = { "default", "protocol", "rule", "script", "plugin", "5", "6", "7" };
 
 /* What a page is made of. */
 struct series {
@@ -190,6 +191,9 @@ static void write_durations(const struct series *s)
 		for (unsigned r = 0; r < COUNT_ROUTES; r++)
 			sum_histogram(c, offsetof(struct count_worker, durations[k][r]), c->durations.count,
 				      &sums[l->kind ? k : 0][l->route ? r : 0]);
+		for (unsigned i = 0; i < CQLFERRY_CLUSTERS; i++)
+			sum_histogram(c, offsetof(struct count_worker, alone[i][k]), c->durations.count,
+				      &sums[l->kind ? k : 0][l->route ? i + 1 : 0]);
 	}
 	for (unsigned k = 0; k < COUNT_KINDS; k++) {
 		for (unsigned r = 0; r < COUNT_ROUTES; r++)
@@ -208,9 +212,12 @@ static void write_clusters(const struct series *s)
 		    "Time from the arrival of a statement to the answer of a cluster");
 	memset(sums, 0, sizeof(sums));
 	for (unsigned i = 0; i < CQLFERRY_CLUSTERS; i++) {
-		for (unsigned k = 0; k < COUNT_KINDS; k++)
-			sum_histogram(c, offsetof(struct count_worker, clusters[i][k]), c->durations.count,
-				      &sums[i][l->kind ? k : 0]);
+		for (unsigned k = 0; k < COUNT_KINDS; k++) {
+			struct histogram *sum = &sums[i][l->kind ? k : 0];
+
+			sum_histogram(c, offsetof(struct count_worker, clusters[i][k]), c->durations.count, sum);
+			sum_histogram(c, offsetof(struct count_worker, alone[i][k]), c->durations.count, sum);
+		}
 		for (unsigned k = 0; k < COUNT_KINDS; k++)
 			write_histogram(s->page, &sums[i][k], &c->durations, "cluster", answerers[i],
 					l->kind ? "kind" : NULL, kinds[k]);
@@ -219,10 +226,19 @@ static void write_clusters(const struct series *s)
 
 static void write_added(const struct series *s)
 {
-	struct histogram sum;
+	struct histogram alone, sum;
 
+	memset(&alone, 0, sizeof(alone));
 	memset(&sum, 0, sizeof(sum));
+	for (unsigned i = 0; i < CQLFERRY_CLUSTERS; i++) {
+		for (unsigned k = 0; k < COUNT_KINDS; k++)
+			sum_histogram(s->count, offsetof(struct count_worker, alone[i][k]), s->count->durations.count,
+				      &alone);
+	}
 	sum_histogram(s->count, offsetof(struct count_worker, added), s->count->added.count, &sum);
+	sum.counts[0] += sum_of(s->count, offsetof(struct count_worker, not_added));
+	for (unsigned i = 0; i <= s->count->durations.count; i++)
+		sum.counts[0] += alone.counts[i];
 	page_family(s->page, "added_duration_seconds", "histogram",
 		    "What answered statements took beyond the slowest answer of a cluster that they waited for");
 	write_histogram(s->page, &sum, &s->count->added, NULL, NULL, NULL, NULL);
@@ -259,9 +275,13 @@ static void write_deciders(const struct series *s)
 {
 	page_family(s->page, "decided_statements", "counter", "Statements by what has decided their way");
 	for (unsigned i = 0; i < COUNT_DECIDERS; i++) {
+		const uint64_t sum = sum_of(s->count, offsetof(struct count_worker, deciders[i]));
+
+		if (sum == 0 && i > CQLFERRY_BY_PLUGIN)
+			continue;
 		page_sample(s->page, "_total");
 		page_label(s->page, "by", deciders[i]);
-		page_whole(s->page, sum_of(s->count, offsetof(struct count_worker, deciders[i])));
+		page_whole(s->page, sum);
 	}
 }
 
