@@ -116,8 +116,11 @@ static bool load_config(const struct arguments *args)
 static bool check_plugins(void)
 {
 	char error[1024];
-	struct plugin_set *set = plugin_set_open(run.settings, NULL, NULL, error, sizeof(error));
+	struct plugin_set *set;
 
+	if (run.settings->plugin_count == 0)
+		return true;
+	set = plugin_set_open(run.settings, NULL, NULL, error, sizeof(error));
 	if (!set)
 		log_error("%s", error);
 	plugin_set_close(set);
