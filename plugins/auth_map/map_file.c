@@ -382,7 +382,7 @@ struct map *map_file_read(const char *path, char *error, map_warn_fn warn, void 
 {
 	struct reader r = { .error = error, .warn = warn, .arg = arg };
 	struct vault *vault = vault_new();
-	size_t size;
+	size_t size = 0;
 	char *text = load(vault, path, &size, error, warn, arg);
 	bool ok = text != NULL;
 
