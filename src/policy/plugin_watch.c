@@ -34,9 +34,10 @@ struct plugin_watch {
 
 /*
  * The instance whose hook this worker does not come back from. One that the main thread waits for runs, so its memory is
- * there; others may run while we look, and what we see be old.
+ * there; others may run while we look, and what we see be old. Atomic stores in each hook would cost what nobody but this
+ * last look needs.
  */
-static const char *blocked_in(const struct watched *watched)
+__attribute__((no_sanitize_thread)) static const char *blocked_in(const struct watched *watched)
 {
 	const struct plugin_call *call = atomic_load(&watched->call);
 	const struct plugin_instance *p;

@@ -147,6 +147,44 @@ START_TEST(of_one_listener)
 }
 END_TEST
 
+/* Nobody has said what the lines are: none is shown, and none may be reloaded. */
+START_TEST(lines_of_plugins)
+{
+	compare(BASE "[plugin a]\nfile = x\none = 1\ntwo = p\ntwo = q\nthree = 3\n",
+		BASE "[plugin a]\nfile = x\ntwo = p\ntwo = r\none = 1\nfour = 4\n");
+	ck_assert(config_same_plugins(before, after));
+	ck_assert_uint_eq(changes.count, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const names[] = { "[plugin a] three", "[plugin a] two", "[plugin a] four" };
+		static const char *const places[] = { "t.ini:13: [plugin a] three", "t.ini:11: [plugin a] two",
+						      "t.ini:13: [plugin a] four" };
+		static const char *const old[] = { "***", "***, ***", "not set" };
+		static const char *const new[] = { "not set", "***, ***", "***" };
+
+		ck_assert_str_eq(changes.items[i].name, names[i]);
+		ck_assert_str_eq(changes.items[i].place, places[i]);
+		ck_assert_str_eq(changes.items[i].before, old[i]);
+		ck_assert_str_eq(changes.items[i].after, new[i]);
+		ck_assert(!(changes.items[i].setting->flags & SETTING_RELOAD));
+	}
+}
+END_TEST
+
+/* As they stand in the file: that is an order in which they are asked. */
+START_TEST(other_plugins)
+{
+	compare(BASE "[plugin a]\nfile = x\n[plugin b]\nfile = x\n",
+		BASE "[plugin a]\nfile = x\n[plugin b]\nfile = x\n");
+	ck_assert(config_same_plugins(before, after));
+	config_free(after);
+	after = take(BASE "[plugin b]\nfile = x\n[plugin a]\nfile = x\n");
+	ck_assert(!config_same_plugins(before, after));
+	config_free(after);
+	after = take(BASE "[plugin a]\nfile = x\n");
+	ck_assert(!config_same_plugins(before, after));
+}
+END_TEST
+
 START_TEST(other_listeners)
 {
 	before = take(BASE);
@@ -171,6 +209,8 @@ int main(void)
 	tcase_add_loop_test(tc, one_line, 0, (int)ARRAY_LEN(cases));
 	tcase_add_test(tc, secrets);
 	tcase_add_test(tc, of_one_listener);
+	tcase_add_test(tc, lines_of_plugins);
+	tcase_add_test(tc, other_plugins);
 	tcase_add_test(tc, other_listeners);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
