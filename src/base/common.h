@@ -9,7 +9,6 @@
 #define MUSTCHECK __attribute__((warn_unused_result))
 /* For the few functions that are called more than once on the way of every request. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define NORETURN __attribute__((noreturn))
 

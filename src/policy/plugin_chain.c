@@ -124,16 +124,33 @@ static bool forgive(const struct link *link, const struct question *q, struct ho
 	return false;
 }
 
+/* A hook that may decide. */
 static void begin(const struct link *link, struct worker *worker, uint64_t resumed)
 {
 	plugin_call.instance = link->plugin;
 	plugin_call.worker = worker;
-	plugin_call.may_hold = false;
+	plugin_call.may_hold = true;
 	plugin_call.ticket = 0;
 	plugin_call.resumed = resumed;
 	plugin_call.has_route = false;
 	plugin_call.denial.text = NULL;
 	plugin_call.error[0] = '\0';
+}
+
+/* What hooks that are told find there, too. */
+static void end(void)
+{
+	plugin_call.instance = NULL;
+	plugin_call.may_hold = false;
+	plugin_call.ticket = 0;
+	plugin_call.resumed = 0;
+}
+
+/* A hook that is told: end() has left the rest as it should be. */
+static inline void begin_told(const struct link *link, struct worker *worker)
+{
+	plugin_call.instance = link->plugin;
+	plugin_call.worker = worker;
 }
 
 static enum hooks_result ask(struct plugin_chain *chain, const struct question *q, struct hooks_call *call)
@@ -157,7 +174,6 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 			continue;
 		}
 		begin(link, worker, resumed);
-		plugin_call.may_hold = true;
 		verdict = q->invoke(link, q->arg);
 		if (unlikely(plugin_call.ticket && verdict != CQLFERRY_HOLD))
 			hold_drop(worker, plugin_call.ticket);
@@ -194,7 +210,7 @@ static enum hooks_result ask(struct plugin_chain *chain, const struct question *
 		result = goes_on ? HOOKS_GO_ON : HOOKS_DENIED;
 	}
 out:
-	plugin_call.instance = NULL;
+	end();
 	return result;
 }
 
@@ -288,7 +304,7 @@ static void on_login(struct hooks *h, struct client *c, const struct hooks_login
 		struct link *link = &chain->login.items[i];
 		uint64_t start;
 
-		begin(link, h->worker, 0);
+		begin_told(link, h->worker);
 		start = start_rare(link);
 		link->plugin->plugin.on_login(link->self, (struct cqlferry_client *)c, &result);
 		end_rare(link, start);
@@ -308,7 +324,7 @@ static void on_response(struct hooks *h, struct hooks_request *rq)
 
 		if (!(link->kinds >> rq->kind & 1))
 			continue;
-		begin(link, h->worker, 0);
+		begin_told(link, h->worker);
 		start = start_frequent(link);
 		link->plugin->plugin.on_response(link->self, (struct cqlferry_request *)rq, &response);
 		end_frequent(link, start);
@@ -329,7 +345,7 @@ static void on_disconnect(struct hooks *h, struct client *c)
 		/* Another plugin has denied the client before this one was asked. */
 		if (!c->hooks->is_accepted && link->connect != NO_PLACE && link->connect >= connect->at && !holds)
 			continue;
-		begin(link, h->worker, 0);
+		begin_told(link, h->worker);
 		start = start_rare(link);
 		link->plugin->plugin.on_disconnect(link->self, (struct cqlferry_client *)c);
 		end_rare(link, start);
@@ -367,7 +383,7 @@ static void on_reload(struct hooks *h)
 
 		if (!p->plugin.worker_reload)
 			continue;
-		begin(&link, h->worker, 0);
+		begin_told(&link, h->worker);
 		p->plugin.worker_reload(link.self);
 	}
 	plugin_call.instance = NULL;
@@ -406,6 +422,8 @@ struct hooks *plugin_chain_new(struct plugin_set *set, struct worker *worker)
 
 	chain->hooks.ops = &chain_ops;
 	chain->hooks.worker = worker;
+	chain->hooks.number = worker->index;
+	chain->hooks.number_step = worker->proxy->settings->workers;
 	chain->set = set;
 	chain->scratch = plugin_scratch_new();
 	chain->connect.hook = PLUGIN_CONNECT;

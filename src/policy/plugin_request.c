@@ -7,9 +7,10 @@
 #include "cql/rows.h"
 #include "policy/plugin_chain.h"
 #include "policy/plugin_set.h"
+#include "proxy/hooked.h"
 #include "proxy/request.h"
 
-/* What of a request is in the scratch: bits of hooks_request.known. */
+/* What of a request is in the scratch: bits of hooks_request.found. */
 #define KNOWS_INFO 1u
 #define KNOWS_STATEMENT 2u
 #define KNOWS_MESSAGE 4u
@@ -61,9 +62,12 @@ void plugin_scratch_free(struct plugin_scratch *s)
 	free(s);
 }
 
-static struct hooks_request *of(struct cqlferry_request *request)
+static inline struct hooks_request *of(struct cqlferry_request *request)
 {
-	return (struct hooks_request *)request;
+	struct hooks_request *rq = (struct hooks_request *)request;
+
+	hooked_know(rq);
+	return rq;
 }
 
 static struct plugin_scratch *scratch_of(const struct hooks_request *rq)
@@ -125,9 +129,9 @@ static bool parse(const struct hooks_request *rq, struct plugin_scratch *s)
 /* False when it cannot be read; text and keyspace are empty then. */
 static bool know_message(struct hooks_request *rq)
 {
-	if (!(rq->known & (KNOWS_MESSAGE | KNOWS_BAD_MESSAGE)))
-		rq->known |= parse(rq, scratch_of(rq)) ? KNOWS_MESSAGE : KNOWS_BAD_MESSAGE;
-	return rq->known & KNOWS_MESSAGE;
+	if (!(rq->found & (KNOWS_MESSAGE | KNOWS_BAD_MESSAGE)))
+		rq->found |= parse(rq, scratch_of(rq)) ? KNOWS_MESSAGE : KNOWS_BAD_MESSAGE;
+	return rq->found & KNOWS_MESSAGE;
 }
 
 /* What unqualified names mean. */
@@ -216,9 +220,9 @@ const struct cqlferry_request_info *plugin_request_info(struct cqlferry_request 
 	struct hooks_request *rq = of(request);
 	struct plugin_scratch *s = scratch_of(rq);
 
-	if (rq->known & KNOWS_INFO)
+	if (rq->found & KNOWS_INFO)
 		return &s->info;
-	rq->known |= KNOWS_INFO;
+	rq->found |= KNOWS_INFO;
 	s->info = (struct cqlferry_request_info){
 		.size = sizeof(s->info),
 		.opcode = rq->opcode,
@@ -324,9 +328,9 @@ const struct cqlferry_statement *plugin_request_statement(struct cqlferry_reques
 
 		return likely(kept != NULL) ? &kept->statement : statement_of_prepared(rq->prepared, s);
 	}
-	if (rq->known & KNOWS_STATEMENT)
+	if (rq->found & KNOWS_STATEMENT)
 		return &s->statement;
-	rq->known |= KNOWS_STATEMENT;
+	rq->found |= KNOWS_STATEMENT;
 	statement_tables_clear(&s->tables);
 	is_read = know_message(rq);
 	if (is_read && rq->opcode == OP_BATCH) {
@@ -402,32 +406,35 @@ int64_t plugin_request_rows(struct cqlferry_request *request)
 /* ---- what became of it ---- */
 
 /* That of the answer that came first; the other one's is this moment's. */
-static uint64_t end_of_part(const struct request *rq, unsigned cluster, uint64_t now)
+static inline uint64_t end_of_part(const struct request *rq, unsigned cluster, uint64_t now)
 {
 	return rq->has_kept && rq->kept.cluster == cluster ? rq->kept.came_ns : now;
 }
 
-static void describe_parts(const struct request *rq, uint64_t came_ns, uint64_t now, struct cqlferry_response *out)
+static inline void describe_part(const struct request *rq, unsigned cluster, uint64_t now, uint64_t came_ns,
+				 struct cqlferry_response *out)
 {
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		const struct request_leg *leg = &rq->legs[i];
+	const struct request_leg *leg = &rq->legs[cluster];
+	struct cqlferry_part *part = &out->parts[cluster];
 
-		out->parts[i] = (struct cqlferry_part){ .state = leg->outcome };
-		if (leg->outcome == OUTCOME_NONE)
-			continue;
-		out->to |= (uint8_t)(1u << i);
-		if (leg->outcome == OUTCOME_PENDING)
-			continue;
-		out->parts[i].duration_ns = end_of_part(rq, i, now) - came_ns;
-		if (unlikely(leg->outcome == OUTCOME_ERROR))
-			out->parts[i].error_code = leg->error_code;
-	}
+	part->state = leg->outcome;
+	part->error_code = 0;
+	part->duration_ns = 0;
+	if (leg->outcome == OUTCOME_NONE)
+		return;
+	out->to |= (uint8_t)(1u << cluster);
+	if (unlikely(leg->outcome == OUTCOME_PENDING))
+		return;
+	part->duration_ns = end_of_part(rq, cluster, now) - came_ns;
+	if (unlikely(leg->outcome == OUTCOME_ERROR))
+		part->error_code = leg->error_code;
 }
 
-void plugin_request_describe(const struct hooks_request *rq, struct cqlferry_response *out)
+void plugin_request_describe(const struct hooks_request *about, struct cqlferry_response *out)
 {
-	const uint64_t now = loop_now(&rq->client->worker->loop);
-	const struct hooks_answer *a = rq->answer;
+	const uint64_t now = loop_now(&about->client->worker->loop);
+	const struct hooks_answer *a = about->answer;
+	const struct request *rq = about->rq;
 
 	out->size = sizeof(*out);
 	out->outcome = (uint8_t)a->outcome;
@@ -436,12 +443,15 @@ void plugin_request_describe(const struct hooks_request *rq, struct cqlferry_res
 	out->answered_by = a->answered_by;
 	out->error_code = a->error_code;
 	out->decided_by = a->decided_by;
-	out->duration_ns = now - rq->came_ns;
+	out->duration_ns = now - about->came_ns;
 	out->decider = a->decider;
-	out->tag = rq->tag;
 	out->error = text_of(a->error);
-	if (likely(rq->rq != NULL))
-		describe_parts(rq->rq, rq->came_ns, now, out);
-	else
+	if (unlikely(!rq)) {
+		out->tag = NULL;
 		memset(out->parts, 0, sizeof(out->parts));
+		return;
+	}
+	out->tag = rq->tag_name;
+	describe_part(rq, CLUSTER_ORIGIN, now, about->came_ns, out);
+	describe_part(rq, CLUSTER_TARGET, now, about->came_ns, out);
 }

@@ -522,7 +522,10 @@ static void on_frame(struct wire *w, struct frame *f)
 			return;
 		}
 		c->request_count++;
-		dispatch_frame(c, f);
+		if (unlikely(c->worker->hooks != NULL))
+			hooked_frame(c, f);
+		else
+			dispatch_frame(c, f);
 		client_check_output(c); /* answers that need no cluster count, too */
 		for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 			if (unlikely(c->server[i] &&

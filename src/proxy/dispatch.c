@@ -604,59 +604,39 @@ static bool check_memory(struct client *c, const struct frame *f)
 	return false;
 }
 
-/* The body is open. */
-static ALWAYS_INLINE void dispatch_open(struct arrival *a)
+/* False when the frame is answered. */
+static ALWAYS_INLINE bool open_frame(struct arrival *a)
 {
-	if (unlikely(a->hooked != NULL))
-		a->hooked->arrival = a;
-	a->amends = a->c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
-	if (likely(!(a->plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(a))
-		dispatch_by_opcode(a);
-	if (unlikely(a->hooked != NULL))
-		a->hooked->arrival = NULL;
-	plain_close(&a->plain);
-}
-
-static ALWAYS_INLINE void dispatch(struct client *c, struct frame *f, struct hooked *hooked)
-{
-	struct arrival a = { .c = c, .f = f, .hooked = hooked };
+	struct client *c = a->c;
+	struct frame *f = a->f;
 	const char *why;
 
 	if (!check_header(c, f))
-		return;
+		return false;
 	/* Inside segments the flag means nothing; some drivers set it (a gocql defect). */
 	if (c->wire.in_framing != WIRE_PLAIN)
 		f->flags &= (uint8_t)~FRAME_COMPRESSED;
 	if (unlikely(f->flags & FRAME_COMPRESSED) && !check_memory(c, f))
-		return;
-	if (unlikely(!plain_open(&a.plain, &c->worker->loop, (enum cql_compression)c->compression, f, c->wire.max_frame,
-				 &why))) {
-		client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
-		return;
-	}
-	dispatch_open(&a);
-}
-
-/* A function of its own: the others do not pay for its stack. */
-static NOINLINE void dispatch_hooked(struct client *c, struct frame *f)
-{
-	struct hooked h;
-	struct hooked *before = hooked_begin(&h, c, f);
-
-	dispatch(c, f, &h);
-	hooked_end(&h, before);
+		return false;
+	if (likely(plain_open(&a->plain, &c->worker->loop, (enum cql_compression)c->compression, f, c->wire.max_frame,
+			      &why)))
+		return true;
+	client_send_error(c, f->stream, CQL_ERR_PROTOCOL_ERROR, "%s: %s", cql_opcode_name(f->opcode), why);
+	return false;
 }
 
 void dispatch_frame(struct client *c, struct frame *f)
 {
-	if (unlikely(c->worker->hooks != NULL) && hooked_is_for(f->opcode))
-		dispatch_hooked(c, f);
-	else
-		dispatch(c, f, NULL);
-}
+	struct arrival a = { .c = c, .f = f, .hooked = c->worker->hooked };
 
-void dispatch_again(struct arrival *a, struct hooked *hooked)
-{
-	a->hooked = hooked;
-	dispatch_open(a);
+	if (unlikely(a.hooked != NULL) && a.hooked->opened)
+		a.plain = *a.hooked->opened;
+	else if (!open_frame(&a))
+		return;
+	if (unlikely(a.hooked != NULL))
+		a.hooked->arrival = &a;
+	a.amends = c->worker->amends & (uint8_t)~AMEND_IDS_STRIP; /* of no concern without a payload */
+	if (likely(!(a.plain.flags & FRAME_CUSTOM_PAYLOAD)) || open_payload(&a))
+		dispatch_by_opcode(&a);
+	plain_close(&a.plain);
 }

@@ -35,7 +35,7 @@ static void observe(uint64_t counts[FIGURES_BOUNDS + 1], uint64_t *sum_ns, uint6
 	metric_add(sum_ns, ns * n);
 }
 
-/* How many statements came and went is known without counting them: by the hooks' numbers, and by what is under way. */
+/* How many statements came and went is known without counting them: by the hooks' count, and by what is under way. */
 static void on_turn(struct loop *loop, uint64_t ns)
 {
 	struct worker *w = loop->owner;

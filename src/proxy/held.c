@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "proxy/dispatch.h"
 #include "proxy/request.h"
 
 struct held {
@@ -36,8 +35,8 @@ static void end_wait(struct held *held)
 	c->use_is_held = false;
 }
 
-/* The frame as it came; the plain form of its body has a reference of its own. */
-static void make_arrival(const struct request *rq, struct frame *f, struct arrival *a)
+/* The frame as it came, and the plain form of its body, with a reference of its own. */
+static void make_frame(const struct request *rq, struct frame *f, struct plain *plain)
 {
 	*f = (struct frame){
 		.version = rq->client->version,
@@ -54,14 +53,12 @@ static void make_arrival(const struct request *rq, struct frame *f, struct arriv
 		f->body = rq->packed_data;
 		f->chunk = rq->packed;
 	}
-	*a = (struct arrival){
-		.c = rq->client,
-		.f = f,
-		.plain = { .data = rq->data,
-			   .len = rq->len,
-			   .flags = rq->flags,
-			   .chunk = rq->body ? chunk_ref(rq->body) : NULL,
-			   .owns_chunk = rq->body != NULL },
+	*plain = (struct plain){
+		.data = rq->data,
+		.len = rq->len,
+		.flags = rq->flags,
+		.chunk = rq->body ? chunk_ref(rq->body) : NULL,
+		.owns_chunk = rq->body != NULL,
 	};
 }
 
@@ -71,21 +68,17 @@ static void on_end(struct hold *hold, enum hold_end how)
 	struct request *rq = held->rq;
 	struct client *c = rq->client;
 	const bool was_use = held->is_use;
-	struct hooked *before;
-	struct arrival a;
-	struct hooked h;
+	struct plain plain;
 	struct frame f;
 
 	held->call.is_timed_out = how == HOLD_TIMED_OUT;
 	end_wait(held);
-	make_arrival(rq, &f, &a);
-	before = hooked_begin_again(&h, rq, held->number, &held->call);
-	rq->held = NULL;
-	free(held);
+	make_frame(rq, &f, &plain);
 	/* It stays until it has been dispatched: its body may lie in it. */
 	request_step_aside(rq);
-	dispatch_again(&a, &h);
-	hooked_end(&h, before);
+	rq->held = NULL;
+	hooked_frame_again(rq, &f, &plain, held->number, &held->call);
+	free(held);
 	request_forget(rq);
 	if (c->state != CLIENT_READY)
 		return;

@@ -1,6 +1,7 @@
 /* hooked.c - see hooked.h */
 #include "proxy/hooked.h"
 
+#include "proxy/dispatch.h"
 #include "proxy/held.h"
 #include "proxy/reply.h"
 #include "proxy/request.h"
@@ -8,89 +9,115 @@
 /* A consistency level that there is not. */
 #define NO_LEVEL 0xFFFF
 
-static struct hooks *hooks_of(const struct client *c)
+static inline struct hooks *hooks_of(const struct client *c)
 {
 	return c->worker->hooks;
 }
 
-static uint8_t kind_of(uint8_t verb)
+static inline uint8_t kind_of(uint8_t verb)
 {
 	return (uint8_t)policy_kind_of((enum statement_kind)verb);
 }
 
-static bool is_told(const struct client *c, uint8_t verb)
+static inline bool is_told(const struct hooks *hooks, uint8_t verb)
 {
-	return hooks_of(c)->response_kinds >> kind_of(verb) & 1;
+	return hooks->response_kinds >> kind_of(verb) & 1;
+}
+
+static inline uint64_t next_number(struct hooks *hooks)
+{
+	return hooks->number += hooks->number_step;
+}
+
+/* ---- what a request says of itself ---- */
+
+/* Of a body that was read once, so it can be. */
+static uint32_t message_offset(const struct request *rq)
+{
+	uint32_t offset = 0;
+	const char *why;
+
+	if (likely(!(rq->flags & FRAME_CUSTOM_PAYLOAD)))
+		return 0;
+	return message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ? offset : rq->len;
+}
+
+static void fill_of_frame(const struct hooked *h, struct hooks_request *about)
+{
+	const struct arrival *a = h->arrival;
+
+	about->is_prepared = h->is_prepared;
+	about->consistency = h->consistency;
+	about->verdict = h->verdict;
+	about->prepared = h->prepared;
+	if (!a)
+		return;
+	about->body = a->plain.data;
+	about->len = a->plain.len;
+	about->offset = a->offset;
+}
+
+void hooked_fill(struct hooks_request *about)
+{
+	const struct request *rq = about->rq;
+
+	about->is_known = true;
+	if (about->frame) {
+		fill_of_frame(about->frame, about);
+		return;
+	}
+	about->is_prepared = rq->opcode == OP_EXECUTE || rq->has_prepared_children;
+	about->consistency = rq->opcode == OP_PREPARE ? NO_LEVEL : rq->consistency;
+	about->verdict = &rq->verdict;
+	about->prepared = rq->prepared;
+	about->body = rq->data;
+	about->len = rq->len;
+	about->offset = message_offset(rq);
 }
 
 /* ---- a frame while it is dispatched ---- */
 
-/* Numbers of a worker are its own: what remains of them divided by the number of workers says which. */
-static uint64_t next_number(struct worker *w)
+static inline void begin(struct hooked *h, struct client *c, const struct frame *f)
 {
-	return ++w->hooks->requests * w->proxy->worker_count + w->index;
-}
-
-/* Makes it the one that is dispatched; returns the one that was. */
-static struct hooked *begin(struct hooked *h, struct client *c, int16_t stream, uint8_t opcode)
-{
-	struct worker *w = c->worker;
-	struct hooked *before = w->hooked;
-
 	h->client = c;
+	h->frame = f;
+	h->opened = NULL;
 	h->arrival = NULL;
 	h->rq = NULL;
 	h->prepared = NULL;
-	h->stream = stream;
-	h->consistency = NO_LEVEL;
-	h->opcode = opcode;
-	h->verb = opcode == OP_BATCH ? STATEMENT_BATCH : STATEMENT_UNKNOWN;
+	h->verdict = NULL;
 	h->denied_by = NULL;
 	h->route = NULL;
-	w->hooked = h;
-	return before;
+	h->number = 0;
+	h->came_ns = 0;
+	h->consistency = NO_LEVEL;
+	h->verb = f->opcode == OP_BATCH ? STATEMENT_BATCH : STATEMENT_UNKNOWN;
+	h->is_prepared = f->opcode == OP_EXECUTE;
 }
 
-struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct frame *f)
+/* Most frames have become requests when this would be of use. */
+static void number(struct hooked *h)
 {
-	h->number = next_number(c->worker);
-	h->came_ns = loop_now(&c->worker->loop);
-	h->call.ticket = 0;
-	h->call.at = 0;
-	h->call.is_timed_out = false;
-	return begin(h, c, f->stream, f->opcode);
-}
+	struct worker *w = h->client->worker;
 
-struct hooked *hooked_begin_again(struct hooked *h, struct request *rq, uint64_t number, const struct hooks_call *call)
-{
-	h->number = number;
-	h->came_ns = rq->came_ns;
-	h->call = *call;
-	rq->hook_number = 0;
-	return begin(h, rq->client, rq->stream, rq->opcode);
+	if (h->number != 0)
+		return;
+	h->number = next_number(w->hooks);
+	h->came_ns = loop_now(&w->loop);
 }
 
 static void describe(const struct hooked *h, struct hooks_request *out)
 {
-	const struct arrival *a = h->arrival;
-
 	*out = (struct hooks_request){
 		.client = h->client,
 		.rq = h->rq,
-		.prepared = h->prepared,
+		.frame = h,
 		.number = h->number,
 		.came_ns = h->came_ns,
-		.consistency = h->consistency,
-		.opcode = h->opcode,
+		.opcode = h->frame->opcode,
 		.kind = kind_of(h->verb),
 		.verb = h->verb,
-		.is_prepared = h->opcode == OP_EXECUTE,
 	};
-	if (!a)
-		return;
-	out->body = a->plain.data;
-	out->len = a->plain.len;
-	out->offset = a->offset;
 }
 
 /* It has this answer, or none (opcode 0), without having become a request. */
@@ -100,8 +127,9 @@ static void tell(struct hooked *h, struct hooks_answer *answer)
 	struct hooks_request about;
 
 	w->hooked = NULL;
-	if (!is_told(h->client, h->verb))
+	if (!is_told(w->hooks, h->verb))
 		return;
+	number(h);
 	answer->answered_by = CLUSTER_COUNT;
 	if (h->denied_by) {
 		answer->outcome = HOOKS_WAS_DENIED;
@@ -113,16 +141,85 @@ static void tell(struct hooked *h, struct hooks_answer *answer)
 	w->hooks->ops->response(w->hooks, &about);
 }
 
-void hooked_end(struct hooked *h, struct hooked *before)
+/* Nobody has answered it: its client has gone. */
+static void abandon(struct hooked *h)
 {
-	struct worker *w = h->client->worker;
+	struct hooks_answer answer = { .outcome = HOOKS_ABANDONED };
 
-	if (unlikely(w->hooked == h)) {
-		struct hooks_answer answer = { .outcome = HOOKS_ABANDONED };
+	h->prepared = NULL; /* released */
+	h->arrival = NULL;
+	tell(h, &answer);
+}
 
-		h->prepared = NULL; /* released */
-		tell(h, &answer);
+void hooked_frame(struct client *c, struct frame *f)
+{
+	struct worker *w = c->worker;
+	struct hooked *before = w->hooked;
+	struct hooked h;
+
+	w->hooked = NULL;
+	if (likely(hooked_is_for(f->opcode))) {
+		begin(&h, c, f);
+		w->hooks->requests++;
+		w->hooked = &h;
 	}
+	dispatch_frame(c, f);
+	if (unlikely(w->hooked != NULL))
+		abandon(&h);
+	w->hooked = before;
+}
+
+void hooked_frame_again(struct request *rq, struct frame *f, const struct plain *opened, uint64_t number,
+			const struct hooks_call *call)
+{
+	struct client *c = rq->client;
+	struct worker *w = c->worker;
+	struct hooked *before = w->hooked;
+	struct hooked h;
+
+	begin(&h, c, f);
+	h.opened = opened;
+	h.number = number;
+	h.came_ns = rq->came_ns;
+	h.call = *call;
+	rq->hook_number = 0;
+	w->hooked = &h;
+	dispatch_frame(c, f);
+	if (unlikely(w->hooked != NULL))
+		abandon(&h);
+	w->hooked = before;
+}
+
+void hooked_begin_late(struct hooked *h, struct request *rq, const struct arrival *a)
+{
+	begin(h, rq->client, a->f);
+	h->arrival = a;
+	h->rq = rq;
+	h->prepared = rq->prepared;
+	h->number = rq->hook_number;
+	h->came_ns = rq->came_ns;
+	h->consistency = rq->consistency;
+	h->verb = rq->verb;
+	rq->hook_number = 0;
+	rq->client->worker->hooked = h;
+}
+
+void hooked_end_late(struct hooked *h)
+{
+	if (unlikely(h->client->worker->hooked != NULL))
+		abandon(h);
+}
+
+void hooked_dropped(struct client *c, const struct frame *f)
+{
+	struct worker *w = c->worker;
+	struct hooked *before = w->hooked;
+	struct hooked h;
+
+	if (!hooked_is_for(f->opcode))
+		return;
+	begin(&h, c, f);
+	abandon(&h);
 	w->hooked = before;
 }
 
@@ -147,7 +244,7 @@ void hooked_note(struct client *c, int16_t stream, uint8_t opcode, uint8_t flags
 	struct hooks_answer answer = { .outcome = HOOKS_LOCAL, .opcode = opcode, .decided_by = DECIDED_BY_PROTOCOL };
 
 	/* Others are told something meanwhile, by events. A stream id below 0 is answered on 0 by some. */
-	if (c != h->client || opcode == OP_EVENT || (stream != h->stream && h->stream >= 0))
+	if (c != h->client || opcode == OP_EVENT || (stream != h->frame->stream && h->frame->stream >= 0))
 		return;
 	if (opcode == OP_ERROR) {
 		answer.outcome = HOOKS_REFUSED;
@@ -155,14 +252,6 @@ void hooked_note(struct client *c, int16_t stream, uint8_t opcode, uint8_t flags
 		read_error(body, len, flags, &answer);
 	}
 	tell(h, &answer);
-}
-
-void hooked_dropped(struct client *c, const struct frame *f)
-{
-	struct hooked h;
-
-	if (hooked_is_for(f->opcode))
-		hooked_end(&h, hooked_begin(&h, c, f));
 }
 
 /* ---- on_request ---- */
@@ -174,22 +263,27 @@ static void apply(const struct hooked *h, struct verdict *verdict)
 	verdict->decider = h->routed_by;
 }
 
-/* False when the frame has been answered. */
-static bool ask(struct arrival *a, const struct verdict *verdict, bool is_prepared)
+/* False when the frame has been answered, or is held. */
+static bool ask(struct arrival *a, const struct verdict *verdict)
 {
 	struct hooked *h = a->hooked;
 	struct hooks *hooks = hooks_of(a->c);
 	struct hooks_request about;
 
+	number(h);
+	if (!h->opened) { /* else it goes on where it stopped */
+		h->call.ticket = 0;
+		h->call.at = 0;
+		h->call.is_timed_out = false;
+	}
+	h->verdict = verdict;
 	describe(h, &about);
-	about.verdict = verdict;
-	about.is_prepared = is_prepared;
 	switch (hooks->ops->request(hooks, &about, &h->call)) {
 	case HOOKS_GO_ON:
 		break;
 	case HOOKS_DENIED:
 		h->denied_by = h->call.by;
-		client_send_error(a->c, h->stream, h->call.denial.code, "%s", h->call.denial.text);
+		client_send_error(a->c, h->frame->stream, h->call.denial.code, "%s", h->call.denial.text);
 		return false;
 	case HOOKS_HELD:
 		held_begin(a, verdict);
@@ -200,7 +294,7 @@ static bool ask(struct arrival *a, const struct verdict *verdict, bool is_prepar
 	return true;
 }
 
-static bool is_asked(const struct arrival *a)
+static inline bool is_asked(const struct arrival *a)
 {
 	return hooks_of(a->c)->request_kinds >> kind_of(a->hooked->verb) & 1;
 }
@@ -227,7 +321,7 @@ bool hooked_query(struct arrival *a, const struct query_params *params, const st
 	h->consistency = params->consistency;
 	if (!is_asked(a) || is_protocols(verdict) || is_later_page(verdict, params))
 		return true;
-	if (!ask(a, verdict, false))
+	if (!ask(a, verdict))
 		return false;
 	if (!h->route)
 		return true;
@@ -247,20 +341,21 @@ bool hooked_execute(struct arrival *a, struct prepared_ref *ref, const struct qu
 	h->consistency = params->consistency;
 	if (!is_asked(a) || is_protocols(*verdict) || is_later_page(*verdict, params))
 		return true;
-	if (!ask(a, *verdict, true))
+	if (!ask(a, *verdict))
 		return false;
 	if (!h->route)
 		return true;
-	h->verdict = **verdict;
-	apply(h, &h->verdict);
-	*verdict = &h->verdict;
+	h->routed = **verdict;
+	apply(h, &h->routed);
+	*verdict = &h->routed;
 	return true;
 }
 
 bool hooked_batch(struct arrival *a, const struct batch_message *m, bool has_prepared)
 {
 	a->hooked->consistency = m->consistency;
-	return !is_asked(a) || ask(a, NULL, has_prepared);
+	a->hooked->is_prepared = has_prepared;
+	return !is_asked(a) || ask(a, NULL);
 }
 
 void hooked_route_batch(const struct arrival *a, struct verdict *verdict)
@@ -272,7 +367,7 @@ void hooked_route_batch(const struct arrival *a, struct verdict *verdict)
 bool hooked_prepare(struct arrival *a, const struct statement_facts *facts, const struct verdict *verdict)
 {
 	a->hooked->verb = (uint8_t)facts->kind;
-	return !is_asked(a) || is_protocols(verdict) || ask(a, verdict, false);
+	return !is_asked(a) || is_protocols(verdict) || ask(a, verdict);
 }
 
 bool hooked_may_route(const struct arrival *a, const struct verdict *verdict)
@@ -287,25 +382,13 @@ void hooked_take(struct request *rq)
 	struct worker *w = rq->client->worker;
 	const struct hooked *h = w->hooked;
 
-	if (rq->client != h->client || rq->stream != h->stream)
-		return;
+	Assert(rq->client == h->client && rq->stream == h->frame->stream);
 	w->hooked = NULL;
 	rq->verb = h->verb;
 	rq->consistency = h->consistency;
-	rq->came_ns = h->came_ns;
-	if (is_told(rq->client, rq->verb))
-		rq->hook_number = h->number;
-}
-
-/* Of a body that was read once, so it can be. */
-static uint32_t message_offset(const struct request *rq)
-{
-	uint32_t offset = 0;
-	const char *why;
-
-	if (likely(!(rq->flags & FRAME_CUSTOM_PAYLOAD)))
-		return 0;
-	return message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ? offset : rq->len;
+	rq->came_ns = likely(h->came_ns == 0) ? rq->started_ns : h->came_ns;
+	if (likely(is_told(w->hooks, h->verb)))
+		rq->hook_number = likely(h->number == 0) ? next_number(w->hooks) : h->number;
 }
 
 static void tell_of(struct request *rq, struct hooks_answer *answer)
@@ -315,19 +398,11 @@ static void tell_of(struct request *rq, struct hooks_answer *answer)
 		.client = rq->client,
 		.rq = rq,
 		.answer = answer,
-		.verdict = &rq->verdict,
-		.prepared = rq->prepared,
-		.body = rq->data,
-		.len = rq->len,
-		.offset = message_offset(rq),
 		.number = rq->hook_number,
 		.came_ns = rq->came_ns,
-		.tag = rq->tag_name,
-		.consistency = rq->opcode == OP_PREPARE ? NO_LEVEL : rq->consistency,
 		.opcode = rq->opcode,
 		.kind = kind_of(rq->verb),
 		.verb = rq->verb,
-		.is_prepared = rq->opcode == OP_EXECUTE || rq->has_prepared_children,
 	};
 
 	answer->decider = rq->verdict.decider;
@@ -364,7 +439,7 @@ void hooked_answered(struct request *rq, enum cluster_id cluster, const struct f
 	/* One of many pages, and not the last. */
 	if (unlikely(rq->paging) && leg_is_out(&rq->legs[cluster].leg))
 		return;
-	if (unlikely(f && f->opcode == OP_ERROR))
+	if (unlikely(answer.opcode == OP_ERROR))
 		tell_of_error(rq, cluster, f, &answer);
 	else
 		tell_of(rq, &answer);
@@ -384,18 +459,4 @@ void hooked_abandoned(struct request *rq)
 	struct hooks_answer answer = { .outcome = HOOKS_ABANDONED, .answered_by = CLUSTER_COUNT };
 
 	tell_of(rq, &answer);
-}
-
-struct hooked *hooked_begin_late(struct hooked *h, struct request *rq, const struct arrival *a)
-{
-	const struct hooks_call none = { .ticket = 0 };
-	struct hooked *before;
-
-	before = hooked_begin_again(h, rq, rq->hook_number, &none);
-	h->arrival = a;
-	h->rq = rq;
-	h->prepared = rq->prepared;
-	h->consistency = rq->consistency;
-	h->verb = rq->verb;
-	return before;
 }

@@ -2,7 +2,7 @@
  * hooked.h - what plugins are asked and told about the frames of a client that
  * is ready: QUERY, EXECUTE, BATCH, PREPARE. Nothing of this runs without plugins.
  *
- *   dispatch.c  hooked_begin() .. hooked_query() ... request_new() ................ answer
+ *   client.c    hooked_frame() .. hooked_query() ... request_new() ................ answer
  *                                   |  \                 |                             |
  *                                on_request              '-- hooked_take()             |
  *                                   |                        (the request has it now)  |
@@ -15,7 +15,7 @@
  *               neither of them:     release()     -> hooked_abandoned() ------------- "
  *
  * A struct hooked is about one frame while it is being dispatched, on the stack
- * of dispatch_frame(); worker->hooked points to it until the frame has become a
+ * of hooked_frame(); worker->hooked points to it until the frame has become a
  * request or has its answer. So each frame is told of exactly once.
  */
 #ifndef PROXY_HOOKED_H
@@ -27,33 +27,45 @@
 
 struct hooked {
 	struct client *client;
+	const struct frame *frame;
+	const struct plain *opened;    /* its body, of a frame that was held: its header was looked at */
 	const struct arrival *arrival; /* NULL: its body is not open yet */
 	struct request *rq;            /* a late answer of ours (local_trace.h) is about this one; else NULL */
 	struct prepared_ref *prepared; /* the caller's; EXECUTE, once it is known */
-	uint64_t number;
-	uint64_t came_ns;
-	int16_t stream;
-	uint16_t consistency;
-	uint8_t opcode;
-	uint8_t verb; /* enum statement_kind */
+	const struct verdict *verdict; /* in on_request: what is known of its way; NULL: nothing */
 	const char *denied_by;
-	struct hooks_call call;
-	struct verdict verdict; /* EXECUTE that a plugin has routed */
 	const struct policy_route *route;
 	const char *routed_by;
+	uint64_t number; /* 0: it has none yet */
+	uint64_t came_ns;
+	uint16_t consistency;
+	uint8_t verb; /* enum statement_kind */
+	bool is_prepared;
+	struct hooks_call call; /* of on_request, from when it is asked */
+	struct verdict routed;  /* EXECUTE that a plugin has routed */
 };
 
 /* Those of which plugins hear. */
 static inline bool hooked_is_for(uint8_t opcode)
 {
-	return opcode == OP_QUERY || opcode == OP_EXECUTE || opcode == OP_BATCH || opcode == OP_PREPARE;
+	const uint32_t opcodes = 1u << OP_QUERY | 1u << OP_EXECUTE | 1u << OP_BATCH | 1u << OP_PREPARE;
+
+	return opcode < 32 && (opcodes >> opcode & 1);
 }
 
-/* A frame is there, and dispatched between these two. hooked_begin() returns what hooked_end() puts back. */
-struct hooked *hooked_begin(struct hooked *h, struct client *c, const struct frame *f);
+/* In place of dispatch_frame(), in a worker with plugins. */
+void hooked_frame(struct client *c, struct frame *f);
 /* The same for a frame that was held as this request, which has its number no more then. */
-struct hooked *hooked_begin_again(struct hooked *h, struct request *rq, uint64_t number, const struct hooks_call *call);
-void hooked_end(struct hooked *h, struct hooked *before);
+void hooked_frame_again(struct request *rq, struct frame *f, const struct plain *opened, uint64_t number,
+			const struct hooks_call *call);
+
+/* Fills in what it says of itself, once. */
+void hooked_fill(struct hooks_request *about);
+static inline void hooked_know(struct hooks_request *about)
+{
+	if (!about->is_known)
+		hooked_fill(about);
+}
 
 /*
  * On_request for each opcode, when the frame has been read and before a request
@@ -84,7 +96,8 @@ void hooked_failed(struct request *rq, const uint8_t *body, uint32_t len);
 /* Without an answer. */
 void hooked_abandoned(struct request *rq);
 /* We answer it ourselves, late: between these two client_send() is its end. */
-struct hooked *hooked_begin_late(struct hooked *h, struct request *rq, const struct arrival *a);
+void hooked_begin_late(struct hooked *h, struct request *rq, const struct arrival *a);
+void hooked_end_late(struct hooked *h);
 /* A frame that was read, kept (client_hold()), and never dispatched: the client ends. */
 void hooked_dropped(struct client *c, const struct frame *f);
 

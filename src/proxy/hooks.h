@@ -26,6 +26,7 @@
 
 struct arrival;
 struct client;
+struct hooked;
 struct hooks;
 struct prepared_ref;
 struct request;
@@ -89,29 +90,32 @@ struct hooks_login_result {
 
 /*
  * A statement of a client as hooks see it: what has just arrived, or a request
- * that ends. On the stack of the caller (hooked.c); views into the body.
+ * that ends. On the stack of the caller (hooked.c). What most hooks never ask
+ * for is filled in when one does, by hooked_know().
  */
 struct hooks_request {
 	struct client *client;
 	const struct request *rq;          /* NULL: there is none yet, or there never was one */
+	const struct hooked *frame;        /* it is being dispatched; NULL: `rq` says all */
 	const struct hooks_answer *answer; /* in hooks_response() */
-	const struct verdict *verdict;     /* NULL: nobody has looked where it goes */
-	struct prepared_ref *prepared;     /* EXECUTE of a statement that is known */
-	const uint8_t *body;               /* plain, with its custom payload; NULL: it could not be opened */
-	uint32_t len;
-	uint32_t offset;      /* of the message proper */
-	uint64_t number;      /* of one process no two are the same */
-	uint64_t came_ns;     /* as loop_now() */
-	const char *tag;      /* of its route; NULL: none */
-	uint16_t consistency; /* 0xFFFF: none */
+	uint64_t number;                   /* of one process no two are the same */
+	uint64_t came_ns;                  /* as loop_now() */
 	uint8_t opcode;
 	uint8_t kind; /* enum policy_kind; UNKNOWN, too, where nobody has looked at the text; of a BATCH WRITE */
 	uint8_t verb; /* enum statement_kind */
+	bool is_known;
+	uint8_t found; /* for those who answer plugins' questions: what they have looked for; 0 at first */
+	/* hooked_know() */
 	bool is_prepared;
-	/* Set by plugins in hooks_request(): it goes where this says. Lasts. */
+	uint16_t consistency;          /* 0xFFFF: none */
+	const struct verdict *verdict; /* NULL: nobody has looked where it goes */
+	struct prepared_ref *prepared; /* EXECUTE of a statement that is known */
+	const uint8_t *body;           /* plain, with its custom payload; NULL: it could not be opened */
+	uint32_t len;
+	uint32_t offset; /* of the message proper */
+	/* Set by plugins in hooks_request(): it goes where this says. Both last. */
 	const struct policy_route *route;
-	const char *routed_by; /* lasts as well */
-	uint8_t known;         /* what is kept of it by those who answer plugins' questions; 0 at first */
+	const char *routed_by;
 };
 
 enum hooks_outcome {
@@ -128,11 +132,11 @@ struct hooks_answer {
 	enum hooks_outcome outcome;
 	uint8_t opcode;      /* 0: none */
 	uint8_t answered_by; /* enum cluster_id; CLUSTER_COUNT: the proxy */
+	uint8_t decided_by;  /* enum decided_by */
 	uint32_t error_code;
 	struct strview error;
 	const struct frame *frame; /* a cluster's; NULL: it has none, or it is ours */
 	const char *decider;       /* who has denied it, or chosen its route; NULL: nobody's opinion */
-	uint8_t decided_by;        /* enum decided_by */
 };
 
 struct hooks_ops {
@@ -153,7 +157,9 @@ struct hooks_ops {
 struct hooks {
 	const struct hooks_ops *ops;
 	struct worker *worker;
-	uint64_t requests;     /* so many have got a number */
+	uint64_t requests;     /* frames that have come, of which plugins hear */
+	uint64_t number;       /* of the last request that has got one */
+	uint32_t number_step;  /* to the next one: numbers of a worker are its own */
 	uint8_t request_kinds; /* bits of enum policy_kind: for these there is a hook */
 	uint8_t response_kinds;
 	bool has_connect, has_credentials, has_login, has_disconnect;

@@ -112,11 +112,13 @@ static void answer_again(struct arrival *a, struct request *rq)
 /* Plugins are told of the answer as of one that was given at once. */
 static void answer_and_tell(struct arrival *a, struct request *rq)
 {
+	struct hooked *before = rq->client->worker->hooked;
 	struct hooked h;
-	struct hooked *before = hooked_begin_late(&h, rq, a);
 
+	hooked_begin_late(&h, rq, a);
 	answer_again(a, rq);
-	hooked_end(&h, before);
+	hooked_end_late(&h);
+	rq->client->worker->hooked = before;
 }
 
 void local_answer_late(struct request *rq, const uint8_t *tracing_id)

@@ -29,28 +29,13 @@ const char *policy_kind_name(enum policy_kind kind)
 	return names[kind];
 }
 
-enum policy_kind policy_kind_of(enum statement_kind verb)
-{
-	switch (verb) {
-	case STATEMENT_SELECT:
-	case STATEMENT_LIST:
-	case STATEMENT_DESCRIBE:
-		return POLICY_READ;
-	case STATEMENT_INSERT:
-	case STATEMENT_UPDATE:
-	case STATEMENT_DELETE:
-	case STATEMENT_BATCH:
-	case STATEMENT_TRUNCATE:
-		return POLICY_WRITE;
-	case STATEMENT_SCHEMA:
-	case STATEMENT_ROLE:
-		return POLICY_SCHEMA;
-	case STATEMENT_USE:
-		return POLICY_USE;
-	default:
-		return POLICY_UNKNOWN;
-	}
-}
+const uint8_t policy_kinds[] = {
+	[STATEMENT_SELECT] = POLICY_READ,     [STATEMENT_LIST] = POLICY_READ,      [STATEMENT_DESCRIBE] = POLICY_READ,
+	[STATEMENT_INSERT] = POLICY_WRITE,    [STATEMENT_UPDATE] = POLICY_WRITE,   [STATEMENT_DELETE] = POLICY_WRITE,
+	[STATEMENT_BATCH] = POLICY_WRITE,     [STATEMENT_TRUNCATE] = POLICY_WRITE, [STATEMENT_SCHEMA] = POLICY_SCHEMA,
+	[STATEMENT_ROLE] = POLICY_SCHEMA,     [STATEMENT_USE] = POLICY_USE,        [STATEMENT_CALL] = POLICY_UNKNOWN,
+	[STATEMENT_UNKNOWN] = POLICY_UNKNOWN,
+};
 
 /* ---- plans by table ---- */
 

@@ -44,7 +44,11 @@ enum policy_kind {
 #define POLICY_KIND_COUNT 5
 
 const char *policy_kind_name(enum policy_kind kind);
-enum policy_kind policy_kind_of(enum statement_kind verb);
+extern const uint8_t policy_kinds[];
+static inline enum policy_kind policy_kind_of(enum statement_kind verb)
+{
+	return (enum policy_kind)policy_kinds[verb];
+}
 
 /* How long an opinion holds. */
 enum policy_scope {

@@ -5,6 +5,7 @@
  *	SELECT ... /+ NAME: word word +/    (with asterisks)
  *
  *	hold        held; a thread resumes it after 20 ms; then the other words count
+ *	slowly      the same, after a second
  *	forever     held, and nobody resumes it: 100 ms
  *	deny        INVALID, "no"
  *	silent      denied without deny()
@@ -45,6 +46,7 @@ struct witness {
 struct hold {
 	const struct witness *witness;
 	uint64_t ticket;
+	uint32_t delay_us;
 };
 
 static int32_t witness_open(const struct cqlferry_host *host, const struct cqlferry_value *values, void **self)
@@ -128,13 +130,13 @@ static void *resume_later(void *arg)
 {
 	struct hold *h = arg;
 
-	usleep(20000);
+	usleep(h->delay_us);
 	h->witness->host->resume(h->witness->host, h->ticket);
 	free(h);
 	return NULL;
 }
 
-static int32_t hold(const struct witness *w, uint32_t timeout_ms, bool resumes)
+static int32_t hold(const struct witness *w, uint32_t timeout_ms, uint32_t resume_us)
 {
 	const uint64_t ticket = w->host->hold(w->host, timeout_ms);
 	struct hold *h;
@@ -144,10 +146,10 @@ static int32_t hold(const struct witness *w, uint32_t timeout_ms, bool resumes)
 		w->host->error(w->host, "it cannot be held");
 		return CQLFERRY_ERROR;
 	}
-	if (!resumes)
+	if (resume_us == 0)
 		return CQLFERRY_HOLD;
 	h = malloc(sizeof(*h));
-	*h = (struct hold){ w, ticket };
+	*h = (struct hold){ w, ticket, resume_us };
 	pthread_create(&thread, NULL, resume_later, h);
 	pthread_detach(thread);
 	return CQLFERRY_HOLD;
@@ -211,9 +213,9 @@ static int32_t witness_on_request(void *self, struct cqlferry_request *request)
 	say(w, request, w->host->resumed(w->host) ? "resumed" : "request", NULL);
 	find_words(w, w->host->statement(request), words, sizeof(words));
 	if (has(words, "forever"))
-		return hold(w, 100, false);
+		return hold(w, 100, 0);
 	if (has(words, "hold") && !w->host->resumed(w->host))
-		return hold(w, 10000, true);
+		return hold(w, 10000, has(words, "slowly") ? 1000000 : 20000);
 	if (has(words, "deny")) {
 		w->host->deny(w->host, 0x2200, "no, says %s", w->host->instance);
 		return CQLFERRY_DENY;

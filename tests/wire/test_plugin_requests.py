@@ -446,7 +446,7 @@ async def test_a_client_that_goes_while_held(make_bench, plugin_path):
     bench, witness = await watched(make_bench, plugin_path)
     c = await bench.client()
     for i in range(5):
-        c.send_query(f"INSERT INTO ks.t (k) VALUES ({i}) /* one: hold */")
+        c.send_query(f"INSERT INTO ks.t (k) VALUES ({i}) /* one: hold slowly */")
 
     async def asked():
         return len(witness.events("request")) == 5
@@ -455,7 +455,7 @@ async def test_a_client_that_goes_while_held(make_bench, plugin_path):
     for e in await witness.responses(5):
         assert (e.outcome, e.answer, e.to) == (ABANDONED, 0, 0)
     other = await bench.client()
-    await other.query("SELECT a FROM ks.t /* one: hold */")
+    await other.query("SELECT a FROM ks.t /* one: hold slowly */")
     await bench.settle(other)
     assert not [r for r in bench.origin.requests(Op.QUERY) if "INSERT" in r.statement and "hold" in r.statement]
     assert not witness.events("resumed", of="INSERT")
