@@ -127,7 +127,9 @@ def metrics():
 
 
 def options():
-    return {name for path in (ROOT / "plugins").glob("*/*.c") for name in re.findall(r'\.name = "(\w+)"', path.read_text())}
+    """The rows of plugins, and the keys of auth_map's mapping."""
+    return {name for path in (ROOT / "plugins").glob("*/*.c")
+            for name in re.findall(r'(?:\.name = |^\t\{ )"(\w+)"', path.read_text(), re.M)}
 
 
 def check_shipped(pages):
