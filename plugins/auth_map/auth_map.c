@@ -14,6 +14,8 @@
 #include "login.h"
 
 #define GAUGES_MS 1000
+/* How exactly `wait` is kept while all threads are at work. */
+#define EXPIRE_MS 50
 
 uint64_t auth_map_now_ns(void)
 {
@@ -66,6 +68,13 @@ static void show_gauges(void *arg)
 
 	am->host->gauge_set(am->host, am->locked_addresses, lockout_count(am->lockout, auth_map_now_ns()));
 	am->host->gauge_set(am->host, am->waiting, verifier_waiting(am->verifier));
+}
+
+static void give_up_late(void *arg)
+{
+	const struct auth_map *am = arg;
+
+	verifier_expire(am->verifier, auth_map_now_ns());
 }
 
 void auth_map_failed(const struct auth_map *am, const uint8_t address[LOCKOUT_KEY_LEN],
@@ -136,6 +145,7 @@ static int32_t on_open(const struct cqlferry_host *host, const struct cqlferry_v
 	}
 	watch(am, s);
 	host->timer_new(host, GAUGES_MS, show_gauges, am);
+	host->timer_new(host, EXPIRE_MS, give_up_late, am);
 	if (vault_lock_failed())
 		host->log(host, CQLFERRY_LOG_INFO,
 			  "passwords in memory cannot be kept from swapping: more memory is in use "

@@ -232,6 +232,39 @@ void verifier_drop(struct verifier *v, struct verifier_job *job)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* Takes the first job out if it is late, or of no interest. Its ticket, or 0. False: it is neither. */
+static bool expire_one(struct verifier *v, uint64_t now_ns, uint64_t *ticket)
+{
+	struct verifier_job *job;
+	bool is_due;
+
+	*ticket = 0;
+	pthread_mutex_lock(&v->lock);
+	is_due = v->first && (v->first->is_dropped || v->first->question.give_up_ns <= now_ns);
+	if (is_due) {
+		job = dequeue(v);
+		if (job->is_dropped) {
+			job_free(v, job);
+		} else {
+			job->result = VERIFIER_LATE;
+			*ticket = job->question.ticket;
+		}
+	}
+	pthread_mutex_unlock(&v->lock);
+	return is_due;
+}
+
+void verifier_expire(struct verifier *v, uint64_t now_ns)
+{
+	uint64_t ticket;
+
+	/* They have come in the order in which their time is over, but for those around a reload. */
+	while (expire_one(v, now_ns, &ticket)) {
+		if (ticket)
+			v->ops->done(v->arg, ticket);
+	}
+}
+
 uint32_t verifier_waiting(struct verifier *v)
 {
 	uint32_t n;

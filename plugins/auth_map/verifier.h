@@ -69,6 +69,8 @@ struct verifier_job *verifier_ask(struct verifier *v, const struct verifier_ques
 enum verifier_result verifier_result(struct verifier *v, struct verifier_job *job);
 /* Nobody wants to know any more: the job is gone. */
 void verifier_drop(struct verifier *v, struct verifier_job *job);
+/* Those that have waited until their time to give up are LATE, though no thread came to them. Any thread, now and then. */
+void verifier_expire(struct verifier *v, uint64_t now_ns);
 /* Jobs that wait for a thread. */
 uint32_t verifier_waiting(struct verifier *v);
 

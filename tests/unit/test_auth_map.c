@@ -667,13 +667,31 @@ START_TEST(helper_threads)
 	verifier_drop(v, jobs[1]);
 	ck_assert_int_eq(jobs[1]->password[0], 0);
 
-	jobs[3] = verifier_ask(v, &q);
+	q.give_up_ns = 10 * SECOND;
+	jobs[0] = verifier_ask(v, &q);
 	gate_wait(&g, &g.arrived, 3);
+	jobs[1] = verifier_ask(v, &q);
+	jobs[2] = verifier_ask(v, &q);
+	verifier_drop(v, jobs[2]);
+	verifier_expire(v, 10 * SECOND - 1);
+	ck_assert_int_eq(verifier_result(v, jobs[1]), VERIFIER_PENDING);
+	verifier_expire(v, 10 * SECOND); /* those in the queue; a thread that has one decides about it */
+	ck_assert_uint_eq(g.done, 3);
+	ck_assert_int_eq(verifier_result(v, jobs[1]), VERIFIER_LATE);
+	ck_assert_int_eq(verifier_result(v, jobs[0]), VERIFIER_PENDING);
+	ck_assert_uint_eq(verifier_waiting(v), 0);
+	verifier_drop(v, jobs[1]);
+	gate_open(&g, 1);
+	gate_wait(&g, &g.done, 4);
+	verifier_drop(v, jobs[0]);
+
+	jobs[3] = verifier_ask(v, &q);
+	gate_wait(&g, &g.arrived, 4);
 	verifier_drop(v, jobs[3]); /* while a thread has it: the thread gives it back, and calls nobody */
 	gate_open(&g, 1);
 	verifier_free(v);
-	ck_assert_uint_eq(g.arrived, 3);
-	ck_assert_uint_eq(g.done, 2);
+	ck_assert_uint_eq(g.arrived, 4);
+	ck_assert_uint_eq(g.done, 4);
 }
 END_TEST
 
