@@ -26,6 +26,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "include/cqlferry/plugin.h"
 RELEASED = "tests/plugins/released"
+#: a stranger reads it whole
+MAX_LINES = 400
 #: structs that may grow: their size is their first member, or the member of a struct that has it
 SIZED_ELSEWHERE = {"cqlferry_plugin": "struct_size", "cqlferry_option": "option_size"}
 
@@ -103,7 +105,8 @@ def check(root):
     released = sorted((root / RELEASED).glob("*/cqlferry/plugin.h"))
     if not released or len(new.structs) < 10 or len(new.constants) < 40:
         return [f"{HEADER}, {RELEASED}: what is to be compared cannot be found any more"]
-    problems = []
+    lines = (root / HEADER).read_text().count("\n")
+    problems = [f"{HEADER} has {lines} lines: it is to have less than {MAX_LINES}"] if lines >= MAX_LINES else []
     for path in released:
         old, where = Header(path.read_text()), path.parent.parent.name
         if old.version != where:
@@ -147,6 +150,7 @@ def freeze():
 
 #: what is changed in the header, and what has to be said about it
 MISTAKES = [
+    ("#ifndef CQLFERRY_PLUGIN_H", "\n#ifndef CQLFERRY_PLUGIN_H", "is to have less than 400"),
     ("#define CQLFERRY_DENY 2", "#define CQLFERRY_DENY 4", "CQLFERRY_DENY was 2"),
     ("#define CQLFERRY_TARGET 1\n", "", "CQLFERRY_TARGET was 1 in 1.0, now it is gone"),
     ("\tint64_t number;\n", "", "struct cqlferry_value: member 2"),
@@ -174,7 +178,7 @@ def self_test():
                 missed.append(f"not found by the check: {expected!r}")
         # What is allowed: more behind the end, with a higher minor.
         (root / HEADER).write_text(good.replace("#define CQLFERRY_ABI_MINOR 0", "#define CQLFERRY_ABI_MINOR 1")
-                                   .replace("\tdouble value;\n", "\tdouble value;\n\tdouble more;\n"))
+                                   .replace("\tdouble value;\n", "\tdouble value; double more;\n"))
         return missed + check(root)
 
 

@@ -264,8 +264,7 @@ struct cqlferry_host {
 	void (*metrics_visit)(const struct cqlferry_host *h, cqlferry_metric_fn visit, void *arg);
 
 	/* Calls `fn` each `interval_ms` (10 and up): in the worker when made in worker_open() or a hook, in main when
-	 * made in open(). Until worker_close() or close(), or timer_free() in its thread. NULL after error(): made
-	 * elsewhere. */
+	 * made in open(). Until worker_close() or close(), or timer_free() in its thread. NULL: made elsewhere. */
 	struct cqlferry_timer *(*timer_new)(const struct cqlferry_host *h, uint32_t interval_ms, void (*fn)(void *arg),
 					    void *arg);
 	void (*timer_free)(const struct cqlferry_host *h, struct cqlferry_timer *timer);
@@ -364,8 +363,9 @@ struct cqlferry_plugin {
 
 	/* A reload of the configuration, which takes effect whole or not at all: reload() makes a new state and keeps
 	 * it aside; if every plugin could do that, worker_reload() is called in each worker, which then uses it; at
-	 * last reload_end(taken = 1), when no worker uses the old one. Else reload_end(0) of those whose reload() was
-	 * successful, which throws the new state away. Main, but for worker_reload(). Also when no option has changed: files may have. */
+	 * last reload_end(taken = 1), when no worker uses the old one. Else reload_end(0), of those whose reload() was
+	 * successful, throws the new state away. Main, but for worker_reload(). Also when no option has changed: files
+	 * may have. */
 	int32_t (*reload)(void *self, const struct cqlferry_value *values);
 	void (*worker_reload)(void *worker_self);
 	void (*reload_end)(void *self, uint32_t taken);
@@ -375,8 +375,8 @@ struct cqlferry_plugin {
 	/* A client is there: its address, and of TLS its certificate, are known. DENY: it is told so, and closed. */
 	int32_t (*on_connect)(void *worker_self, struct cqlferry_client *client);
 	/* A log-in, in one or two steps. First at STARTUP, with nothing given: DONE after login_set() and login_name()
-	 * ends it without a dialogue. Then with user and password, each time that the driver sends them. DENY with
-	 * BAD_CREDENTIALS lets the driver try again; the text is sent to it. */
+	 * ends it without a dialogue. Then with user and password, each time that the driver sends them; there DENY
+	 * with BAD_CREDENTIALS lets it try again. What was set counts with DONE. */
 	int32_t (*on_credentials)(void *worker_self, struct cqlferry_client *client, struct cqlferry_login *login);
 	/* Each time that a log-in was successful or refused; also without on_credentials, and where nobody had to. */
 	void (*on_login)(void *worker_self, struct cqlferry_client *client, const struct cqlferry_login_result *result);

@@ -295,7 +295,7 @@ static int32_t on_credentials(void *worker_self, struct cqlferry_client *client,
 	const struct cqlferry_client_info *info = host->client_info(client);
 	const struct cqlferry_text user = host->login_user(login), password = host->login_password(login);
 
-	if (user.length == 0) {
+	if (!user.data) { /* the first step */
 		say(host, "startup: version %u driver %.*s %.*s wanted %d%d", info->version, TEXT_OF(info->driver),
 		    TEXT_OF(info->driver_version), host->login_wanted(login, CQLFERRY_ORIGIN),
 		    host->login_wanted(login, CQLFERRY_TARGET));
