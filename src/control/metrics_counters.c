@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "control/metrics_page.h"
 #include "proxy/counters.h"
 
@@ -77,6 +78,17 @@ static void write_family(struct metrics_page_writer *w, const struct counter_ser
 	free(name);
 }
 
+/* Once: it is so with each page. */
+static void say_left_out(const struct counter_series *s)
+{
+	static bool is_said;
+
+	if (!is_said)
+		log_warn("the metric " OURS "%s of a script or plugin is not shown: the proxy has one of this name",
+			 s->family);
+	is_said = true;
+}
+
 void metrics_counters_before(struct metrics_page_writer *w, const char *name)
 {
 	struct metrics_counters *m = &w->counters;
@@ -88,8 +100,10 @@ void metrics_counters_before(struct metrics_page_writer *w, const char *name)
 
 		if (order > 0)
 			break;
-		if (order == 0)
+		if (order == 0) {
+			say_left_out(s);
 			continue;
+		}
 		if (s->family != family)
 			write_family(w, s);
 		family = s->family;

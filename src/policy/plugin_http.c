@@ -84,6 +84,9 @@ int32_t plugin_http_route(const struct cqlferry_host *host, const char *path,
 			    container_of(taken, struct plugin_page, handler)->plugin->name, path);
 		return CQLFERRY_ERROR;
 	}
+	if (p->proxy && !p->proxy->settings->http_enabled)
+		log_warn("plugin %s: nobody sees its page %s: there is no HTTP server, by [http] enabled", p->name,
+			 path);
 	page = xcalloc(1, sizeof(*page));
 	*page = (struct plugin_page){ { serve }, p, p->pages, handler, arg, xstrdup(path) };
 	p->pages = page;

@@ -164,6 +164,7 @@ static int32_t meter_open(const struct cqlferry_host *host, const struct cqlferr
 	m->ticks[1] = host->counter_new(host, "meter_ticks_total", "Calls of timers", "where=\"worker\"");
 	m->gauge = host->gauge_new(host, "meter_gauge", "Shares", "");
 	m->histogram = host->histogram_new(host, "meter_seconds", "A histogram", "", bounds, 2);
+	host->counter_new(host, "reloads_total", "The proxy has one", "");
 	host->gauge_set(host, m->gauge, 3);
 	host->counter_add(host, make_wrong_metrics(host), 1);
 	host->counter_add(host, UINT32_MAX, 1);

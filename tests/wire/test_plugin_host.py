@@ -55,6 +55,7 @@ async def test_wrong_metrics(make_bench, plugin_path):
     assert "the bounds of the histogram meter_wrong make no sense" in meter.proxy.log
     assert "there is no metric meter_ticks_total: it has another type, or there are too many already" \
         in meter.proxy.log
+    assert "the metric cqlferry_reloads_total of a script or plugin is not shown" in meter.proxy.log
     types = re.findall(r"^# TYPE (\S+) ", body.decode(), re.M)
     assert len(types) == len(set(types)), "no family twice"
 
@@ -136,6 +137,13 @@ async def test_pages_that_cannot_be(make_bench, plugin_path, wrong, message):
     with pytest.raises(ProxyFailure) as failure:
         await make_bench(fresh=True, sections=sections)
     assert message in str(failure.value)
+
+
+async def test_pages_without_a_server(make_bench, plugin_path):
+    """It is said that nobody will see them."""
+    bench = await make_bench(fresh=True, wait=False, sections={"plugin m": {"file": plugin_path("meter")},
+                                                               "http": {"enabled": "off"}})
+    await bench.proxy.until_logged("plugin m: nobody sees its page /meter: there is no HTTP server")
 
 
 async def test_one_page_of_two_instances(make_bench, plugin_path):
