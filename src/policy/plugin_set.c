@@ -160,15 +160,15 @@ static void call_begin(struct plugin_instance *p, const char *function, struct w
 {
 	sigset_t all;
 
-	plugin_watch_note(p->set->watch, p, function);
-	plugin_call = (struct plugin_call){ .instance = p, .worker = worker };
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, old);
+	plugin_watch_call(p->set->watch, p, function);
+	plugin_call = (struct plugin_call){ .instance = p, .worker = worker };
 }
 
 static void call_end(const struct plugin_instance *p, const sigset_t *old)
 {
-	plugin_watch_note(p->set->watch, NULL, NULL);
+	plugin_watch_back(p->set->watch);
 	pthread_sigmask(SIG_SETMASK, old, NULL);
 	plugin_call.instance = NULL;
 	plugin_call.worker = NULL;
@@ -233,8 +233,7 @@ struct plugin_set *plugin_set_open(const struct settings *settings, struct proxy
 
 	set->proxy = proxy;
 	set->loop = loop;
-	set->shutdown_timeout_ms = settings->shutdown_timeout_ms;
-	set->watch = plugin_watch_new(settings->workers);
+	set->watch = plugin_watch_new(settings->workers, settings->shutdown_timeout_ms);
 	sort(settings->plugins, settings->plugin_count, places);
 	for (unsigned i = 0; i < settings->plugin_count; i++) {
 		const struct plugin_settings *s = &settings->plugins[places[i]];
@@ -291,8 +290,7 @@ void plugin_set_stop(struct plugin_set *set)
 	if (!set || set->is_stopping)
 		return;
 	set->is_stopping = true;
-	plugin_watch_start(set->watch,
-			   set->proxy ? set->proxy->settings->shutdown_timeout_ms : set->shutdown_timeout_ms);
+	plugin_watch_start(set->watch);
 }
 
 void plugin_set_close(struct plugin_set *set)
@@ -428,6 +426,7 @@ bool plugin_set_reload(struct plugin_set *set, const struct settings *settings, 
 
 void plugin_set_reload_commit(struct plugin_set *set)
 {
+	plugin_watch_set_timeout(set->watch, set->proxy->settings->shutdown_timeout_ms);
 	for (unsigned i = 0; i < set->count; i++)
 		memcpy(set->items[i]->watched, set->items[i]->watched_next, sizeof(set->items[i]->watched));
 }

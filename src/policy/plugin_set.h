@@ -25,7 +25,6 @@ struct plugin_set {
 	unsigned count;
 	bool reloads; /* between plugin_set_reload() and plugin_set_reload_end() */
 	bool is_stopping;
-	uint32_t shutdown_timeout_ms; /* where there is no proxy whose settings say it */
 	struct plugin_watch *watch;
 	unsigned held, late; /* numbers in proxy/counters.h, plugin_metrics.c's */
 };

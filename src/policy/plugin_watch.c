@@ -24,8 +24,11 @@ struct plugin_watch {
 	_Atomic(const char *) instance;
 	unsigned workers;
 	struct watched *watched; /* by worker */
-	uint32_t timeout_ms;
+	uint32_t timeout_ms;     /* shutdown_timeout */
+	bool has_deadline;
 	struct timespec deadline;
+	int taken;   /* a signal that the main thread has not seen */
+	bool is_end; /* the process ends */
 	pthread_t thread;
 	bool is_running;
 	_Atomic bool is_over;
@@ -75,9 +78,21 @@ static void say_who(const struct plugin_watch *w)
 			  w->timeout_ms);
 }
 
-static void *watch(void *arg)
+static void set_deadline(struct plugin_watch *w)
 {
-	struct plugin_watch *w = arg;
+	clock_gettime(CLOCK_MONOTONIC, &w->deadline);
+	w->deadline.tv_sec += w->timeout_ms / 1000;
+	w->deadline.tv_nsec += (long)(w->timeout_ms % 1000) * 1000000;
+	if (w->deadline.tv_nsec >= 1000000000) {
+		w->deadline.tv_sec++;
+		w->deadline.tv_nsec -= 1000000000;
+	}
+	w->has_deadline = true;
+}
+
+/* The number of the next signal; negative: the deadline is over. */
+static int wait_for_signal(struct plugin_watch *w)
+{
 	struct timespec now, left;
 	int number;
 
@@ -91,10 +106,26 @@ static void *watch(void *arg)
 		}
 		if (left.tv_sec < 0)
 			left = (struct timespec){ 0, 0 };
-		number = sigtimedwait(&w->signals, NULL, &left);
+		number = w->has_deadline ? sigtimedwait(&w->signals, NULL, &left) : sigwaitinfo(&w->signals, NULL);
 	} while (number < 0 && errno == EINTR);
-	if (atomic_load(&w->is_over))
-		return NULL;
+	return number;
+}
+
+static void *watch(void *arg)
+{
+	struct plugin_watch *w = arg;
+	int number;
+
+	for (;;) {
+		number = wait_for_signal(w);
+		if (atomic_load(&w->is_over))
+			return NULL;
+		if (number < 0 || w->has_deadline)
+			break;
+		/* The main thread gets it when the plugin is back, which it may still be in time. */
+		w->taken = number;
+		set_deadline(w);
+	}
 	if (number > 0)
 		log_warn("second signal: ending at once");
 	else
@@ -102,13 +133,41 @@ static void *watch(void *arg)
 	_exit(EXIT_FAILURE);
 }
 
-struct plugin_watch *plugin_watch_new(unsigned workers)
+/* With all signals blocked, so that the thread has them blocked, too. */
+static void start(struct plugin_watch *w)
+{
+	atomic_store(&w->is_over, false);
+	w->taken = 0;
+	w->is_running = pthread_create(&w->thread, NULL, watch, w) == 0;
+}
+
+static void stop(struct plugin_watch *w)
+{
+	if (!w->is_running)
+		return;
+	atomic_store(&w->is_over, true);
+	pthread_kill(w->thread, SIGTERM); /* what it waits for; blocked, so nothing else comes of it */
+	pthread_join(w->thread, NULL);
+	w->is_running = false;
+}
+
+struct plugin_watch *plugin_watch_new(unsigned workers, uint32_t timeout_ms)
 {
 	struct plugin_watch *w = xcalloc(1, sizeof(*w));
+
+	plugin_watch_set_timeout(w, timeout_ms);
+	sigemptyset(&w->signals);
+	sigaddset(&w->signals, SIGTERM);
+	sigaddset(&w->signals, SIGINT);
 
 	w->workers = workers;
 	w->watched = xcalloc(workers, sizeof(*w->watched));
 	return w;
+}
+
+void plugin_watch_set_timeout(struct plugin_watch *w, uint32_t timeout_ms)
+{
+	w->timeout_ms = MAX(timeout_ms, TIMEOUT_MIN_MS);
 }
 
 void plugin_watch_worker(struct plugin_watch *w, const struct worker *worker)
@@ -117,45 +176,46 @@ void plugin_watch_worker(struct plugin_watch *w, const struct worker *worker)
 	atomic_store(&w->watched[worker->index].call, &plugin_call);
 }
 
-void plugin_watch_start(struct plugin_watch *w, uint32_t timeout_ms)
+void plugin_watch_start(struct plugin_watch *w)
 {
 	sigset_t all, old;
 
-	w->timeout_ms = MAX(timeout_ms, TIMEOUT_MIN_MS);
-	clock_gettime(CLOCK_MONOTONIC, &w->deadline);
-	w->deadline.tv_sec += w->timeout_ms / 1000;
-	w->deadline.tv_nsec += (long)(w->timeout_ms % 1000) * 1000000;
-	if (w->deadline.tv_nsec >= 1000000000) {
-		w->deadline.tv_sec++;
-		w->deadline.tv_nsec -= 1000000000;
-	}
-	sigemptyset(&w->signals);
-	sigaddset(&w->signals, SIGTERM);
-	sigaddset(&w->signals, SIGINT);
+	w->is_end = true;
 	pthread_sigmask(SIG_BLOCK, &w->signals, &w->old);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
-	w->is_running = pthread_create(&w->thread, NULL, watch, w) == 0;
+	set_deadline(w);
+	start(w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-void plugin_watch_note(struct plugin_watch *w, const struct plugin_instance *p, const char *function)
+void plugin_watch_call(struct plugin_watch *w, const struct plugin_instance *p, const char *function)
 {
-	if (p)
-		atomic_store(&w->instance, p->name);
+	atomic_store(&w->instance, p->name);
 	atomic_store(&w->function, function);
+	if (w->is_end)
+		return;
+	w->has_deadline = false;
+	start(w);
+}
+
+void plugin_watch_back(struct plugin_watch *w)
+{
+	atomic_store(&w->function, NULL);
+	if (w->is_end)
+		return;
+	stop(w);
+	if (w->taken)
+		kill(getpid(), w->taken);
 }
 
 void plugin_watch_free(struct plugin_watch *w)
 {
 	if (!w)
 		return;
-	if (w->is_running) {
-		atomic_store(&w->is_over, true);
-		pthread_kill(w->thread, SIGTERM); /* what it waits for; blocked, so nothing else comes of it */
-		pthread_join(w->thread, NULL);
+	stop(w);
+	if (w->is_end)
 		pthread_sigmask(SIG_SETMASK, &w->old, NULL);
-	}
 	free(w->watched);
 	free(w);
 }

@@ -25,7 +25,7 @@ enum {
 static const struct cqlferry_option options[OPTION_COUNT] = {
 	[FAIL_IN] = { .name = "fail_in",
 		      .type = CQLFERRY_OPTION_CHOICE,
-		      .choices = "nothing open worker_open reload close",
+		      .choices = "nothing open worker_open reload close slow_reload stuck_open stuck_reload",
 		      .initial = "nothing",
 		      .flags = CQLFERRY_OPTION_RELOAD },
 	[FAIL_WORKER] = { .name = "fail_worker", .type = CQLFERRY_OPTION_NUMBER, .max = 100 },
@@ -59,6 +59,19 @@ static int32_t fail(const struct life *l, const char *in)
 	return CQLFERRY_ERROR;
 }
 
+/* Does not come back from there; "slow": for a while. */
+static void wait_in(const struct life *l, const char *in)
+{
+	char stuck[64], slow[64];
+
+	snprintf(stuck, sizeof(stuck), "stuck_%s", in);
+	snprintf(slow, sizeof(slow), "slow_%s", in);
+	while (strcmp(l->fail_in, stuck) == 0)
+		pause();
+	if (strcmp(l->fail_in, slow) == 0)
+		usleep(300000);
+}
+
 static int32_t life_open(const struct cqlferry_host *host, const struct cqlferry_value *values, void **self)
 {
 	struct life *l = calloc(1, sizeof(*l));
@@ -68,6 +81,7 @@ static int32_t life_open(const struct cqlferry_host *host, const struct cqlferry
 	snprintf(l->fail_in, sizeof(l->fail_in), "%s", values[FAIL_IN].text);
 	snprintf(l->word, sizeof(l->word), "%s", values[WORD].text);
 	SAY(l, "open, word %s, %u workers", l->word, host->workers);
+	wait_in(l, "open");
 	if (fail(l, "open") < 0) {
 		free(l);
 		return CQLFERRY_ERROR;
@@ -116,6 +130,7 @@ static int32_t life_reload(void *self, const struct cqlferry_value *values)
 
 	snprintf(l->fail_in, sizeof(l->fail_in), "%s", values[FAIL_IN].text);
 	SAY(l, "reload, word %s", values[WORD].text);
+	wait_in(l, "reload");
 	if (fail(l, "reload") < 0)
 		return CQLFERRY_ERROR;
 	snprintf(l->next_word, sizeof(l->next_word), "%s", values[WORD].text);

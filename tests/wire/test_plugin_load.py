@@ -397,6 +397,20 @@ async def test_second_signal_while_close_hangs(make_bench, plugin_path):
     assert "second signal: ending at once" in bench.proxy.messages
 
 
+async def test_open_that_hangs(make_bench, plugin_path):
+    """Signals end a start, too: the first when shutdown_timeout is over, a second one at once."""
+    sections = {"plugin stuck": {"file": plugin_path("life"), "fail_in": "stuck_open"},
+                "proxy": {"shutdown_timeout": "1h"}}
+    bench = await make_bench(fresh=True, wait=False, sections=sections)
+    bench.may_be_down = True
+    await bench.proxy.until_logged("life stuck: open")
+    bench.proxy.signal(signal.SIGINT)
+    bench.proxy.signal(signal.SIGTERM)
+    assert await asyncio.wait_for(bench.proxy.wait(), 10) == 1
+    bench.proxy.process = None
+    assert "second signal: ending at once" in bench.proxy.messages
+
+
 async def test_hook_that_hangs(make_bench, plugin_path):
     """A worker that a hook does not come back to does not keep the process either."""
     sections = {"plugin tar": {"file": plugin_path("stuck")}, "proxy": {"shutdown_timeout": "0"}}

@@ -163,6 +163,27 @@ async def test_file_that_was_replaced(make_bench, plugin_path, tmp_path):
     assert said(text)[-1] == ("a", "reload_end 1, word new")
 
 
+async def test_signal_while_a_plugin_reloads(make_bench, plugin_path):
+    """SIGTERM waits until reload() is back, and drains then; if that takes longer than shutdown_timeout, the process ends."""
+    sections = {"plugin a": {"file": plugin_path("life")}, "proxy": {"shutdown_timeout": "0"}}
+    bench = await make_bench(fresh=True, sections=sections)
+    bench.may_be_down = True
+    for how, code in (("slow_reload", 0), ("stuck_reload", 1)):
+        bench.sections["plugin a"]["fail_in"] = how
+        bench.proxy.write_ini(bench.ini())
+        bench.proxy.signal(signal.SIGHUP)
+        await bench.proxy.until_logged("life a: reload")
+        bench.proxy.signal(signal.SIGTERM)
+        assert await bench.proxy.wait() == code
+        assert ("SIGTERM: draining 0 clients" in bench.proxy.messages) == (code == 0)
+        bench.sections["plugin a"]["fail_in"] = "nothing"
+        if code == 0:
+            assert said(bench.proxy.messages)[-1] == ("a", "close")
+            await bench.start_proxy()
+    bench.proxy.process = None
+    assert "plugin a: reload() has not come back within 1000 ms (shutdown_timeout)" in bench.proxy.messages
+
+
 async def test_files_opened_again(make_bench, plugin_path):
     sections = {"plugin a": {"file": plugin_path("life")}, "plugin b": {"file": plugin_path("swap")}}
     bench = await make_bench(fresh=True, sections=sections)
