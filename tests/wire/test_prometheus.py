@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from behaviour import Hold, error, rows
+from certificates import Authority
 from cqlwire import CL, Column, Err, Op, Type
 from fakecluster import Auth
 from helpers import assert_error
@@ -276,6 +277,33 @@ async def test_what_workers_have(make_bench, plugin_path):
     assert page.value("zdm_cqlferry_buffers", state="free") > 0
     assert page.value("zdm_cqlferry_buffers_free_bytes") > 0
     assert page.value("zdm_cqlferry_cached_objects", of="requests", state="free") > 0
+
+
+async def test_tls_sessions(make_bench, plugin_path, tmp_path):
+    """Handshakes of clients that succeed, fail and are given up, and sessions that are open."""
+    authority = Authority(tmp_path, "prometheus test CA")
+
+    def configure(bench):
+        cert, key = authority.certificate([bench.proxy.listen[0]])
+        bench.sections["listener"] = {"tls_cert": cert, "tls_key": key}
+        bench.sections["proxy"] = {"handshake_timeout": "200ms"}
+    bench = await make_bench(fresh=True, configure=configure, sections=section(plugin_path))
+
+    def is_so(done, failed, still_open):
+        name = "zdm_cqlferry_tls_handshakes_total"
+        return lambda p: (p.value(name, side="clients", result="ok"), p.value(name, side="clients", result="failed"),
+                          p.value("zdm_cqlferry_tls_sessions", side="clients")) == (done, failed, still_open)
+    clients = [await bench.client(ssl=authority.client()) for _ in range(2)]
+    await until(bench, is_so(2, 0, 2), "two sessions")
+    await clients[0].close()
+    await until(bench, is_so(2, 0, 1), "one session")
+    _, plain = await asyncio.open_connection(*bench.proxy.listen)
+    plain.write(b"\x04\0\0\1\5\0\0\0\0" * 3)
+    await until(bench, is_so(2, 1, 1), "a failed handshake")
+    _, silent = await asyncio.open_connection(*bench.proxy.listen)
+    await until(bench, is_so(2, 2, 1), "a handshake that is given up")
+    for writer in (plain, silent):
+        writer.close()
 
 
 # ---- the dashboard and the alerts ----
