@@ -56,23 +56,22 @@ static void job_free(struct verifier *v, struct verifier_job *job)
 
 static void enqueue(struct verifier *v, struct verifier_job *job)
 {
-	job->is_queued = true;
+	job->at = v->last;
 	*v->last = job;
 	v->last = &job->next;
 	v->waiting++;
 }
 
-static struct verifier_job *dequeue(struct verifier *v)
+static void dequeue(struct verifier *v, struct verifier_job *job)
 {
-	struct verifier_job *job = v->first;
-
-	v->first = job->next;
-	if (!v->first)
-		v->last = &v->first;
+	*job->at = job->next;
+	if (job->next)
+		job->next->at = job->at;
+	else
+		v->last = job->at;
 	job->next = NULL;
-	job->is_queued = false;
+	job->at = NULL;
 	v->waiting--;
-	return job;
 }
 
 /* ---- threads ---- */
@@ -111,11 +110,9 @@ static void *thread_main(void *arg)
 			pthread_cond_wait(&v->wake, &v->lock);
 			continue;
 		}
-		job = dequeue(v);
-		if (job->is_dropped)
-			job_free(v, job);
-		else
-			work(v, room, job);
+		job = v->first;
+		dequeue(v, job);
+		work(v, room, job);
 	}
 	pthread_mutex_unlock(&v->lock);
 	hash_room_free(room);
@@ -222,36 +219,31 @@ enum verifier_result verifier_result(struct verifier *v, struct verifier_job *jo
 void verifier_drop(struct verifier *v, struct verifier_job *job)
 {
 	pthread_mutex_lock(&v->lock);
-	if (job->result != VERIFIER_PENDING) {
-		job_free(v, job);
+	if (!job->at && job->result == VERIFIER_PENDING) {
+		job->is_dropped = true;
 	} else {
-		job->is_dropped = true; /* to find it in the queue would take longer than to pass it over later */
-		if (job->is_queued)
-			explicit_bzero(job->password, sizeof(job->password));
+		if (job->at)
+			dequeue(v, job);
+		job_free(v, job);
 	}
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* Takes the first job out if it is late, or of no interest. Its ticket, or 0. False: it is neither. */
-static bool expire_one(struct verifier *v, uint64_t now_ns, uint64_t *ticket)
+/* Takes the first job out if it is late; its ticket, or 0. */
+static uint64_t expire_one(struct verifier *v, uint64_t now_ns)
 {
 	struct verifier_job *job;
-	bool is_due;
+	uint64_t ticket = 0;
 
-	*ticket = 0;
 	pthread_mutex_lock(&v->lock);
-	is_due = v->first && (v->first->is_dropped || v->first->question.give_up_ns <= now_ns);
-	if (is_due) {
-		job = dequeue(v);
-		if (job->is_dropped) {
-			job_free(v, job);
-		} else {
-			job->result = VERIFIER_LATE;
-			*ticket = job->question.ticket;
-		}
+	job = v->first;
+	if (job && job->question.give_up_ns <= now_ns) {
+		dequeue(v, job);
+		job->result = VERIFIER_LATE;
+		ticket = job->question.ticket;
 	}
 	pthread_mutex_unlock(&v->lock);
-	return is_due;
+	return ticket;
 }
 
 void verifier_expire(struct verifier *v, uint64_t now_ns)
@@ -259,10 +251,8 @@ void verifier_expire(struct verifier *v, uint64_t now_ns)
 	uint64_t ticket;
 
 	/* They have come in the order in which their time is over, but for those around a reload. */
-	while (expire_one(v, now_ns, &ticket)) {
-		if (ticket)
-			v->ops->done(v->arg, ticket);
-	}
+	while ((ticket = expire_one(v, now_ns)) != 0)
+		v->ops->done(v->arg, ticket);
 }
 
 uint32_t verifier_waiting(struct verifier *v)

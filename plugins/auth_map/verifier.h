@@ -43,8 +43,9 @@ struct verifier_question {
 
 struct verifier_job {
 	struct verifier_job *next; /* in the queue, or free */
+	struct verifier_job **at;  /* in the queue: what points to it; else NULL */
 	enum verifier_result result;
-	bool is_queued, is_dropped;
+	bool is_dropped;                   /* while a thread has it */
 	struct verifier_question question; /* its texts are these: */
 	char password[VERIFIER_PASSWORD_MAX + 1];
 	char hash[VERIFIER_HASH_MAX + 1];
