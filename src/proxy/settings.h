@@ -144,12 +144,12 @@ struct route_rule {
 	uint8_t route;                    /* enum rule_route */
 	char keyspace[RULE_NAME_MAX + 1]; /* as Cassandra keeps names, with * for any number of characters */
 	char table[RULE_NAME_MAX + 1];
-	char *text;          /* "read billing.* target", for people */
-	const char *decider; /* the same text, for verdicts: it lasts (names.h) */
-	char *place;         /* "FILE:12", for messages */
+	char *text;  /* "read billing.* target", for people */
+	char *place; /* "FILE:12", for messages */
 	/* Of names without *; 0 with it. Most rules do not fit because of them. */
 	uint8_t keyspace_len;
 	uint8_t table_len;
+	const char *decider; /* `text` for verdicts: it lasts (names.h) */
 };
 
 struct rule_list {

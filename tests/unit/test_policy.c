@@ -205,7 +205,7 @@ END_TEST
 START_TEST(rules_count_for_tables_without_an_opinion)
 {
 	static char text[] = "write ks.b target", place[] = "t.ini:9";
-	struct route_rule rule = { RULE_WRITE, RULE_TARGET, "ks", "b", text, place, 0, 0 };
+	struct route_rule rule = { RULE_WRITE, RULE_TARGET, "ks", "b", text, place, 0, 0, NULL };
 	const struct rule_list rules = { &rule, 1 };
 	struct policy_plan p;
 

@@ -52,6 +52,55 @@ START_TEST(global_table)
 }
 END_TEST
 
+/* The count of a vector's rows; false also for each body that is cut within what stands before the rows. */
+static bool count_vector(const char *name, uint32_t *count)
+{
+	struct vector v = vector_get("answers.hex", name);
+	uint8_t *body = v.data + FRAME_HEAD_LEN;
+	uint32_t offset, len = (uint32_t)v.len - FRAME_HEAD_LEN;
+	struct frame f;
+	const char *why;
+	bool ok;
+
+	frame_head_read(&f, v.data);
+	ck_assert(message_skip_preamble(body, len, f.flags, true, &offset, &why));
+	ok = rows_count(body, len, offset, f.version, count);
+	for (uint32_t cut = offset; cut < offset + 12; cut++) {
+		uint32_t ignored;
+
+		ck_assert(!rows_count(body, cut, offset, f.version, &ignored));
+	}
+	vector_free(&v);
+	return ok;
+}
+
+START_TEST(counted_only)
+{
+	struct writer w;
+	uint32_t count;
+
+	ck_assert(count_vector("rows_global", &count));
+	ck_assert_uint_eq(count, 2);
+	ck_assert(count_vector("rows_page", &count));
+	ck_assert_uint_eq(count, 1);
+	ck_assert(count_vector("rows_v5_changed", &count));
+	/* Without metadata, as for a driver that has it. */
+	writer_init(&w);
+	write_int(&w, RESULT_ROWS);
+	write_int(&w, ROWS_NO_METADATA);
+	write_int(&w, 3);
+	write_int(&w, 70000);
+	ck_assert(rows_count(w.data, w.len, 0, 4, &count));
+	ck_assert_uint_eq(count, 70000);
+	writer_free(&w);
+	writer_init(&w);
+	write_int(&w, RESULT_VOID);
+	write_int(&w, 0);
+	ck_assert(!rows_count(w.data, w.len, 0, 4, &count));
+	writer_free(&w);
+}
+END_TEST
+
 START_TEST(page_behind_preamble)
 {
 	struct vector v = vector_get("answers.hex", "rows_page");
@@ -230,6 +279,7 @@ int main(void)
 	TCase *tcase = tcase_create("rows");
 
 	tcase_add_test(tcase, global_table);
+	tcase_add_test(tcase, counted_only);
 	tcase_add_test(tcase, page_behind_preamble);
 	tcase_add_test(tcase, metadata_changed);
 	tcase_add_test(tcase, cut_anywhere);

@@ -17,18 +17,21 @@ static const struct {
 	const char *line;
 	struct route_rule rule;
 } readable[] = {
-	{ "read billing.* target", { RULE_READ, RULE_TARGET, "billing", "*", "read billing.* target", NULL, 0, 0 } },
-	{ "write Billing.Orders origin", { RULE_WRITE, RULE_ORIGIN, "billing", "orders", NULL, NULL, 0, 0 } },
-	{ "ALL\t*.*  Both", { RULE_ALL, RULE_BOTH, "*", "*", "all *.* both", NULL, 0, 0 } },
+	{ "read billing.* target",
+	  { RULE_READ, RULE_TARGET, "billing", "*", "read billing.* target", NULL, 0, 0, NULL } },
+	{ "write Billing.Orders origin", { RULE_WRITE, RULE_ORIGIN, "billing", "orders", NULL, NULL, 0, 0, NULL } },
+	{ "ALL\t*.*  Both", { RULE_ALL, RULE_BOTH, "*", "*", "all *.* both", NULL, 0, 0, NULL } },
 	{ "read \"Billing\".\"Or*S\" mirror ; why",
-	  { RULE_READ, RULE_MIRROR, "Billing", "Or*S", "read \"Billing\".\"Or*S\" mirror", NULL, 0, 0 } },
-	{ "read log_*.***x** target", { RULE_READ, RULE_TARGET, "log_*", "*x*", "read log_*.*x* target", NULL, 0, 0 } },
-	{ "read \"lower\".t target", { RULE_READ, RULE_TARGET, "lower", "t", "read lower.t target", NULL, 0, 0 } },
-	{ "read systems.t target", { RULE_READ, RULE_TARGET, "systems", "t", NULL, NULL, 0, 0 } },
-	{ "read system*.t target", { RULE_READ, RULE_TARGET, "system*", "t", NULL, NULL, 0, 0 } },
-	{ "read \"System\".t target", { RULE_READ, RULE_TARGET, "System", "t", NULL, NULL, 0, 0 } },
+	  { RULE_READ, RULE_MIRROR, "Billing", "Or*S", "read \"Billing\".\"Or*S\" mirror", NULL, 0, 0, NULL } },
+	{ "read log_*.***x** target",
+	  { RULE_READ, RULE_TARGET, "log_*", "*x*", "read log_*.*x* target", NULL, 0, 0, NULL } },
+	{ "read \"lower\".t target",
+	  { RULE_READ, RULE_TARGET, "lower", "t", "read lower.t target", NULL, 0, 0, NULL } },
+	{ "read systems.t target", { RULE_READ, RULE_TARGET, "systems", "t", NULL, NULL, 0, 0, NULL } },
+	{ "read system*.t target", { RULE_READ, RULE_TARGET, "system*", "t", NULL, NULL, 0, 0, NULL } },
+	{ "read \"System\".t target", { RULE_READ, RULE_TARGET, "System", "t", NULL, NULL, 0, 0, NULL } },
 	{ "read a23456789012345678901234567890123456789012345678.t target",
-	  { RULE_READ, RULE_TARGET, "a23456789012345678901234567890123456789012345678", "t", NULL, NULL, 0, 0 } },
+	  { RULE_READ, RULE_TARGET, "a23456789012345678901234567890123456789012345678", "t", NULL, NULL, 0, 0, NULL } },
 };
 
 START_TEST(what_can_be_read)
