@@ -25,10 +25,8 @@ bool record_read(struct record_view *view, const uint8_t *bytes, uint32_t size)
 	return true;
 }
 
-struct cqlferry_text record_cut(struct cqlferry_text text, uint32_t max)
+struct cqlferry_text record_shorter(struct cqlferry_text text, uint32_t max)
 {
-	if (text.length <= max)
-		return text;
 	text.length = max;
 	/* A byte 10xxxxxx behind the cut belongs to a character that begins before it. */
 	for (unsigned i = 0; i < 3 && text.length > 0 && ((uint8_t)text.data[text.length] & 0xC0) == 0x80; i++)
@@ -36,19 +34,32 @@ struct cqlferry_text record_cut(struct cqlferry_text text, uint32_t max)
 	return text;
 }
 
-void record_write(uint8_t *out, struct record *head, const struct cqlferry_text *texts)
+void record_write(uint8_t *out, struct record *head, const struct record_client *client,
+		  const struct cqlferry_text *texts)
 {
 	uint8_t *at = out + sizeof(*head);
 
-	for (unsigned i = 0; i < RECORD_TEXTS; i++) {
+	memcpy(head->lengths, client->lengths, sizeof(client->lengths));
+	if (client->size > 0)
+		memcpy(at, client->bytes, client->size);
+	at += client->size;
+	for (unsigned i = 0; i < RECORD_OWN_TEXTS; i++) {
 		const uint32_t length = (uint32_t)texts[i].length;
 
-		head->lengths[i] = length;
-		if (length > 0)
-			memcpy(at, texts[i].data, length);
+		head->lengths[RECORD_CLIENT_TEXTS + i] = length;
+		if (length == 0)
+			continue;
+		memcpy(at, texts[i].data, length);
 		at += length;
 	}
 	memcpy(out, head, sizeof(*head));
+}
+
+static uint32_t put(uint8_t *out, uint32_t at, struct cqlferry_text text)
+{
+	if (text.length > 0)
+		memcpy(out + at, text.data, text.length);
+	return at + (uint32_t)text.length;
 }
 
 uint32_t record_tables(const struct cqlferry_table *tables, uint32_t count, uint8_t *out, uint32_t size, bool *more)
@@ -65,12 +76,8 @@ uint32_t record_tables(const struct cqlferry_table *tables, uint32_t count, uint
 		}
 		out[at++] = (uint8_t)keyspace.length;
 		out[at++] = (uint8_t)table.length;
-		if (keyspace.length > 0)
-			memcpy(out + at, keyspace.data, keyspace.length);
-		at += (uint32_t)keyspace.length;
-		if (table.length > 0)
-			memcpy(out + at, table.data, table.length);
-		at += (uint32_t)table.length;
+		at = put(out, at, keyspace);
+		at = put(out, at, table);
 	}
 	return at;
 }

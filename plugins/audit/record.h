@@ -26,7 +26,7 @@ enum record_statement {
 	RECORD_NONE,
 };
 
-/* The first ones are the client's, in the order of struct client_texts. */
+/* The first ones are the client's. */
 enum record_text {
 	TEXT_ADDRESS,
 	TEXT_LISTENER,
@@ -109,21 +109,39 @@ struct record_view {
 /* False: the lengths do not fit `size`. Views into `bytes`. */
 bool record_read(struct record_view *view, const uint8_t *bytes, uint32_t size);
 
-/* A text of at most `max` bytes, not cut within a character of UTF-8. */
-struct cqlferry_text record_cut(struct cqlferry_text text, uint32_t max);
+/* Less of a text, not cut within a character of UTF-8. */
+struct cqlferry_text record_shorter(struct cqlferry_text text, uint32_t max);
+
+/* A text of at most `max` bytes. */
+static inline struct cqlferry_text record_cut(struct cqlferry_text text, uint32_t max)
+{
+	return __builtin_expect(text.length <= max, 1) ? text : record_shorter(text, max);
+}
+
+/* The texts of a client, which all of its records have, one behind the other. */
+struct record_client {
+	uint32_t lengths[RECORD_CLIENT_TEXTS];
+	uint32_t size;
+	char *bytes;
+};
+
+/* The others, from TEXT_STATEMENT on: texts[TEXT_STATEMENT - RECORD_CLIENT_TEXTS] is the statement's. */
+#define RECORD_OWN_TEXTS (RECORD_TEXTS - RECORD_CLIENT_TEXTS)
+#define RECORD_OWN(text) ((text)-RECORD_CLIENT_TEXTS)
 
 /* Bytes of a record with these texts. */
-static inline uint32_t record_size(const struct cqlferry_text *texts)
+static inline uint32_t record_size(const struct record_client *client, const struct cqlferry_text *texts)
 {
-	uint32_t size = (uint32_t)sizeof(struct record);
+	uint32_t size = (uint32_t)sizeof(struct record) + client->size;
 
-	for (unsigned i = 0; i < RECORD_TEXTS; i++)
+	for (unsigned i = 0; i < RECORD_OWN_TEXTS; i++)
 		size += (uint32_t)texts[i].length;
 	return size;
 }
 
 /* Writes the head, whose lengths are set here, and the texts to `out`, which has room for record_size(). */
-void record_write(uint8_t *out, struct record *head, const struct cqlferry_text *texts);
+void record_write(uint8_t *out, struct record *head, const struct record_client *client,
+		  const struct cqlferry_text *texts);
 
 /* The encoded tables of a statement into `out` of `size` bytes; returns the bytes, and sets *more when some are left out. */
 uint32_t record_tables(const struct cqlferry_table *tables, uint32_t count, uint8_t *out, uint32_t size, bool *more);

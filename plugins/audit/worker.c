@@ -8,16 +8,15 @@
 /* Shape and hash are made of more of the text than a line may have. */
 #define READ_MAX 65536u
 
-/* What is known of a client, in one block, as a record has it. */
+/* What is known of a client, with the bytes of its texts in the same block. */
 struct known_client {
 	uint64_t number;
-	uint32_t generation; /* of the options that is_wanted is about */
+	uint32_t generation; /* of the options that is_wanted is about; 0: it is to be found out anew */
 	bool is_wanted;      /* by the filter of users */
 	uint8_t version;
 	bool is_tls;
 	uint16_t port;
-	uint16_t lengths[RECORD_CLIENT_TEXTS];
-	char bytes[];
+	struct record_client texts;
 };
 
 bool worker_init(struct worker *w, const struct cqlferry_host *host, const struct options *options,
@@ -57,13 +56,14 @@ uint32_t worker_request_kinds(const struct options *options)
 
 /* ---- clients ---- */
 
-static struct known_client *know(struct worker *w, struct cqlferry_client *client)
+/* `user` stands in for the name that there is not. */
+static struct known_client *know(struct worker *w, struct cqlferry_client *client, struct cqlferry_text user)
 {
 	const struct cqlferry_client_info *info = w->host->client_info(client);
 	const struct cqlferry_text texts[RECORD_CLIENT_TEXTS] = {
 		[TEXT_ADDRESS] = record_cut(info->address, RECORD_NAME_MAX),
 		[TEXT_LISTENER] = record_cut(info->listener, RECORD_NAME_MAX),
-		[TEXT_USER] = record_cut(info->user, RECORD_NAME_MAX),
+		[TEXT_USER] = record_cut(info->user.length ? info->user : user, RECORD_NAME_MAX),
 		[TEXT_DRIVER] = record_cut(info->driver, RECORD_NAME_MAX),
 		[TEXT_DRIVER_VERSION] = record_cut(info->driver_version, RECORD_NAME_MAX),
 		[TEXT_SUBJECT] = record_cut(info->tls_subject, 2 * RECORD_NAME_MAX),
@@ -84,9 +84,10 @@ static struct known_client *know(struct worker *w, struct cqlferry_client *clien
 	known->generation = w->generation;
 	known->is_wanted = filter_has(&w->options->users, texts[TEXT_USER].data ? texts[TEXT_USER].data : "",
 				      texts[TEXT_USER].length);
-	at = known->bytes;
+	known->texts.size = (uint32_t)size;
+	known->texts.bytes = at = (char *)(known + 1);
 	for (unsigned i = 0; i < RECORD_CLIENT_TEXTS; i++) {
-		known->lengths[i] = (uint16_t)texts[i].length;
+		known->texts.lengths[i] = (uint32_t)texts[i].length;
 		if (texts[i].length > 0)
 			memcpy(at, texts[i].data, texts[i].length);
 		at += texts[i].length;
@@ -94,31 +95,35 @@ static struct known_client *know(struct worker *w, struct cqlferry_client *clien
 	return known;
 }
 
-/* Asked for each request; NULL without memory. What changes with a log-in or a reload is found out anew. */
-static const struct known_client *client_of(struct worker *w, struct cqlferry_client *client, bool is_new)
+/* Anew, since something of it has changed. NULL without memory. */
+static struct known_client *learn(struct worker *w, struct cqlferry_client *client, struct cqlferry_text user)
 {
 	void **slot = w->host->conn_slot(w->host, client);
-	struct known_client *known = *slot;
 
-	if (known && !is_new && known->generation == w->generation)
-		return known;
-	free(known);
-	*slot = known = know(w, client);
-	return known;
+	free(*slot);
+	*slot = know(w, client, user);
+	return *slot;
 }
 
-static void put_client(struct record *head, struct cqlferry_text *texts, const struct known_client *known)
+/* Asked for each request; NULL without memory. */
+static const struct known_client *client_of(struct worker *w, struct cqlferry_client *client)
 {
-	const char *at = known->bytes;
+	const struct known_client *known = *w->host->conn_slot(w->host, client);
 
+	if (__builtin_expect(known && known->generation == w->generation, 1))
+		return known;
+	return learn(w, client, (struct cqlferry_text){ 0 });
+}
+
+static void begin(struct record *head, enum record_event event, const struct known_client *known)
+{
+	memset(head, 0, sizeof(*head));
+	head->event = (uint8_t)event;
+	head->rows = -1;
 	head->client = known->number;
 	head->port = known->port;
 	head->version = known->version;
 	head->flags = known->is_tls ? RECORD_TLS : 0;
-	for (unsigned i = 0; i < RECORD_CLIENT_TEXTS; i++) {
-		texts[i] = (struct cqlferry_text){ at, known->lengths[i] };
-		at += known->lengths[i];
-	}
 }
 
 static uint64_t wall_clock(void)
@@ -129,14 +134,16 @@ static uint64_t wall_clock(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void send_record(struct worker *w, struct record *head, const struct cqlferry_text *texts)
+static void send_record(struct worker *w, struct record *head, const struct known_client *known,
+			const struct cqlferry_text *texts)
 {
-	const uint32_t size = record_size(texts);
+	const uint32_t size = record_size(&known->texts, texts);
 	uint8_t *room = queue_begin(&w->queue, size);
 
 	if (!room)
 		return;
-	record_write(room, head, texts);
+	head->time = wall_clock();
+	record_write(room, head, &known->texts, texts);
 	queue_commit(&w->queue, size);
 }
 
@@ -144,14 +151,14 @@ static void send_record(struct worker *w, struct record *head, const struct cqlf
 
 static void send_event(struct worker *w, struct cqlferry_client *client, enum record_event event)
 {
-	struct record head = { .time = wall_clock(), .event = (uint8_t)event, .rows = -1 };
-	struct cqlferry_text texts[RECORD_TEXTS] = { { 0 } };
-	const struct known_client *known = client_of(w, client, false);
+	const struct known_client *known = client_of(w, client);
+	const struct cqlferry_text texts[RECORD_OWN_TEXTS] = { { 0 } };
+	struct record head;
 
 	if (!known)
 		return;
-	put_client(&head, texts, known);
-	send_record(w, &head, texts);
+	begin(&head, event, known);
+	send_record(w, &head, known, texts);
 }
 
 int32_t worker_on_connect(void *self, struct cqlferry_client *client)
@@ -166,22 +173,24 @@ int32_t worker_on_connect(void *self, struct cqlferry_client *client)
 void worker_on_login(void *self, struct cqlferry_client *client, const struct cqlferry_login_result *result)
 {
 	struct worker *w = self;
-	struct record head = { .time = wall_clock(), .event = RECORD_LOGIN, .rows = -1 };
-	struct cqlferry_text texts[RECORD_TEXTS] = { { 0 } };
+	struct cqlferry_text texts[RECORD_OWN_TEXTS] = { { 0 } };
 	/* Now the user is known, and of the driver what it says in STARTUP. */
-	const struct known_client *known = client_of(w, client, true);
+	struct known_client *known = learn(w, client, result->user);
+	struct record head;
 
-	if (!known || !(w->options->events & 1u << RECORD_LOGIN))
+	if (!known)
 		return;
-	put_client(&head, texts, known);
-	head.outcome = (uint8_t)result->outcome;
-	head.duration_ns = result->duration_ns;
-	head.error_code = result->error_code;
-	head.answered_by = (uint8_t)(result->cluster < CQLFERRY_CLUSTERS ? result->cluster : CQLFERRY_CLUSTERS);
-	if (texts[TEXT_USER].length == 0)
-		texts[TEXT_USER] = record_cut(result->user, RECORD_NAME_MAX);
-	texts[TEXT_ERROR] = record_cut(result->error, RECORD_ERROR_MAX);
-	send_record(w, &head, texts);
+	if (w->options->events & 1u << RECORD_LOGIN) {
+		begin(&head, RECORD_LOGIN, known);
+		head.outcome = (uint8_t)result->outcome;
+		head.duration_ns = result->duration_ns;
+		head.error_code = result->error_code;
+		head.answered_by = (uint8_t)(result->cluster < CQLFERRY_CLUSTERS ? result->cluster : CQLFERRY_CLUSTERS);
+		texts[RECORD_OWN(TEXT_ERROR)] = record_cut(result->error, RECORD_ERROR_MAX);
+		send_record(w, &head, known, texts);
+	}
+	if (result->outcome != CQLFERRY_LOGIN_OK)
+		known->generation = 0; /* who has tried is nobody's name */
 }
 
 void worker_on_disconnect(void *self, struct cqlferry_client *client)
@@ -296,12 +305,12 @@ static void put_statement(struct worker *w, struct record *head, struct cqlferry
 	head->statement_max = o->max_length;
 	head->statement_length = (uint32_t)s->text.length;
 	/* Also what is not written is read: whether it has a password. */
-	texts[TEXT_STATEMENT] = record_cut(s->text, max < room ? max : room);
-	if (texts[TEXT_STATEMENT].length < s->text.length)
+	texts[RECORD_OWN(TEXT_STATEMENT)] = record_cut(s->text, max < room ? max : room);
+	if (texts[RECORD_OWN(TEXT_STATEMENT)].length < s->text.length)
 		head->flags |= RECORD_CUT;
-	texts[TEXT_KEYSPACE] = record_cut(s->keyspace, RECORD_NAME_MAX);
-	texts[TEXT_TABLES].data = (const char *)w->tables;
-	texts[TEXT_TABLES].length =
+	texts[RECORD_OWN(TEXT_KEYSPACE)] = record_cut(s->keyspace, RECORD_NAME_MAX);
+	texts[RECORD_OWN(TEXT_TABLES)].data = (const char *)w->tables;
+	texts[RECORD_OWN(TEXT_TABLES)].length =
 		record_tables(s->tables, s->table_count, w->tables, sizeof(w->tables), &has_more_tables);
 	if (has_more_tables)
 		head->flags |= RECORD_MORE_TABLES;
@@ -325,7 +334,7 @@ static void put_values(struct worker *w, struct record *head, struct cqlferry_te
 		}
 		at = end;
 	}
-	texts[TEXT_VALUES] = (struct cqlferry_text){ (const char *)w->values, at };
+	texts[RECORD_OWN(TEXT_VALUES)] = (struct cqlferry_text){ (const char *)w->values, at };
 }
 
 static struct cqlferry_text text_of(const char *s)
@@ -346,25 +355,22 @@ static void put_answer(struct record *head, struct cqlferry_text *texts, const s
 		head->parts[i].error_code = response->parts[i].error_code;
 		head->parts[i].duration_ns = response->parts[i].duration_ns;
 	}
-	texts[TEXT_DECIDER] = text_of(response->decider);
-	texts[TEXT_TAG] = text_of(response->tag);
-	texts[TEXT_ERROR] = record_cut(response->error, RECORD_ERROR_MAX);
+	texts[RECORD_OWN(TEXT_DECIDER)] = text_of(response->decider);
+	texts[RECORD_OWN(TEXT_TAG)] = text_of(response->tag);
+	texts[RECORD_OWN(TEXT_ERROR)] = record_cut(response->error, RECORD_ERROR_MAX);
 }
 
 void worker_on_response(void *self, struct cqlferry_request *request, const struct cqlferry_response *response)
 {
 	struct worker *w = self;
 	const struct cqlferry_request_info *info = w->host->request_info(request);
-	const struct known_client *known = client_of(w, w->host->request_client(request), false);
-	struct cqlferry_text texts[RECORD_TEXTS] = { { 0 } };
+	const struct known_client *known = client_of(w, w->host->request_client(request));
+	struct cqlferry_text texts[RECORD_OWN_TEXTS] = { { 0 } };
 	struct record head;
 
 	if (!known || !is_wanted_request(w, request, info, response, known))
 		return;
-	memset(&head, 0, sizeof(head));
-	put_client(&head, texts, known);
-	head.event = RECORD_REQUEST;
-	head.time = wall_clock();
+	begin(&head, RECORD_REQUEST, known);
 	head.number = info->number;
 	head.opcode = info->opcode;
 	head.kind = info->kind;
@@ -375,6 +381,7 @@ void worker_on_response(void *self, struct cqlferry_request *request, const stru
 	if (w->options->max_value > 0 && info->opcode != CQLFERRY_OPCODE_BATCH)
 		put_values(w, &head, texts, request);
 	put_answer(&head, texts, response);
-	head.rows = response->outcome == CQLFERRY_ANSWERED ? w->host->row_count(request) : -1;
-	send_record(w, &head, texts);
+	if (response->outcome == CQLFERRY_ANSWERED)
+		head.rows = w->host->row_count(request);
+	send_record(w, &head, known, texts);
 }

@@ -64,16 +64,33 @@ static void example(struct record *head, struct cqlferry_text *texts)
 	ck_assert(!more);
 }
 
+static uint8_t *written(struct record *head, const struct cqlferry_text *texts, uint32_t *size)
+{
+	char block[1024];
+	struct record_client client = { .bytes = block };
+	uint8_t *bytes;
+
+	for (unsigned i = 0; i < RECORD_CLIENT_TEXTS; i++) {
+		client.lengths[i] = (uint32_t)texts[i].length;
+		if (texts[i].length > 0)
+			memcpy(block + client.size, texts[i].data, texts[i].length);
+		client.size += client.lengths[i];
+	}
+	*size = record_size(&client, texts + RECORD_CLIENT_TEXTS);
+	bytes = malloc(*size);
+	record_write(bytes, head, &client, texts + RECORD_CLIENT_TEXTS);
+	return bytes;
+}
+
 /* Through the form that it has in the queue. Not terminated; freed by the caller. */
 static char *line_of(enum format_kind kind, struct record *head, const struct cqlferry_text *texts)
 {
 	struct format format = { .kind = kind };
 	struct buffer out = { 0 };
 	struct record_view view;
-	const uint32_t size = record_size(texts);
-	uint8_t *bytes = malloc(size);
+	uint32_t size;
+	uint8_t *bytes = written(head, texts, &size);
 
-	record_write(bytes, head, texts);
 	ck_assert(record_read(&view, bytes, size));
 	format_line(&format, &out, &view);
 	free(bytes);
@@ -424,9 +441,7 @@ START_TEST(records_that_do_not_fit)
 	uint32_t size;
 
 	example(&head, texts);
-	size = record_size(texts);
-	bytes = malloc(size);
-	record_write(bytes, &head, texts);
+	bytes = written(&head, texts, &size);
 	for (uint32_t n = 0; n < size; n++) {
 		uint8_t *cut = exact_copy(bytes, n);
 
