@@ -51,7 +51,7 @@ uint32_t worker_response_kinds(const struct options *options)
 
 uint32_t worker_request_kinds(const struct options *options)
 {
-	return options->on_full == QUEUE_REFUSE ? worker_response_kinds(options) : 0;
+	return options->on_full == QUEUE_REFUSE && options->events & 1u << RECORD_REQUEST ? options->kinds : 0;
 }
 
 /* ---- clients ---- */
@@ -206,18 +206,6 @@ void worker_on_disconnect(void *self, struct cqlferry_client *client)
 
 /* ---- requests ---- */
 
-int32_t worker_on_request(void *self, struct cqlferry_request *request)
-{
-	struct worker *w = self;
-
-	(void)request;
-	if (w->options->on_full != QUEUE_REFUSE || !queue_is_full(&w->queue))
-		return CQLFERRY_NEXT;
-	queue_refused(&w->queue);
-	w->host->deny(w->host, 0x1001, "the audit log cannot be written: its queue is full");
-	return CQLFERRY_DENY;
-}
-
 static bool has_wanted_table(const struct options *o, const struct cqlferry_statement *s)
 {
 	char name[512];
@@ -275,6 +263,28 @@ static bool is_wanted_statement(struct worker *w, struct cqlferry_request *reque
 	return is_wanted;
 }
 
+/* Before it is sent, and so whatever its result will be. */
+static bool may_be_written(struct worker *w, struct cqlferry_request *request, const struct cqlferry_request_info *info,
+			   const struct known_client *known)
+{
+	return options_samples(w->options, info->number) && known->is_wanted && is_wanted_statement(w, request);
+}
+
+int32_t worker_on_request(void *self, struct cqlferry_request *request)
+{
+	struct worker *w = self;
+	const struct known_client *known;
+
+	if (w->options->on_full != QUEUE_REFUSE || !queue_is_full(&w->queue))
+		return CQLFERRY_NEXT;
+	known = client_of(w, w->host->request_client(request));
+	if (known && !may_be_written(w, request, w->host->request_info(request), known))
+		return CQLFERRY_NEXT;
+	queue_refused(&w->queue);
+	w->host->deny(w->host, 0x1001, "the audit log cannot be written: its queue is full");
+	return CQLFERRY_DENY;
+}
+
 static bool is_wanted_request(struct worker *w, struct cqlferry_request *request,
 			      const struct cqlferry_request_info *info, const struct cqlferry_response *response,
 			      const struct known_client *known)
@@ -289,7 +299,7 @@ static bool is_wanted_request(struct worker *w, struct cqlferry_request *request
 			return true;
 	}
 	return o->events & 1u << RECORD_REQUEST && o->kinds >> info->kind & 1 && o->results >> response->outcome & 1 &&
-	       options_samples(o, info->number) && known->is_wanted && is_wanted_statement(w, request);
+	       may_be_written(w, request, info, known);
 }
 
 static void put_statement(struct worker *w, struct record *head, struct cqlferry_text *texts,

@@ -77,6 +77,21 @@ async def test_what_is_under_way_when_it_refuses(make_bench, plugin_path, tmp_pa
     assert (await counts(bench))["dropped_total"] == 0
 
 
+async def test_what_is_not_written_is_not_refused(make_bench, plugin_path, tmp_path, fifo):
+    """Neither what another kind leaves out, nor another table."""
+    bench, _ = await audited(make_bench, plugin_path, tmp_path, fifo.path, on_full="refuse", kinds="write",
+                             tables="ks.t", **SMALL)
+    c = await bench.client()
+    insert = "INSERT INTO ks.t (k) VALUES ('" + "x" * 30000 + "')"
+    for _ in range(100):
+        if (await c.query(insert)).is_error():
+            break
+    assert_error(await c.query(insert), Err.OVERLOADED)
+    assert not (await c.query("SELECT a FROM ks.t")).is_error()
+    assert not (await c.query("INSERT INTO ks.other (k) VALUES (1)")).is_error()
+    assert_error(await c.query("INSERT INTO ks.t (k) VALUES (1)"), Err.OVERLOADED)
+
+
 async def test_full_blocks(make_bench, plugin_path, tmp_path, fifo):
     """The worker waits for the reader, and loses nothing."""
     bench, _ = await audited(make_bench, plugin_path, tmp_path, fifo.path, on_full="block", block_timeout="30s", **SMALL)
