@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "proxy/connect.h"
+#include "proxy/hooks.h"
 #include "proxy/mirror.h"
 #include "proxy/policy.h"
 #include "proxy/pool.h"
@@ -177,8 +178,9 @@ static void write_startup(const struct mirror *m, enum cluster_id cluster, struc
 static bool routes_mirror(const struct worker *worker)
 {
 	const struct policy_engine *engine = policy_cache_engine(worker->policy);
+	const struct hooks *hooks = worker->hooks;
 
-	return rules_mirror(&worker->settings->rules) || (engine && engine->may_mirror);
+	return rules_mirror(&worker->settings->rules) || (engine && engine->may_mirror) || (hooks && hooks->may_route);
 }
 
 static bool is_wanted(const struct mirror *m)

@@ -361,13 +361,18 @@ async def test_errors_of_plugins(make_bench, plugin_path, word, why, on_error):
 
 
 async def test_a_mirrored_read(make_bench, plugin_path):
-    bench, witness = await watched(make_bench, plugin_path)
+    """The copies' connection stays over a reload."""
+    bench, witness = await watched(make_bench, plugin_path, fresh=True)
     c = await bench.client()
     text = "SELECT a FROM ks.t /* one: mirror */"
     await c.query(text)
     e = await witness.response()
     assert (e.to, e.decided) == (1, BY_PLUGIN)
     await bench.target.until(lambda: any(r.statement == text for r in bench.target.requests(Op.QUERY)), "copy")
+    await bench.reload()
+    await c.query(text)
+    await bench.target.until(lambda: sum(r.statement == text for r in bench.target.requests(Op.QUERY)) == 2, "copies")
+    assert "not mirrored any more" not in bench.proxy.log
 
 
 async def test_what_is_not_asked(make_bench, plugin_path):
