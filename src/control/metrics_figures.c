@@ -137,4 +137,5 @@ void metrics_figures_turns(struct metrics_page_writer *w)
 	metrics_page_family(w, "cqlferry_worker_busy_seconds_total", "counter",
 			    "Time that workers did something in, of all together");
 	w->sink->sample(w->sink, "", "", FIGURE(w, busy_ns) / 1e9);
+	write_gauge(w, "cqlferry_workers", "Workers: each is one thread", w->page->gate->proxy->worker_count);
 }

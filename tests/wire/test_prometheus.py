@@ -93,6 +93,17 @@ async def test_other_path_and_compressed(make_bench, plugin_path):
     assert page.value("process_open_fds") > 0
 
 
+@pytest.mark.parametrize("prefix", ["mine", ""])
+async def test_prefix(make_bench, plugin_path, prefix):
+    """Series of the plugin begin as all others do: with `metrics_prefix`, or with none."""
+    bench = await make_bench(fresh=True, sections=section(plugin_path) | {"http": {"metrics_prefix": prefix}})
+    client = await bench.client()
+    assert not (await client.query("SELECT a FROM ks.t")).is_error()
+    start = prefix + "_" if prefix else ""
+    page = await until(bench, lambda p: p.sum(f"{start}cqlferry_statements_total", table="t") == 1, "counts")
+    assert page.value(f"{start}client_connections") == 1
+
+
 async def test_statements_by_their_labels(make_bench, plugin_path):
     """Keyspace, table, kind, route and outcome of QUERY, PREPARE, EXECUTE and BATCH; prepared ones from their slot."""
     bench = await make_bench(fresh=True, sections=section(plugin_path))
