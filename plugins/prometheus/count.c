@@ -216,7 +216,7 @@ void count_response(void *worker_self, struct cqlferry_request *request, const s
 
 	if (unlikely(!names_is_current(&w->tables, (uint32_t)statement)))
 		statement = statement_of(w, request, statement_slot);
-	if (unlikely(!names_is_current(&w->users, (uint32_t)connection) |
+	if (unlikely(!names_is_current(&w->users, (uint32_t)connection) ||
 		     !names_is_current(&w->drivers, (uint32_t)(connection >> 32))))
 		connection = connection_of(w, client, client_slot);
 	kind = (unsigned)(statement >> KIND_SHIFT);
