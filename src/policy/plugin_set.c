@@ -144,6 +144,10 @@ bool plugin_set_check_reload(struct plugin_settings *plugins, unsigned count, ch
 	for (unsigned i = 0; i < count; i++) {
 		const struct plugin_file *file = plugin_file_find(plugins[i].file);
 
+		/* Before its lines are judged: they may be meant for the new one. */
+		if (file && plugin_file_is_replaced(file))
+			log_warn("plugin %s: %s is another file than at the start; its code is taken over by a restart",
+				 plugins[i].name, file->path);
 		if (file && !check_lines(file, &plugins[i], error, error_size))
 			return false;
 	}
@@ -415,9 +419,6 @@ bool plugin_set_reload(struct plugin_set *set, const struct settings *settings, 
 	set->reloads = true;
 	sort(settings->plugins, settings->plugin_count, places);
 	for (unsigned i = 0; i < set->count; i++) {
-		if (plugin_file_is_replaced(set->items[i]->loaded))
-			log_warn("plugin %s: %s is another file than at the start; its code is taken over by a restart",
-				 set->items[i]->name, set->items[i]->file);
 		if (!instance_reload(set->items[i], &settings->plugins[places[i]], error, error_size))
 			return false;
 	}

@@ -161,6 +161,8 @@ async def test_file_that_was_replaced(make_bench, plugin_path, tmp_path):
     text = await bench.reload(**{"plugin a": {"word": "new"}})
     assert f"plugin a: {tmp_path}/mine.so is another file than at the start; its code is taken over by a restart" in text
     assert said(text)[-1] == ("a", "reload_end 1, word new")
+    text = await bench.reload("refused", **{"plugin a": {"option_of_the_new_one": "1"}})
+    assert "is another file than at the start" in text and "option_of_the_new_one: unknown key" in text
 
 
 async def test_signal_while_a_plugin_reloads(make_bench, plugin_path):
