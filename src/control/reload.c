@@ -343,8 +343,8 @@ static void refuse(struct reload *r)
 {
 	r->status.failed++;
 	r->status.last_failed = true;
-	log_error("the configuration was not reloaded; nothing has changed");
 	end_plugins(r, false);
+	log_error("the configuration was not reloaded; nothing has changed");
 	clear(r);
 	config_free(r->next);
 	r->next = NULL;
