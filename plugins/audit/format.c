@@ -4,9 +4,10 @@
  * Fields are written in one order, each by its number, which gives it its name
  * in JSON and its column in CSV. JSON leaves out what an event does not have.
  *
- * The JSON is written as it comes, not by a library: one that builds a tree of
- * objects first (jansson) takes some forty allocations and ten times as long a
- * line, and lines per second are what decides when records are dropped.
+ * The JSON is written as it comes, not by a library: jansson, which builds a
+ * tree of objects first, takes 90 allocations and 6.7 us for such a line, five
+ * times what the writer takes for everything, and lines per second are what
+ * decides when records are dropped.
  */
 #include "format.h"
 
