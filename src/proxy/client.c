@@ -522,7 +522,7 @@ static void on_frame(struct wire *w, struct frame *f)
 			return;
 		}
 		c->request_count++;
-		if (unlikely(c->worker->hooks != NULL))
+		if (unlikely(c->worker->hooks != NULL) && hooks_hear_requests(c->worker->hooks))
 			hooked_frame(c, f);
 		else
 			dispatch_frame(c, f);

@@ -166,4 +166,10 @@ struct hooks {
 	bool may_route; /* a request may go another way than its statement's plan says (prepare.c) */
 };
 
+/* Some plugin is asked or told about requests; others are about log-ins alone. */
+static inline bool hooks_hear_requests(const struct hooks *h)
+{
+	return (h->request_kinds | h->response_kinds) != 0;
+}
+
 #endif
