@@ -63,8 +63,7 @@ static bool text_equal(const char *a, const char *b)
 
 bool credentials_equal(const struct credentials *a, const struct credentials *b)
 {
-	return a->user && b->user && text_equal(a->authzid, b->authzid) && text_equal(a->user, b->user) &&
-	       text_equal(a->password, b->password);
+	return a->user && b->user && text_equal(a->user, b->user) && text_equal(a->password, b->password);
 }
 
 void credentials_write_plain(const struct credentials *c, struct writer *w)

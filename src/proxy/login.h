@@ -27,7 +27,10 @@ void credentials_set_text(struct credentials *c, const char *user, const char *p
 void credentials_wipe(struct credentials *c);
 /* A deep copy; `from` without a user gives empty credentials. */
 void credentials_copy(struct credentials *to, const struct credentials *from);
-/* Both name a user, and log in the same way. In constant time where lengths agree. */
+/*
+ * Both name a user, the same one with the same password: who has proved one has proved the other. authzid is no part of that
+ * (RFC 4616; Cassandra makes nothing of it). In constant time where lengths agree.
+ */
 bool credentials_equal(const struct credentials *a, const struct credentials *b);
 /* The PLAIN token for these credentials; the caller wipes and frees the writer by writer_wipe_free(). */
 void credentials_write_plain(const struct credentials *c, struct writer *w);
