@@ -27,7 +27,7 @@
 
 /* Kept with a client, from its STARTUP on. */
 struct login_state {
-	bool was_asked;              /* what comes next has user and password */
+	bool was_asked;              /* this is the step with user and password */
 	bool gets_own[MAP_CLUSTERS]; /* the cluster gets what the client has given */
 	bool has_address;
 	bool is_outdated;
@@ -325,7 +325,6 @@ static int32_t ask(const struct login_call *c)
 {
 	const struct settings *s = c->worker->settings;
 
-	c->state->was_asked = true;
 	/* Where everybody gets what is had without us, and nobody has a hash, there is nothing to ask for. */
 	if (s->map->default_action == MAP_DENY || (s->map->hash_count > 0 && s->demand.verify != MAP_VERIFY_OFF) ||
 	    s->certificate == SETTINGS_CERTIFICATE_BOTH)
@@ -336,7 +335,6 @@ static int32_t ask(const struct login_call *c)
 static int32_t on_certificate(struct login_call *c, const char *name)
 {
 	const struct settings *s = c->worker->settings;
-	int32_t verdict;
 
 	c->user = (struct cqlferry_text){ name, strlen(name) };
 	map_find(s->map, c->user.data, c->user.length, &c->mapping);
@@ -345,9 +343,7 @@ static int32_t on_certificate(struct login_call *c, const char *name)
 			      c->mapping.section ? "action = deny" : "there is no such user in the mapping");
 	if (s->certificate == SETTINGS_CERTIFICATE_BOTH)
 		return ask(c);
-	verdict = apply(c, AUTH_MAP_CERTIFICATE);
-	c->state->was_asked = true; /* it is, where a cluster has to get the client's own password */
-	return verdict;
+	return apply(c, AUTH_MAP_CERTIFICATE);
 }
 
 static int32_t on_startup(struct login_call *c)
@@ -378,9 +374,11 @@ int32_t login_on_credentials(void *worker, struct cqlferry_client *client, struc
 		.state = state_of(w, client),
 	};
 
-	if (!c.state->was_asked)
-		return on_startup(&c);
 	c.user = c.host->login_user(login);
+	if (!c.user.data)
+		return on_startup(&c);
+	/* Also where a plugin before this one has decided at STARTUP, so that nobody has asked here. */
+	c.state->was_asked = true;
 	c.password = c.host->login_password(login);
 	return on_password(&c);
 }

@@ -1,0 +1,46 @@
+"""plugins/auth_map and those who want in without a password, or want the proxy to be busy: none of it is given."""
+import pytest
+
+from cqlwire import Err, Op
+from behaviour import Hold
+from helpers import assert_alive, assert_error
+from test_auth_map import stand
+
+assert stand  # a fixture
+
+POOLED = {"proxy": {"backend_connections": "pooled", "pool_idle_timeout": "10ms"}}
+
+
+async def test_another_plugin_decides_at_startup(stand, plugin_path):
+    """So that this one hears of the log-in only when the password comes: it is compared nevertheless."""
+    first = {"plugin first": {"file": plugin_path("logins"), "rule": "startup done", "order": -1}}
+    bench = await stand.start(sections=first)
+    await stand.refused("carol", "carol-secret")
+    await stand.refused("app", "wrong")
+    await assert_alive(await stand.let_in(), bench)
+    assert stand.users(bench.origin) == {"o_app"} and stand.users(bench.target) == {"t_app"}
+
+
+@pytest.mark.parametrize("backend", ["dedicated", "pooled"])
+async def test_an_identity_to_act_as_is_no_way_round_the_password(stand, backend):
+    """
+    SASL PLAIN has a field for it, which nothing is made of (RFC 4616: authzid). With it, too, the cluster that compares
+    the password comes first, and nobody gets in while that does not answer.
+    """
+    sections = {"proxy": POOLED["proxy"] | {"backend_connections": backend, "handshake_timeout": "2500ms"}}
+    bench = await stand.start("[user carol]\norigin_user = o_app\norigin_password = o-secret-1961\ntarget = client\n",
+                              sections=sections)
+    hold = Hold()
+    bench.target.on(lambda got: got.opcode == Op.AUTH_RESPONSE and b"carol" in got.request.token, hold)
+    c = await bench.open()
+    assert (await c.startup()).opcode == Op.AUTHENTICATE
+    answer = await c.auth(b"boss\0carol\0wrong")
+    assert answer.opcode == Op.ERROR, answer
+    hold.release()
+    c = await bench.open()
+    assert (await c.startup()).opcode == Op.AUTHENTICATE
+    assert_error(await c.auth(b"boss\0carol\0wrong"), Err.BAD_CREDENTIALS)
+    c = await bench.open()
+    assert (await c.startup()).opcode == Op.AUTHENTICATE
+    assert (await c.auth(b"boss\0carol\0carol-secret")).opcode == Op.AUTH_SUCCESS
+    await assert_alive(c, bench)
