@@ -2,6 +2,7 @@
 #include "base/sbuf.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -363,6 +364,13 @@ void sbuf_resume(struct sbuf *sb)
 		loop_task_start(sb->loop, &sb->rest_task);
 	else
 		read_pending(sb);
+}
+
+bool sbuf_has_peer_closed(const struct sbuf *sb)
+{
+	struct pollfd p = { .fd = sb->fd, .events = POLLRDHUP };
+
+	return sb->state == SBUF_OPEN && poll(&p, 1, 0) > 0;
 }
 
 /* ---- opening ---- */

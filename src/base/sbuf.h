@@ -163,6 +163,8 @@ void sbuf_drop_input(struct sbuf *sb);
 /* Stops reading until sbuf_resume(): the kernel's buffers fill and the peer has to wait. */
 void sbuf_pause(struct sbuf *sb);
 void sbuf_resume(struct sbuf *sb);
+/* Of one that is open, also while it is paused: the peer sends nothing more, or the connection is broken. A system call. */
+bool sbuf_has_peer_closed(const struct sbuf *sb);
 
 /* Closes at once, drops what is queued; on_closed() is not called. Harmless when closed already. */
 void sbuf_close(struct sbuf *sb);

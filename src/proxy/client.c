@@ -127,6 +127,8 @@ void client_hold(struct client *c, const struct frame *f)
 	c->early->frame.body = chunk->data;
 	c->early->frame.chunk = chunk;
 	sbuf_pause(&c->wire.sb);
+	if (unlikely(c->hooks != NULL)) /* what a plugin holds may take long */
+		client_hooks_watch_end(c);
 }
 
 static void on_frame(struct wire *w, struct frame *f);

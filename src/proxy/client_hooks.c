@@ -57,6 +57,25 @@ static void ask(struct client_hooks *h)
 	}
 }
 
+static bool look_for_end(struct loop_poll *poll)
+{
+	struct client_hooks *h = container_of(poll, struct client_hooks, end);
+	struct client *c = h->client;
+
+	if (!c->early || c->state >= CLIENT_READY)
+		return false;
+	if (!sbuf_has_peer_closed(&c->wire.sb))
+		return true;
+	client_close(c, CLOSE_CONNECTION, "closed by the peer");
+	return false;
+}
+
+void client_hooks_watch_end(struct client *c)
+{
+	if (c->state < CLIENT_READY)
+		loop_poll_start(&c->worker->loop, &c->hooks->end);
+}
+
 void client_hooks_open(struct client *c)
 {
 	const struct hooks *hooks = c->worker->hooks;
@@ -67,6 +86,7 @@ void client_hooks_open(struct client *c)
 		return;
 	h = xcalloc(1, sizeof(*h));
 	h->client = c;
+	loop_poll_init(&h->end, look_for_end);
 	h->connected_at = wall_clock_ns();
 	h->is_tls = c->wire.sb.tls != NULL;
 	if (h->is_tls)
@@ -99,6 +119,7 @@ void client_hooks_gone(struct client *c)
 	if (likely(!h) || h->has_gone)
 		return;
 	h->has_gone = true;
+	loop_poll_stop(&h->end);
 	hold_drop(c->worker, h->hold.ticket);
 	h->hold.ticket = 0;
 	if (hooks->has_disconnect)

@@ -24,6 +24,7 @@ struct client_hooks {
 	uint64_t connected_at;  /* nanoseconds since 1970 */
 	char *tls_subject;      /* of its certificate, checked; NULL: none */
 	void **slots;           /* a pointer of each plugin's, in memory of malloc(); NULL before the first (policy) */
+	struct loop_poll end;   /* while nothing is read: whether it is there still */
 	char *denial;           /* what it is told in place of being served, or NULL */
 	enum cql_error_code code; /* of the denial */
 	bool is_tls;
@@ -39,6 +40,8 @@ static inline bool client_hooks_is_held(const struct client *c)
 	return c->hooks && c->hooks->hold.ticket;
 }
 
+/* Before it is READY nothing is read for now, so that its end would not be seen: it is looked for until then. */
+void client_hooks_watch_end(struct client *c);
 /* handshake_timeout is over: true when the client was held, which then has its answer. */
 bool client_hooks_on_timeout(struct client *c);
 /* It serves nobody any more. Harmless when repeated. */

@@ -96,8 +96,8 @@ async def test_a_held_client_and_handshake_timeout(plugged):
 
 @pytest.mark.parametrize("speaks", [False, True])
 async def test_a_held_client_goes_away(plugged, go, speaks):
-    """Noticed at once while it has said nothing, else when its turn has come; the plugin's resume is harmless."""
-    bench = await plugged([f"connect hold ms=300 resume={go}"], plugin={"on_error": "pass"})
+    """Noticed at once, though nothing is read behind its first frame; the plugin's resume is harmless."""
+    bench = await plugged([f"connect hold resume={go}"])
     c = await bench.open()
     if speaks:
         c.send(Op.STARTUP, requests.startup({}))
@@ -120,6 +120,23 @@ async def test_held_clients_and_max_handshakes(plugged, go):
     for c, stream in zip((first, second), streams):
         assert (await c.answer(stream)).opcode == Op.READY
     assert len(await until_said(bench, "connect", count=4)) == 4
+
+
+@pytest.mark.parametrize("where", ["connect", "startup"])
+async def test_a_held_client_that_goes_away_gives_its_place_back(plugged, go, where):
+    """Also one that has sent more than the frame that waits, so that nothing is read from it."""
+    bench = await plugged([f"{where} hold resume={go}"], fresh=True, sections={"proxy": {"max_handshakes": 1}})
+    first = await bench.open()
+    first.send(Op.STARTUP, requests.startup({}))
+    first.send(Op.OPTIONS)
+    await held(bench, f"{where} ")
+    second = await bench.open()
+    stream = second.send(Op.STARTUP, requests.startup({}))
+    await bench.proxy.until_metric("zdm_cqlferry_handshakes_waiting", 1)
+    first.abort()
+    await held(bench, f"{where} ", 2)
+    go.touch()
+    assert (await second.answer(stream)).opcode == Op.READY
 
 
 async def test_the_process_ends_with_a_held_startup(plugged):
