@@ -149,8 +149,9 @@ bool lockout_failed(struct lockout *l, const uint8_t key[LOCKOUT_KEY_LEN], uint6
 	e = find(set, key);
 	if (!e)
 		e = take(set, key, now_ns);
+	/* Another thread may have looked at the clock a moment later, and have come here first. */
 	if (e->locked_until <= now_ns) {
-		if (e->locked_until != 0 || now_ns - e->since_ns >= limits->window_ns) {
+		if (e->locked_until != 0 || (now_ns > e->since_ns && now_ns - e->since_ns >= limits->window_ns)) {
 			e->failures = 0;
 			e->since_ns = now_ns;
 			e->locked_until = 0;

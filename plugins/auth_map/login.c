@@ -29,6 +29,7 @@
 struct login_state {
 	bool was_asked;              /* this is the step with user and password */
 	bool gets_own[MAP_CLUSTERS]; /* the cluster gets what the client has given */
+	bool is_certificates;        /* it is its certificate that has logged in */
 	bool has_address;
 	bool is_outdated;
 	uint8_t address[LOCKOUT_KEY_LEN];
@@ -110,6 +111,18 @@ static int32_t refuse_and_count(const struct login_call *c, enum auth_map_outcom
 }
 
 /* ---- what a mapping gives ---- */
+
+/*
+ * No user, or a token that is not for us to read: no section is meant. Names that are longer than the file's may be match
+ * nothing either, however many patterns there are to compare 64 KiB with.
+ */
+static void find_mapping(const struct map *map, struct cqlferry_text user, struct mapping *m)
+{
+	if (user.length > 0 && user.length <= NAME_MAX_LEN)
+		map_find(map, user.data, user.length, m);
+	else
+		*m = (struct mapping){ .action = user.length == 0 ? map->default_action : MAP_DENY };
+}
 
 static void keep_mapping(const struct login_call *c)
 {
@@ -268,18 +281,20 @@ static int32_t compare(struct login_call *c, const char *why)
 
 /* ---- the second step: user and password ---- */
 
-/* Where its certificate names a user, or has to, that is the one who may log in. */
-static bool is_certificates_user(const struct login_call *c)
+/*
+ * Where its certificate names a user, or has to, that is the one who may log in. stands_alone: there was no password, so
+ * that it has to name one.
+ */
+static bool is_certificates_user(const struct settings *s, struct cqlferry_text subject, struct cqlferry_text user,
+				 bool stands_alone)
 {
-	const struct settings *s = c->worker->settings;
-	const struct cqlferry_text subject = c->host->client_info(c->client)->tls_subject;
 	char name[NAME_MAX_LEN];
 
 	if (s->certificate == SETTINGS_CERTIFICATE_OFF)
-		return true;
+		return !stands_alone;
 	if (!map_find_certificate(s->map, subject.data, subject.length, name, sizeof(name)))
-		return s->certificate == SETTINGS_CERTIFICATE_SUFFICIENT;
-	return strlen(name) == c->user.length && memcmp(name, c->user.data, c->user.length) == 0;
+		return s->certificate == SETTINGS_CERTIFICATE_SUFFICIENT && !stands_alone;
+	return strlen(name) == user.length && memcmp(name, user.data, user.length) == 0;
 }
 
 static bool is_locked_out(const struct login_call *c)
@@ -296,11 +311,8 @@ static int32_t on_password(struct login_call *c)
 
 	if (!c->host->resumed(c->host) && is_locked_out(c))
 		return refuse(c, AUTH_MAP_LOCKED_OUT, "its address is locked out");
-	if (c->user.length > 0)
-		map_find(s->map, c->user.data, c->user.length, &c->mapping);
-	else /* none, or a token that is not for us to read: no section is meant */
-		c->mapping.action = s->map->default_action;
-	if (!is_certificates_user(c))
+	find_mapping(s->map, c->user, &c->mapping);
+	if (!is_certificates_user(s, c->host->client_info(c->client)->tls_subject, c->user, false))
 		return compare(c, "its certificate is none of this user's");
 	if (m->action == MAP_DENY)
 		return compare(c, m->section ? "action = deny" : "there is no such user in the mapping");
@@ -337,12 +349,13 @@ static int32_t on_certificate(struct login_call *c, const char *name)
 	const struct settings *s = c->worker->settings;
 
 	c->user = (struct cqlferry_text){ name, strlen(name) };
-	map_find(s->map, c->user.data, c->user.length, &c->mapping);
+	find_mapping(s->map, c->user, &c->mapping);
 	if (c->mapping.action == MAP_DENY)
 		return refuse(c, AUTH_MAP_FORBIDDEN,
 			      c->mapping.section ? "action = deny" : "there is no such user in the mapping");
 	if (s->certificate == SETTINGS_CERTIFICATE_BOTH)
 		return ask(c);
+	c->state->is_certificates = true;
 	return apply(c, AUTH_MAP_CERTIFICATE);
 }
 
@@ -377,6 +390,7 @@ int32_t login_on_credentials(void *worker, struct cqlferry_client *client, struc
 	c.user = c.host->login_user(login);
 	if (!c.user.data)
 		return on_startup(&c);
+	c.state->is_certificates = false;
 	/* Also where a plugin before this one has decided at STARTUP, so that nobody has asked here. */
 	c.state->was_asked = true;
 	c.password = c.host->login_password(login);
@@ -400,20 +414,30 @@ void login_on_login(void *worker, struct cqlferry_client *client, const struct c
 		auth_map_failed(w->map, state->address, &w->settings->lockout);
 }
 
+/* As it would be by now. */
+static bool has_changed(const struct settings *s, const struct login_state *state, struct cqlferry_text subject)
+{
+	const struct cqlferry_text user = { state->user, state->user_length };
+	uint8_t digest[DIGEST_LEN];
+	struct mapping m;
+
+	find_mapping(s->map, user, &m);
+	map_digest(&m, digest);
+	return !digest_is_equal(digest, state->digest) ||
+	       !is_certificates_user(s, subject, user, state->is_certificates);
+}
+
 int32_t login_on_request(void *worker, struct cqlferry_request *request)
 {
 	struct auth_map_worker *w = worker;
 	const struct cqlferry_host *host = w->map->host;
-	struct login_state *state = state_of(w, host->request_client(request));
-	uint8_t digest[DIGEST_LEN];
-	struct mapping m;
+	struct cqlferry_client *client = host->request_client(request);
+	struct login_state *state = state_of(w, client);
 
 	if (!w->settings->denies_outdated || !state->user)
 		return CQLFERRY_NEXT;
 	if (state->generation != w->generation) {
-		map_find(w->settings->map, state->user, state->user_length, &m);
-		map_digest(&m, digest);
-		state->is_outdated = !digest_is_equal(digest, state->digest);
+		state->is_outdated = has_changed(w->settings, state, host->client_info(client)->tls_subject);
 		state->generation = w->generation;
 	}
 	if (!state->is_outdated)

@@ -302,9 +302,9 @@ static bool on_heading(struct reader *r)
 			    "[%.60s]: unknown section; allowed: [user NAME], [group NAME], [certificate SUBJECT], "
 			    "[default]",
 			    heading);
-	for (uint32_t i = 0; i < r->map->section_count; i++) {
-		/* Users, of whom there may be many, are compared when they are in order: map_check.c. */
-		if (kind != MAP_USER && strcmp(r->map->sections[i]->heading, heading) == 0)
+	/* Users, of whom there may be many, are compared when they are in order: map_check.c. */
+	for (uint32_t i = 0; kind != MAP_USER && i < r->map->section_count; i++) {
+		if (strcmp(r->map->sections[i]->heading, heading) == 0)
 			return fail(r, "[%s]: the section began already in line %u; allowed: each section once",
 				    heading, r->map->sections[i]->line);
 	}

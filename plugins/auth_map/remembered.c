@@ -82,7 +82,7 @@ bool remembered_has(struct remembered *r, const uint8_t key[DIGEST_LEN], uint64_
 		return false;
 	pthread_mutex_lock(&r->lock);
 	e = find(set_of(r, key), key);
-	has = e && now_ns - e->at_ns < validity_ns;
+	has = e && (now_ns < e->at_ns || now_ns - e->at_ns < validity_ns); /* `now` may be of a moment before */
 	pthread_mutex_unlock(&r->lock);
 	return has;
 }

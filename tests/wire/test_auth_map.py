@@ -461,6 +461,20 @@ async def test_a_certificate_that_no_section_has(stand, authority, certificate):
         await assert_alive(c, bench)
 
 
+async def test_a_certificate_that_is_anothers_by_now(stand, authority):
+    """outdated = deny: the section that has let the client in has gone, or names another user; the mappings have not changed."""
+    bench = await stand.start(CERTIFICATES, configure=with_tls(authority), options={"outdated": "deny"})
+    c = await bench.open(ssl=authority.client(own=authority.certificate()))
+    assert (await c.startup()).opcode == Op.READY
+    for text in (CERTIFICATES.replace("CN=cqlferry*", "CN=other"), CERTIFICATES.replace("user = app", "user = other")):
+        stand.write(text)
+        await bench.reload()
+        assert_error(await c.query("SELECT * FROM ks.t"), Err.UNAUTHORIZED, "the mapping of this user has changed")
+        stand.write(CERTIFICATES)
+        await bench.reload()
+        await assert_alive(c, bench)
+
+
 # ---- secrets ----
 
 def dumped(pid, secrets):

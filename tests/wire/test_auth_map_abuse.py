@@ -4,7 +4,7 @@ import pytest
 from cqlwire import Err, Op
 from behaviour import Hold
 from helpers import assert_alive, assert_error
-from test_auth_map import stand
+from test_auth_map import MAP, stand
 
 assert stand  # a fixture
 
@@ -44,3 +44,14 @@ async def test_an_identity_to_act_as_is_no_way_round_the_password(stand, backend
     assert (await c.startup()).opcode == Op.AUTHENTICATE
     assert (await c.auth(b"boss\0carol\0carol-secret")).opcode == Op.AUTH_SUCCESS
     await assert_alive(c, bench)
+
+
+async def test_names_and_passwords_that_are_too_long(stand):
+    """A frame before log-in may have 128 KiB; no pattern is compared with so much, and crypt(3) takes 511 bytes."""
+    bench = await stand.start(MAP.replace("[user app]", "[user a*]"), options={"lockout_failures": 0})
+    await stand.let_in("a" * 1024)
+    await stand.refused("a" * 1025, "app-secret-1963")
+    await stand.refused("a" * 65536, "app-secret-1963")
+    await stand.refused("app", "app-secret-1963" + "x" * 65536)
+    assert await stand.logins("unknown_user") == 2 and await stand.logins("wrong_password") == 1
+    await assert_alive(await stand.let_in(), bench)
