@@ -75,7 +75,7 @@ check() {
 		sub(/^[ \t]*#[ \t]*include[ \t]*/, "", name)
 		ours = name ~ /^"/
 		gsub(/[<>"]|[ \t]+$/, "", name)
-		if (ours && name !~ /^[a-z]+\/[a-z0-9_]+\.h$/)
+		if (ours && name !~ (module == "" ? "^([a-z]+/)?[a-z0-9_]+[.]h$" : "^[a-z]+/[a-z0-9_]+[.]h$"))
 			bad("includes are written from src/, as \"module/file.h\"")
 		else if (ours && module != "" && index(may[module], " " substr(name, 1, index(name, "/") - 1) " ") == 0)
 			bad(module " may include only" may[module] "of ours")

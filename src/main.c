@@ -21,15 +21,14 @@
 
 #include "base/log.h"
 #include "base/tls.h"
-#include "control/arguments.h"
 #include "control/config_lua.h"
 #include "control/descriptors.h"
 #include "control/health_status.h"
 #include "control/http.h"
 #include "control/metrics_sink.h"
 #include "control/reload.h"
+#include "offline.h"
 #include "policy/hook_report.h"
-#include "policy/plugin_file.h"
 #include "policy/plugin_http.h"
 #include "policy/plugin_set.h"
 #include "policy/rehearsal.h"
@@ -46,9 +45,6 @@
 #endif
 
 enum {
-	EXIT_CONFIG = 1,       /* configuration, files, certificates, passwords */
-	EXIT_CONFIG_ZDM = 255, /* the same when started as ZDM is */
-	EXIT_USAGE = 2,        /* unknown option */
 	/* ZDM's: an occupied port is tried again after 100 ms, doubling up to 10 s. */
 	LISTEN_RETRY_MIN_MS = 100,
 	LISTEN_RETRY_MAX_MS = 10000,
@@ -111,73 +107,6 @@ static bool load_config(const struct arguments *args)
 	else
 		run.exit_status = config_status();
 	return run.config != NULL;
-}
-
-static bool check_plugins(void)
-{
-	char error[1024];
-	struct plugin_set *set;
-
-	if (run.settings->plugin_count == 0)
-		return true;
-	set = plugin_set_open(run.settings, NULL, NULL, error, sizeof(error));
-	if (!set)
-		log_error("%s", error);
-	plugin_set_close(set);
-	return set != NULL;
-}
-
-/* --check-config: what only shows when the files that the settings name are opened, too. The exit status. */
-static int check_config(void)
-{
-	const struct settings *s = run.settings;
-	char error[REHEARSAL_ERROR_MAX];
-
-	if (!rehearsal_check(s, stdout, error, sizeof(error)) ||
-	    (s->log_file && !log_can_open(s->log_file, error, sizeof(error)))) {
-		log_error("%s", error);
-		return config_status();
-	}
-	if (!check_plugins())
-		return config_status();
-	config_print_good(run.config, stdout);
-	return 0;
-}
-
-/* --plugin-info. The exit status. */
-static int plugin_info(const char *path)
-{
-	char error[1024];
-	const struct plugin_file *file = plugin_file_load(path, error, sizeof(error));
-
-	if (!file) {
-		fprintf(stderr, "cqlferry: %s\n", error);
-		return EXIT_CONFIG;
-	}
-	plugin_file_describe(file, stdout);
-	return 0;
-}
-
-/* --explain. The exit status. */
-static int explain(const struct arguments_explain *args)
-{
-	struct explain_request request;
-	char error[REHEARSAL_ERROR_MAX];
-
-	if (!explain_request_read(&(struct explain_words){ args->statement, args->keyspace, args->user, args->address,
-							   args->driver, args->driver_version, args->consistency,
-							   args->is_prepared },
-				  &request, error, sizeof(error))) {
-		fprintf(stderr, "cqlferry: %s\n", error);
-		return EXIT_USAGE;
-	}
-	if (rehearsal_explain(run.settings, &request, stdout, error, sizeof(error))) {
-		if (run.settings->plugin_count > 0)
-			puts("plugins are not asked here; what they decide comes before all this");
-		return 0;
-	}
-	log_error("%s", error);
-	return config_status();
 }
 
 /* ---- the end ---- */
@@ -329,25 +258,6 @@ static void on_listen_retry(evutil_socket_t fd, short what, void *arg)
 
 /* ---- 6: control connections ---- */
 
-static void warn_about_descriptors(void)
-{
-	struct descriptor_need need;
-	unsigned nodes = 0;
-	char text[512];
-
-	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		struct topology *t = cluster_topology(&run.proxy.clusters[i]);
-
-		if (t) {
-			nodes += t->host_count;
-			topology_unref(t);
-		}
-	}
-	need = descriptors_needed(run.settings, nodes);
-	if (descriptors_describe(&need, descriptors_raise(), text, sizeof(text)))
-		log_warn("%s", text);
-}
-
 static void say_versions(void)
 {
 	const uint32_t served = clusters_served_versions(run.proxy.clusters, run.settings);
@@ -383,7 +293,7 @@ static void open_if_reached(void)
 		return;
 	say_versions();
 	handshake_say_whose_credentials(run.settings, &run.proxy);
-	warn_about_descriptors();
+	descriptors_warn(run.settings, run.proxy.clusters);
 	open_listeners();
 }
 
@@ -570,31 +480,11 @@ static bool open_plugins(void)
 	return true;
 }
 
-static bool plugins_reload(const struct settings *settings, char *error, size_t error_size)
-{
-	return plugin_set_reload(run.proxy.plugins, settings, error, error_size);
-}
-
-static void plugins_commit(void)
-{
-	plugin_set_reload_commit(run.proxy.plugins);
-}
-
-static void plugins_reload_end(bool taken)
-{
-	plugin_set_reload_end(run.proxy.plugins, taken);
-}
-
-static unsigned plugins_reopen(void)
-{
-	return plugin_set_reopen(run.proxy.plugins);
-}
-
 static const struct reload_plugins reload_plugins = {
-	.reload = plugins_reload,
-	.commit = plugins_commit,
-	.end = plugins_reload_end,
-	.reopen = plugins_reopen,
+	.reload = plugin_set_reload,
+	.commit = plugin_set_reload_commit,
+	.end = plugin_set_reload_end,
+	.reopen = plugin_set_reopen,
 };
 
 /* ---- 4: workers ---- */
@@ -640,7 +530,7 @@ static void on_settings(const struct settings *settings, void *arg)
 	if (run.schema_events)
 		schema_events_read_from(run.schema_events, settings->system_queries);
 	if (allows_more)
-		warn_about_descriptors();
+		descriptors_warn(run.settings, run.proxy.clusters);
 	handshake_say_whose_credentials(run.settings, &run.proxy);
 	open_if_reached();
 }
@@ -703,7 +593,6 @@ static void stop(void)
 	/* Threads of plugins may resume what waits in a worker until they are joined. */
 	plugin_set_close(run.proxy.plugins);
 	run.proxy.plugins = NULL;
-	run.proxy.plugins = NULL;
 	for (unsigned i = 0; i < run.workers_started; i++)
 		worker_free(&run.workers[i]);
 	if (run.http)
@@ -737,27 +626,6 @@ static void stop(void)
 	hook_report_free();
 }
 
-/* [log] file. */
-static bool use_log_file(void)
-{
-	const char *path = run.settings->log_file;
-	char error[512];
-	int fd;
-
-	if (!path)
-		return true;
-	fd = log_open(path, error, sizeof(error));
-	if (fd < 0) {
-		log_error("%s", error);
-		run.exit_status = config_status();
-		return false;
-	}
-	log_info("the log goes on in %s", path);
-	log_use(fd);
-	log_info("cqlferry %s", PACKAGE_VERSION);
-	return true;
-}
-
 static int run_proxy(void)
 {
 	/* What comes before the handlers must not end a process that is starting. */
@@ -765,8 +633,11 @@ static int run_proxy(void)
 	signal(SIGUSR1, SIG_IGN);
 	log_set_level((enum log_level)run.settings->log_level);
 	log_set_json(run.settings->log_format == LOG_FORMAT_JSON);
-	if (!use_log_file())
-		return run.exit_status;
+	if (run.settings->log_file) {
+		if (!log_go_on_in(run.settings->log_file))
+			return config_status();
+		log_info("cqlferry %s", PACKAGE_VERSION);
+	}
 	config_log(run.config);
 	if (start())
 		loop_run(&run.loop);
@@ -792,7 +663,7 @@ int main(int argc, char **argv)
 		puts("cqlferry " PACKAGE_VERSION);
 		return 0;
 	case RUN_PLUGIN_INFO:
-		return plugin_info(args.plugin);
+		return offline_plugin_info(args.plugin);
 	case RUN_PRINT_OPTIONS:
 		config_print_reference(stdout);
 		return 0;
@@ -806,9 +677,9 @@ int main(int argc, char **argv)
 	if (args.mode == RUN_PRINT_CONFIG)
 		config_print(run.config, stdout);
 	else if (args.mode == RUN_CHECK_CONFIG)
-		status = check_config();
+		status = offline_check_config(run.config) ? 0 : config_status();
 	else if (args.mode == RUN_EXPLAIN)
-		status = explain(&args.explain);
+		status = offline_explain(run.settings, &args.explain, config_status());
 	else
 		status = run_proxy();
 	config_free(run.config);

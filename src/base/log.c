@@ -108,6 +108,20 @@ void log_use(int fd)
 	close(fd);
 }
 
+bool log_go_on_in(const char *path)
+{
+	char error[512];
+	const int fd = log_open(path, error, sizeof(error));
+
+	if (fd < 0) {
+		log_error("%s", error);
+		return false;
+	}
+	log_info("the log goes on in %s", path);
+	log_use(fd);
+	return true;
+}
+
 const char *log_level_name(enum log_level level)
 {
 	return levels[level].word;

@@ -40,6 +40,8 @@ int log_open(const char *path, char *error, size_t error_size);
 MUSTCHECK bool log_can_open(const char *path, char *error, size_t error_size);
 /* The lines of all threads go there from now on. Takes over the descriptor. One thread only. */
 void log_use(int fd);
+/* Both, when the process starts; says so in both places, or why not. */
+MUSTCHECK bool log_go_on_in(const char *path);
 
 /* "error" ... "trace"; the reverse returns -1 for an unknown word (any letter case is accepted). */
 const char *log_level_name(enum log_level level);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "base/log.h"
 #include "proxy/rules.h"
 
 /* Standard streams, log file, control connections, a few requests to the HTTP pages, and some to spare. */
@@ -67,4 +68,23 @@ bool descriptors_describe(const struct descriptor_need *need, uint64_t limit, ch
 		 " of the process; raise it (LimitNOFILE, ulimit -n), or lower max_client_connections to %" PRIu64,
 		 limit, need->total, need->each, need->clients, need->nodes, need->own, fits);
 	return true;
+}
+
+void descriptors_warn(const struct settings *settings, struct cluster *clusters)
+{
+	struct descriptor_need need;
+	unsigned nodes = 0;
+	char text[512];
+
+	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
+		struct topology *t = cluster_topology(&clusters[i]);
+
+		if (t) {
+			nodes += t->host_count;
+			topology_unref(t);
+		}
+	}
+	need = descriptors_needed(settings, nodes);
+	if (descriptors_describe(&need, descriptors_raise(), text, sizeof(text)))
+		log_warn("%s", text);
 }

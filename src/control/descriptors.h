@@ -6,7 +6,7 @@
 #ifndef CONTROL_DESCRIPTORS_H
 #define CONTROL_DESCRIPTORS_H
 
-#include "proxy/settings.h"
+#include "proxy/cluster.h"
 
 struct descriptor_need {
 	uint64_t clients; /* max_client_connections */
@@ -24,5 +24,7 @@ struct descriptor_need descriptors_needed(const struct settings *settings, unsig
 
 /* What is to be said about a limit that is too low; false when it is not. */
 bool descriptors_describe(const struct descriptor_need *need, uint64_t limit, char *text, size_t size);
+/* Says that in the log, by the nodes that are known now (by enum cluster_id). */
+void descriptors_warn(const struct settings *settings, struct cluster *clusters);
 
 #endif

@@ -153,13 +153,13 @@ static bool make_plugins(struct reload *r, char *error, size_t error_size)
 	if (!r->context.plugins)
 		return true;
 	r->has_plugins = true;
-	return r->context.plugins->reload(config_settings(r->next), error, error_size);
+	return r->context.plugins->reload(r->context.proxy->plugins, config_settings(r->next), error, error_size);
 }
 
 static void end_plugins(struct reload *r, bool taken)
 {
 	if (r->has_plugins)
-		r->context.plugins->end(taken);
+		r->context.plugins->end(r->context.proxy->plugins, taken);
 	r->has_plugins = false;
 }
 
@@ -275,7 +275,7 @@ static void swap(struct reload *r)
 	swap_log(r);
 	swap_main(r);
 	if (r->context.plugins)
-		r->context.plugins->commit();
+		r->context.plugins->commit(r->context.proxy->plugins);
 	r->unconfirmed = r->context.worker_count;
 	for (unsigned i = 0; i < r->context.worker_count; i++)
 		worker_change_post(&r->parts[i].change);
@@ -387,7 +387,7 @@ void reload_stop(struct reload *r)
 void reload_reopen_files(struct reload *r)
 {
 	const char *path = config_settings(r->next ? r->next : r->config)->log_file;
-	const unsigned plugins = r->context.plugins ? r->context.plugins->reopen() : 0;
+	const unsigned plugins = r->context.plugins ? r->context.plugins->reopen(r->context.proxy->plugins) : 0;
 	char error[512];
 	int fd;
 

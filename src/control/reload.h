@@ -27,16 +27,16 @@
 
 struct reload;
 
-/* What plugins do in a reload and behind it. */
+/* What plugins, the proxy's `plugins`, do in a reload and behind it. */
 struct reload_plugins {
 	/* Their new state is made. False with the reason in `error`. Followed by end() in any case. */
-	bool (*reload)(const struct settings *settings, char *error, size_t error_size);
+	bool (*reload)(struct plugin_set *set, const struct settings *settings, char *error, size_t error_size);
 	/* The workers are about to be told. */
-	void (*commit)(void);
+	void (*commit)(struct plugin_set *set);
 	/* Every worker uses the new state (taken), or it is thrown away. */
-	void (*end)(bool taken);
+	void (*end)(struct plugin_set *set, bool taken);
 	/* Files are opened anew; how many plugins write some. */
-	unsigned (*reopen)(void);
+	unsigned (*reopen)(struct plugin_set *set);
 };
 
 struct reload_context {
