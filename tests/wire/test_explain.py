@@ -182,8 +182,8 @@ def test_with_zdm_variables(tmp_path):
     (["more"], "unexpected argument 'more'"),
     (["--drivers", "x"], "drivers"),
     (["--explain", "SELECT * FROM u"], "at a time, and one statement"),
-    (["--check-config"], "one of --explain, --check-config, --print-config and --print-options at a time"),
-    (["--print-config"], "one of --explain, --check-config, --print-config and --print-options at a time"),
+    (["--check-config"], "one of --explain, --plugin-info, --check-config, --print-config and --print-options at a time"),
+    (["--print-config"], "one of --explain, --plugin-info, --check-config, --print-config and --print-options at a time"),
 ])
 def test_wrong_usage(tmp_path, arguments, why):
     done = policies.run(tmp_path, "--explain", "SELECT * FROM t", *arguments, sections={})
