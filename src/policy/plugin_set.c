@@ -436,6 +436,8 @@ void plugin_set_reload_end(struct plugin_set *set, bool taken)
 {
 	sigset_t signals;
 
+	if (!set)
+		return;
 	for (unsigned i = 0; i < set->count; i++) {
 		struct plugin_instance *p = set->items[i];
 

@@ -61,7 +61,8 @@ MUSTCHECK bool plugin_set_hooks_new(struct proxy *proxy, struct worker *worker, 
 MUSTCHECK bool plugin_set_reload(struct plugin_set *set, const struct settings *settings, char *error,
 				 size_t error_size);
 void plugin_set_reload_commit(struct plugin_set *set);
-/* `taken`: every worker uses the new state; otherwise it is thrown away. */
+/* `taken`: every worker uses the new state; otherwise it is thrown away. NULL is harmless: the end of the process can
+ * overtake a reload, and closing has ended it then. */
 void plugin_set_reload_end(struct plugin_set *set, bool taken);
 
 /* reopen() of all; how many have one. */
