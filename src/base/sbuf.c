@@ -197,6 +197,7 @@ static bool keep_tail(struct sbuf *sb, const uint8_t *data, size_t len)
 		chunk = chunk_try_new(&sb->loop->chunks, size);
 		if (!chunk)
 			return false;
+		chunk->has_secret = sb->hears_secrets;
 		memcpy(chunk->data, data, len);
 	}
 	sb->in = chunk;
@@ -230,6 +231,13 @@ static bool deliver(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *ch
 	return true;
 }
 
+/* So many bytes of the loop's read buffer were in use for what may have had secrets. */
+static inline void wipe(const struct sbuf *sb, bool had_secrets, size_t len)
+{
+	if (unlikely(had_secrets))
+		explicit_bzero(sb->loop->read_buffer, len);
+}
+
 /* What TLS has read ahead makes no socket readable. */
 static void read_pending(struct sbuf *sb)
 {
@@ -242,6 +250,7 @@ static void read_rest(struct loop_task *task)
 {
 	struct sbuf *sb = container_of(task, struct sbuf, rest_task);
 	const uint32_t len = sb->in_len;
+	const bool has_secrets = sb->hears_secrets;
 
 	if (sb->state != SBUF_OPEN || sb->is_paused || !sb->has_rest)
 		return;
@@ -250,6 +259,7 @@ static void read_rest(struct loop_task *task)
 	if (len > 0)
 		memcpy(sb->loop->read_buffer, sb->in->data, len);
 	deliver(sb, sb->loop->read_buffer, len, NULL);
+	wipe(sb, has_secrets, len);
 	read_pending(sb);
 }
 
@@ -259,6 +269,7 @@ static void read_open(struct sbuf *sb)
 	const bool exact = sb->in && sb->want > EXACT_MIN && sb->in->cap >= sb->want;
 	uint8_t *buf = exact ? sb->in->data : sb->loop->read_buffer;
 	size_t room = exact ? sb->want : LOOP_READ_BUFFER;
+	const bool has_secrets = sb->hears_secrets;
 	size_t have = sb->in_len;
 	const char *why = NULL;
 	size_t got = 0;
@@ -267,8 +278,10 @@ static void read_open(struct sbuf *sb)
 		memcpy(buf, sb->in->data, have);
 	switch (io_recv(sb, buf + have, room - have, &got, &why)) {
 	case IO_AGAIN:
+		wipe(sb, has_secrets && !exact, have);
 		return;
 	case IO_CLOSED:
+		wipe(sb, has_secrets && !exact, have);
 		fail(sb, why);
 		return;
 	case IO_OK:
@@ -286,6 +299,7 @@ static void read_open(struct sbuf *sb)
 		}
 	} else {
 		deliver(sb, buf, have, NULL);
+		wipe(sb, has_secrets, have);
 	}
 }
 
@@ -298,9 +312,10 @@ void sbuf_drop_input(struct sbuf *sb)
 static void read_lingering(struct sbuf *sb)
 {
 	const char *why = NULL;
-	size_t got;
+	size_t got = 0;
 	enum io_status status = io_recv(sb, sb->loop->read_buffer, LOOP_READ_BUFFER, &got, &why);
 
+	wipe(sb, sb->hears_secrets, got);
 	if (status == IO_CLOSED)
 		fail(sb, "closed by us");
 }
@@ -653,6 +668,13 @@ void sbuf_mark_secret(struct sbuf *sb)
 {
 	for (struct sbuf_part *part = sb->out_head; part; part = part->next)
 		part->chunk->has_secret |= part->is_buffer;
+}
+
+void sbuf_hear_secrets(struct sbuf *sb, bool hears)
+{
+	sb->hears_secrets = hears;
+	if (sb->tls)
+		tls_hear_secrets(sb->tls, hears);
 }
 
 void sbuf_want_flush(struct sbuf *sb)

@@ -116,6 +116,7 @@ struct sbuf {
 	bool write_waits : 1;     /* EV_WRITE is pending */
 	bool rejected_peer : 1;   /* the TLS handshake failed by the peer's certificate */
 	bool reads_for_write : 1; /* TLS wants to read before it can write */
+	bool hears_secrets : 1;   /* by sbuf_hear_secrets() */
 	uint16_t reads;           /* how often bytes have come; wraps round */
 	struct timeout_item write_timeout;
 	struct loop_task rest_task; /* reads the rest in the next turn */
@@ -150,6 +151,8 @@ void sbuf_write_ref(struct sbuf *sb, struct chunk *chunk, const uint8_t *data, u
 
 /* A password is in what is queued: these buffers are overwritten when it has left. */
 void sbuf_mark_secret(struct sbuf *sb);
+/* From on_open() on: passwords may be in what is read until this is taken back; where that was is overwritten after use. */
+void sbuf_hear_secrets(struct sbuf *sb, bool hears);
 
 /* The handler keeps output of its own until before_flush(): makes sure that it is called at the end of the turn. */
 void sbuf_want_flush(struct sbuf *sb);

@@ -596,6 +596,14 @@ bool tls_rejected_peer(const struct tls *tls)
 	return tls->rejected_peer;
 }
 
+void tls_hear_secrets(struct tls *tls, bool hears)
+{
+	if (hears)
+		SSL_set_options(tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	else
+		SSL_clear_options(tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 char *tls_peer_subject(const struct tls *tls)
 {
 	X509 *cert = tls->is_open ? SSL_get0_peer_certificate(tls->ssl) : NULL;

@@ -69,6 +69,8 @@ void tls_free(struct tls *tls);
 enum tls_status tls_handshake(struct tls *tls);
 enum tls_status tls_read(struct tls *tls, void *buf, size_t size, size_t *got);
 enum tls_status tls_write(struct tls *tls, const void *buf, size_t size, size_t *put);
+/* Whether what tls_read() has given out is overwritten in the session's own buffer at once. */
+void tls_hear_secrets(struct tls *tls, bool hears);
 /* True when bytes were read ahead, so that the socket may never become readable for them. */
 bool tls_has_pending(const struct tls *tls);
 /* Sends close_notify if that is possible at once. */

@@ -102,9 +102,6 @@ struct early_frame {
 
 static void early_free(struct early_frame *e)
 {
-	/* It is a password. Of others a request may hold the body still. */
-	if (e->frame.opcode == OP_AUTH_RESPONSE)
-		explicit_bzero(e->chunk->data, e->frame.length);
 	chunk_unref(e->chunk);
 	free(e);
 }
@@ -119,6 +116,7 @@ void client_hold(struct client *c, const struct frame *f)
 			      f->length);
 		return;
 	}
+	chunk->has_secret = f->opcode == OP_AUTH_RESPONSE;
 	if (f->length > 0)
 		memcpy(chunk->data, f->body, f->length);
 	c->early = xcalloc(1, sizeof(*c->early));
@@ -375,6 +373,7 @@ void client_ready(struct client *c)
 
 	timeout_stop(&c->handshake_timeout);
 	admission_handshake_over(c);
+	sbuf_hear_secrets(&c->wire.sb, false);
 	client_set_state(c, CLIENT_READY);
 	c->wire.max_frame = c->worker->settings->max_frame_size;
 	log_debug("client %s #%llu: ready, %s%s%s, %s, compression %s, origin %s, target %s", c->name,
@@ -511,6 +510,7 @@ void client_check_output(struct client *c)
 
 static void on_open(struct wire *w)
 {
+	sbuf_hear_secrets(&w->sb, true);
 	client_hooks_open(container_of(w, struct client, wire)); /* else the driver speaks first */
 }
 

@@ -233,6 +233,7 @@ static bool start_assembly(struct wire *w)
 		break_wire(w, WIRE_BAD_MEMORY, &f);
 		return false;
 	}
+	w->assembly->has_secret = w->sb.hears_secrets;
 	memcpy(w->assembly->data, w->partial_head, FRAME_HEAD_LEN);
 	w->assembly_len = FRAME_HEAD_LEN;
 	w->partial_head_len = 0;
@@ -316,6 +317,7 @@ static void keep_rest(struct wire *w, const uint8_t *data, size_t len, struct ch
 		w->rest_off = (uint32_t)(data - chunk->data);
 	} else {
 		w->rest = chunk_new(&w->sb.loop->chunks, (uint32_t)len);
+		w->rest->has_secret = w->sb.hears_secrets;
 		w->rest_off = 0;
 		memcpy(w->rest->data, data, len);
 	}
@@ -370,6 +372,7 @@ static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chu
 	} else {
 		struct chunk *plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
 
+		plain->has_secret = w->sb.hears_secrets;
 		if (segment_decompress(&s, data + head, plain->data))
 			take_or_keep(w, plain->data, s.plain_len, plain);
 		else

@@ -1,12 +1,12 @@
 """plugins/auth_map and those who want in without a password, or want the proxy to be busy: none of it is given."""
 import pytest
 
-from cqlwire import Err, Op
+from cqlwire import Err, Op, requests
 from behaviour import Hold
-from helpers import assert_alive, assert_error
-from test_auth_map import MAP, stand
+from helpers import WAY_IDS, WAYS, assert_alive, assert_error
+from test_auth_map import MAP, authority, dumped, stand, with_tls
 
-assert stand  # a fixture
+assert stand and authority  # fixtures
 
 POOLED = {"proxy": {"backend_connections": "pooled", "pool_idle_timeout": "10ms"}}
 
@@ -55,3 +55,20 @@ async def test_names_and_passwords_that_are_too_long(stand):
     await stand.refused("app", "app-secret-1963" + "x" * 65536)
     assert await stand.logins("unknown_user") == 2 and await stand.logins("wrong_password") == 1
     await assert_alive(await stand.let_in(), bench)
+
+
+@pytest.mark.parametrize("version,compression", WAYS, ids=WAY_IDS)
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+async def test_passwords_leave_nothing_where_they_came_in(stand, authority, version, compression, tls):
+    """Compressed or in segments, one behind the other so that they wait, right, wrong or too long."""
+    bench = await stand.start(sections={"proxy": {"workers": 1}}, configure=with_tls(authority) if tls else None)
+    words = ["app-secret-1963", "nonsense-1964", "nonsense-1965", "nonsense-1966" + "x" * 4000]
+    c = await bench.open(version, ssl=authority.client(own=authority.certificate()) if tls else None)
+    assert (await c.startup(compression)).opcode == Op.AUTHENTICATE
+    streams = [c.send(Op.AUTH_RESPONSE, requests.auth_response(requests.plain_token("app", word)))
+               for word in words[1:] + words[:1]]
+    for stream in streams[:3]:
+        assert_error(await c.answer(stream), Err.BAD_CREDENTIALS)
+    assert (await c.answer(streams[3])).opcode == Op.AUTH_SUCCESS
+    await assert_alive(c, bench)
+    assert not dumped(bench.proxy.process.pid, {word[:13] for word in words})
