@@ -276,6 +276,17 @@ static const char *loader_error(const char *path)
 	return text;
 }
 
+/* A name without a slash is a file of this folder, as everywhere else; dlopen() alone would look in the system's folders. */
+static void *load_object(const char *path)
+{
+	char here[4096 + 2];
+
+	if (strchr(path, '/'))
+		return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	snprintf(here, sizeof(here), "./%s", path);
+	return dlopen(here, RTLD_NOW | RTLD_LOCAL);
+}
+
 const struct plugin_file *plugin_file_load(const char *path, char *error, size_t error_size)
 {
 	const struct plugin_file *known = plugin_file_find(path);
@@ -286,7 +297,7 @@ const struct plugin_file *plugin_file_load(const char *path, char *error, size_t
 
 	if (known || !check_file(path, &stamp, error, error_size))
 		return known;
-	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	handle = load_object(path);
 	if (!handle) {
 		fail(error, error_size, path, "%s", loader_error(path));
 		return NULL;
