@@ -208,7 +208,32 @@ static bool take_words(const struct cqlferry_host *host, const struct cqlferry_v
 		*bits |= 1u << i;
 		at += len;
 	}
-	return true;
+	/* An audit log that has nothing in it is found out when it is needed. */
+	if (*bits == 0)
+		host->error(host, "%s: %s: there has to be a word, or no such line", place_of(v), name);
+	return *bits != 0;
+}
+
+/* A pattern that can match nothing is an error: of tables one without a dot. False after error(). */
+static bool take_patterns(struct filter *filter, const struct cqlferry_host *host, const struct cqlferry_value *v,
+			  const char *name, bool has_dot)
+{
+	static const char separators[] = " \t,\n";
+
+	for (const char *at = v->text ? v->text : ""; *(at += strspn(at, separators)); at += strcspn(at, separators)) {
+		const size_t len = strcspn(at, separators);
+		const bool is_empty = *at == '!' && len == 1;
+
+		if (!is_empty && (!has_dot || memchr(at, '.', len) || memchr(at, '*', len)))
+			continue;
+		host->error(host, "%s: %s: \"%.*s\" is no %s", place_of(v), name, (int)len, at,
+			    has_dot ? "keyspace.table" : "name");
+		return false;
+	}
+	if (filter_init(filter, v->text))
+		return true;
+	host->error(host, "out of memory");
+	return false;
 }
 
 static bool take_lists(struct options *o, const struct cqlferry_host *host, const struct cqlferry_value *values)
@@ -220,11 +245,9 @@ static bool take_lists(struct options *o, const struct cqlferry_host *host, cons
 	    !take_words(host, &values[ROW_EVENTS], "events", event_words, &events))
 		return false;
 	o->events = (events & 0xFu) | (events & 0x10u ? OPTIONS_DENIALS : 0);
-	if (filter_init(&o->keyspaces, values[ROW_KEYSPACES].text) &&
-	    filter_init(&o->tables, values[ROW_TABLES].text) && filter_init(&o->users, values[ROW_USERS].text))
-		return true;
-	host->error(host, "out of memory");
-	return false;
+	return take_patterns(&o->keyspaces, host, &values[ROW_KEYSPACES], "keyspaces", false) &&
+	       take_patterns(&o->tables, host, &values[ROW_TABLES], "tables", true) &&
+	       take_patterns(&o->users, host, &values[ROW_USERS], "users", false);
 }
 
 static bool take_sink(struct options *o, const struct cqlferry_host *host, const struct cqlferry_value *values)
@@ -236,12 +259,16 @@ static bool take_sink(struct options *o, const struct cqlferry_host *host, const
 	o->facility = sink_facility((unsigned)values[ROW_FACILITY].number);
 	o->queue_size = (uint32_t)values[ROW_QUEUE_SIZE].number;
 	if (o->sink == OPTIONS_FILE && !path->text) {
-		host->error(host, "sink = file needs path, the file that lines are appended to");
+		host->error(host, "%s: sink = file needs path, the file that lines are appended to", place_of(path));
 		return false;
 	}
 	if (o->sink != OPTIONS_FILE && path->text) {
 		host->error(host, "%s: path belongs to sink = file, and sink is %s", place_of(path),
 			    values[ROW_SINK].text);
+		return false;
+	}
+	if (o->sink == OPTIONS_FILE && socket->text) {
+		host->error(host, "%s: socket belongs to the other sinks, and sink is file", place_of(socket));
 		return false;
 	}
 	if ((path->text && !(o->path = strdup(path->text))) || (socket->text && !(o->socket = strdup(socket->text)))) {

@@ -37,7 +37,8 @@ void queue_bell_wait(struct queue_bell *bell, uint32_t ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	/* Not the wall clock: set back by an hour, that would let the writer sleep for an hour. */
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (until.tv_nsec >= 1000000000) {
@@ -46,7 +47,7 @@ void queue_bell_wait(struct queue_bell *bell, uint32_t ms)
 	}
 	atomic_store(&bell->is_asleep, true);
 	/* Woken by a signal or too early, the writer looks once more than needed. */
-	sem_timedwait(&bell->sem, &until);
+	sem_clockwait(&bell->sem, CLOCK_MONOTONIC, &until);
 	atomic_store(&bell->is_asleep, false);
 }
 

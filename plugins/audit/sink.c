@@ -1,6 +1,7 @@
 /* sink.c - see sink.h */
 #include "sink.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,8 @@ void sink_failed(struct sink *s, const char *name, const char *what, int error)
 		return;
 	s->was_told = true;
 	s->told_at = now_seconds();
-	sink_tell(s, SINK_ERROR, "%s: %s: %s; it is tried again", name, what, strerror(error));
+	sink_tell(s, SINK_ERROR, error == EMSGSIZE ? "%s: %s: %s" : "%s: %s: %s; it is tried again", name, what,
+		  strerror(error));
 }
 
 void sink_works(struct sink *s, const char *name)

@@ -117,8 +117,9 @@ static bool socket_put(struct sink *s, const char *line, size_t len)
 		const int error = errno;
 
 		if (error == EMSGSIZE) { /* it never takes this one */
-			fail(k, "a line is too long for it", error);
+			sink_failed(s, k->address.sun_path, "a line is too long for it, and lost", error);
 			s->counts.lost++;
+			k->is_failing = false; /* what follows may be taken */
 			return true;
 		}
 		if (error != EAGAIN && error != ENOBUFS && error != EINTR)

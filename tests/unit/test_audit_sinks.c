@@ -380,6 +380,9 @@ START_TEST(a_line_that_is_too_long_for_a_datagram)
 	ck_assert(sink->ops->put(sink, line, len));
 	ck_assert_uint_eq(sink->counts.lost, 1);
 	ck_assert_uint_eq(sink->counts.errors, 1);
+	ck_assert_ptr_nonnull(strstr(told, "a line is too long for it, and lost"));
+	ck_assert_ptr_null(strstr(told, "it is tried again"));
+	ck_assert_msg(sink->ops->flush(sink), "the end of the process has nothing to wait for");
 	put("short\n");
 	ck_assert_ptr_nonnull(strstr(receive(fd), ": short"));
 	free(line);
