@@ -33,8 +33,9 @@ struct entry {
 	_Atomic uint8_t state; /* enum entry_state; what is above is good once it is USED */
 	/* Main alone: */
 	bool is_shown;
-	bool was_other; /* a page has had its counts in `other` */
-	uint64_t total; /* at the end of the last period */
+	bool was_other;  /* a page has had its counts in `other` */
+	bool is_rebased; /* LEAVING: `base` has all of its cells */
+	uint64_t total;  /* at the end of the last period */
 	double score;
 	uint64_t *base; /* what of its cells belongs to `other`; NULL: nothing */
 };
@@ -377,15 +378,24 @@ static void end_period(struct names *n, unsigned used)
 	}
 }
 
+/* Without the lock, since reading all cells takes long and workers would wait: nobody counts under these numbers. */
+static void rebase_left(struct names *n, unsigned used)
+{
+	for (unsigned id = 1; id <= used; id++) {
+		if (state_of(&n->entries[id]) == ENTRY_LEAVING)
+			n->entries[id].is_rebased = rebase(n, id);
+	}
+}
+
 /* Numbers that were taken away in the last period can be given to others now. */
-static void free_left(struct names *n)
+static void free_left(struct names *n, unsigned used)
 {
 	bool has_freed = false;
 
-	for (unsigned id = 1; id <= n->used; id++) {
+	for (unsigned id = 1; id <= used; id++) {
 		struct entry *e = &n->entries[id];
 
-		if (state_of(e) != ENTRY_LEAVING || !rebase(n, id))
+		if (state_of(e) != ENTRY_LEAVING || !e->is_rebased)
 			continue;
 		e->state = ENTRY_FREE;
 		e->len = 0;
@@ -448,8 +458,9 @@ void names_settle(struct names *n, uint64_t now_ns)
 		count = rank(n, used, false, hidden);
 		replace(n, shown, rank(n, used, true, shown), hidden, count);
 		count = rank(n, used, false, hidden);
+		rebase_left(n, used);
 		pthread_mutex_lock(&n->lock);
-		free_left(n);
+		free_left(n, used);
 		take_away(n, hidden, count);
 		pthread_mutex_unlock(&n->lock);
 		n->period_ns = now_ns;

@@ -148,14 +148,18 @@ static bool read_labels(struct series_labels *labels, const char *text)
 	return true;
 }
 
+static const char *place_of(const struct cqlferry_value *value)
+{
+	return value->place ? value->place : "default";
+}
+
 static bool read_buckets(const struct cqlferry_host *host, const struct cqlferry_value *value, const char *name,
 			 struct buckets *out)
 {
 	const char *error = buckets_read(out, value->text);
 
 	if (error)
-		host->error(host, "%s: %s: '%s': %s", value->place ? value->place : "default", name, value->text,
-			    error);
+		host->error(host, "%s: %s: '%s': %s", place_of(value), name, value->text, error);
 	return error == NULL;
 }
 
@@ -204,11 +208,13 @@ static int32_t set_up(struct prometheus *p, const struct cqlferry_value *values)
 	const char *path = values[OPTION_PATH].text;
 
 	if (path[0] != '/' || path[strcspn(path, " ?#")] != '\0') {
-		host->error(host, "path: '%s' is no path of a page, as /openmetrics", path);
+		host->error(host, "%s: path: '%s' is no path of a page, as /openmetrics",
+			    place_of(&values[OPTION_PATH]), path);
 		return CQLFERRY_ERROR;
 	}
 	if (!read_labels(&p->labels, labels->text)) {
-		host->error(host, "labels: '%s': allowed are keyspace, table, kind, route, outcome", labels->text);
+		host->error(host, "%s: labels: '%s': allowed are keyspace, table, kind, route, outcome",
+			    place_of(labels), labels->text);
 		return CQLFERRY_ERROR;
 	}
 	/* Without a name in it there is no series for one table and for another. */
