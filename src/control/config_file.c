@@ -90,6 +90,7 @@ static const char *skip_blanks(const char *p)
 static bool section_open(struct ini_file *f, const char *name)
 {
 	struct config *config = f->config;
+	const char *plugin;
 
 	for (unsigned i = 0; i < f->heading_count; i++) {
 		if (strcmp(f->headings[i], name) == 0)
@@ -100,8 +101,12 @@ static bool section_open(struct ini_file *f, const char *name)
 		return line_fail(f, "[%s]: one listener too many; allowed: %d", name, SETTINGS_MAX_LISTENERS);
 	if (config->settings.plugin_count == SETTINGS_MAX_PLUGINS && strncmp(name, "plugin", 6) == 0)
 		return line_fail(f, "[%s]: one plugin too many; allowed: %d", name, SETTINGS_MAX_PLUGINS);
-	if (!config_section_find(config, name, true, &f->section, &f->instance))
+	if (!config_section_find(config, name, true, &f->section, &f->instance)) {
+		if (config_plugin_section(name, &plugin))
+			return line_fail(f, "[%s]: no name of a plugin; allowed: letters, digits, _ and -, at most %d",
+					 name, CONFIG_PLUGIN_NAME_MAX);
 		return line_fail(f, "[%s]: unknown section; allowed: %s", name, CONFIG_SECTIONS);
+	}
 	Assert(f->heading_count < ARRAY_LEN(f->headings));
 	f->headings[f->heading_count] = xstrdup(name);
 	f->heading_lines[f->heading_count++] = f->line_number;

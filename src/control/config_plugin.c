@@ -9,8 +9,6 @@
 #error "build with the configure script: it says where plugins are installed"
 #endif
 
-/* It goes into messages and labels of metrics. */
-#define PLUGIN_NAME_MAX 32
 #define HIDDEN "***"
 
 const struct setting config_plugin_option = { .section = SECTION_PLUGIN, .key = "option" };
@@ -34,7 +32,7 @@ static bool is_name(const char *name)
 
 	while (isalnum((unsigned char)*p) || *p == '_' || *p == '-')
 		p++;
-	return p > name && !*p && p - name <= PLUGIN_NAME_MAX;
+	return p > name && !*p && p - name <= CONFIG_PLUGIN_NAME_MAX;
 }
 
 bool config_plugin_find(struct config *config, const char *name, bool may_add, unsigned *instance)

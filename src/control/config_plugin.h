@@ -8,6 +8,9 @@
 
 #include "control/config_model.h"
 
+/* Bytes of a name, which goes into messages and labels of metrics. */
+#define CONFIG_PLUGIN_NAME_MAX 32
+
 /* The row that stands for any line of a plugin's own. */
 extern const struct setting config_plugin_option;
 

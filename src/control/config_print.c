@@ -121,6 +121,24 @@ void config_log(const struct config *config)
 	free(text);
 }
 
+static const char *before_restart(unsigned count)
+{
+	return count ? ", " : "a change of these needs a restart, all others a reload: ";
+}
+
+/* What a plugin says of its own options; of a key with several lines once. Returns how many were printed by now. */
+static unsigned print_plugin_restarts(const struct plugin_settings *p, unsigned count, FILE *out)
+{
+	for (unsigned i = 0; i < p->line_count; i++) {
+		const struct plugin_line *line = &p->lines[i];
+
+		if (line->may_reload || (i > 0 && strcmp(line[-1].key, line->key) == 0))
+			continue;
+		fprintf(out, "%s[plugin %s] %s", before_restart(count++), p->name, line->key);
+	}
+	return count;
+}
+
 void config_print_good(const struct config *config, FILE *out)
 {
 	unsigned count = 0;
@@ -130,11 +148,12 @@ void config_print_good(const struct config *config, FILE *out)
 		for (unsigned i = 0; s->width && i < setting_instances(s->section, &config->settings); i++) {
 			if ((s->flags & SETTING_RELOAD) || !config_value_find(config, s, i))
 				continue;
-			fprintf(out, "%s[%s] %s",
-				count++ ? ", " : "a change of these needs a restart, all others a reload: ",
+			fprintf(out, "%s[%s] %s", before_restart(count++),
 				setting_section_name(s->section, &config->settings, i), s->key);
 		}
 	}
+	for (unsigned i = 0; i < config->settings.plugin_count; i++)
+		count = print_plugin_restarts(&config->settings.plugins[i], count, out);
 	if (count)
 		fputc('\n', out);
 }
