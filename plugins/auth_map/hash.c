@@ -7,13 +7,16 @@
 
 #include "vault.h"
 
+#define SHA_ROUNDS_MIN 1000L
 /* Larger numbers of rounds keep a thread for more than some seconds with one password. */
 #define SHA_ROUNDS_MAX 5000000L
+#define SHA_SALT_MAX 16
 #define BCRYPT_COST_MAX 16
 
 struct hash_room {
 	struct vault *vault;
 	struct crypt_data *data;
+	bool has_failed; /* of the last one */
 };
 
 /* Those that are taken, and how long what stands behind the last '$' is. */
@@ -25,15 +28,29 @@ static const struct {
 };
 #define METHOD_COUNT (sizeof(methods) / sizeof(methods[0]))
 
+/* What crypt(3) would fail about, or cut, only when it computes. */
+static const char *sha_complaint(const char *hash)
+{
+	const char *salt = hash + 3;
+	char *end;
+	long rounds;
+
+	if (strncmp(salt, "rounds=", 7) == 0) {
+		rounds = strtol(salt + 7, &end, 10);
+		if (rounds > SHA_ROUNDS_MAX)
+			return "a hash of more than 5000000 rounds, which takes seconds";
+		if (rounds < SHA_ROUNDS_MIN || salt[7] < '1' || salt[7] > '9' || *end != '$')
+			return "a hash whose number of rounds is none; allowed: 1000 to 5000000";
+		salt = end + 1;
+	}
+	return strcspn(salt, "$") > SHA_SALT_MAX ? "a hash with a salt longer than 16 characters" : NULL;
+}
+
 static const char *cost_complaint(const char *hash)
 {
-	const char *rounds = strncmp(hash + 3, "rounds=", 7) == 0 ? hash + 10 : NULL;
-
 	if (strncmp(hash, "$2b$", 4) == 0 && strtol(hash + 4, NULL, 10) > BCRYPT_COST_MAX)
 		return "a bcrypt hash of a cost above 16, which takes seconds";
-	if (rounds && strtol(rounds, NULL, 10) > SHA_ROUNDS_MAX)
-		return "a hash of more than 5000000 rounds, which takes seconds";
-	return NULL;
+	return hash[1] == '5' || hash[1] == '6' ? sha_complaint(hash) : NULL;
 }
 
 const char *hash_complaint(const char *hash)
@@ -90,7 +107,13 @@ bool hash_matches(struct hash_room *room, const char *hash, const char *password
 	text[is_usable ? length : 0] = '\0';
 	/* Not crypt_r(), which sanitizers replace by what is not there when the plugin alone brings the library. */
 	result = crypt_rn(text, hash, room->data, sizeof(*room->data));
+	room->has_failed = !result || strlen(result) != strlen(hash);
 	matches = result && strlen(result) == strlen(hash) && are_equal(result, hash, strlen(hash)) && is_usable;
 	explicit_bzero(room->data, sizeof(*room->data));
 	return matches;
+}
+
+bool hash_has_failed(const struct hash_room *room)
+{
+	return room->has_failed;
 }

@@ -23,5 +23,7 @@ void hash_room_free(struct hash_room *room);
  * byte matches nothing.
  */
 bool hash_matches(struct hash_room *room, const char *hash, const char *password, size_t length);
+/* The last one matched nothing, because crypt(3) of this system cannot compute the hash: hash_complaint() sees not all. */
+bool hash_has_failed(const struct hash_room *room);
 
 #endif

@@ -204,6 +204,10 @@ enum verifier_result login_check(void *map, const struct verifier_question *q, s
 	if (!q->is_decoy && remembered_has(am->remembered, q->key, start, q->validity_ns))
 		return VERIFIER_GOOD;
 	matches = hash_matches(room, q->hash, q->password, q->password_length) && !q->is_decoy;
+	if (hash_has_failed(room))
+		am->host->log(am->host, CQLFERRY_LOG_WARN,
+			      "crypt(3) cannot compute a hash of the mapping (%.*s...): who has it cannot log in",
+			      (int)strcspn(q->hash + 1, "$") + 2, q->hash);
 	am->host->histogram_observe(am->host, am->seconds, auth_map_now_ns() - start);
 	if (matches)
 		remembered_add(am->remembered, q->key, auth_map_now_ns());

@@ -350,6 +350,12 @@ static const struct {
 	{ "[user a]\nhash = $6$abcdefgh$ltjgWl6579\n", "map.ini:2: [user a] hash: a hash that is cut short" },
 	{ "[user a]\nhash = $6$rounds=9999999$abcdefgh$nhYjN017qxiYztzyUpZtPnUQcnLy62KsunSLHNeLahp2EHPlAKmFFlrjEwSXGo2kgY5hR2.peKEg2VGUqIJJu1\n",
 	  "map.ini:2: [user a] hash: a hash of more than 5000000 rounds" },
+	{ "[user a]\nhash = $6$rounds=999$abcdefgh$nhYjN017qxiYztzyUpZtPnUQcnLy62KsunSLHNeLahp2EHPlAKmFFlrjEwSXGo2kgY5hR2.peKEg2VGUqIJJu1\n",
+	  "map.ini:2: [user a] hash: a hash whose number of rounds is none; allowed: 1000 to 5000000" },
+	{ "[user a]\nhash = $6$rounds=01000$abcdefgh$nhYjN017qxiYztzyUpZtPnUQcnLy62KsunSLHNeLahp2EHPlAKmFFlrjEwSXGo2kgY5hR2.peKEg2VGUqIJJu1\n",
+	  "map.ini:2: [user a] hash: a hash whose number of rounds is none" },
+	{ "[user a]\nhash = $6$abcdefghabcdefghi$nhYjN017qxiYztzyUpZtPnUQcnLy62KsunSLHNeLahp2EHPlAKmFFlrjEwSXGo2kgY5hR2.peKEg2VGUqIJJu1\n",
+	  "map.ini:2: [user a] hash: a hash with a salt longer than 16 characters" },
 	{ "[user a]\naction = deny\norigin = client\n",
 	  "map.ini:1: [user a] action = deny leaves nothing for other keys" },
 	{ "[user a]\naction = zdm\norigin = client\n", "map.ini:1: [user a] action = zdm leaves no room" },
@@ -508,6 +514,10 @@ START_TEST(hashes)
 	memset(longer, 'a', sizeof(longer));
 	ck_assert(!hash_matches(room, SHA512, longer, sizeof(longer)));
 	ck_assert(!hash_matches(room, SHA512, "", 0));
+	ck_assert(!hash_has_failed(room));
+	ck_assert_ptr_null(hash_complaint("$y$jZZZ$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+	ck_assert(!hash_matches(room, "$y$jZZZ$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "x", 1));
+	ck_assert(hash_has_failed(room));
 	ck_assert(!hash_matches(room, SHA512, "secret\0x", 8));
 	hash_room_free(room);
 }
