@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "policy/plugin_chain.h"
 #include "policy/plugin_set.h"
 #include "proxy/counters.h"
@@ -28,27 +29,50 @@ static size_t name_length(const char *s)
 	return n;
 }
 
-/* Behind the quote that ends it; NULL: it does not. */
+/* Behind the quote that ends it; NULL: it does not, or it is no UTF-8, of which Prometheus takes no page. */
 static const char *skip_value(const char *s)
 {
-	for (; *s != '"'; s++) {
+	for (; *s != '"'; s += utf8_length(s)) {
 		if (*s == '\\' && *++s != '\\' && *s != '"' && *s != 'n')
 			return NULL;
-		if (*s == '\0' || *s == '\n')
+		if (*s == '\n' || utf8_length(s) == 0)
 			return NULL;
 	}
 	return s + 1;
 }
 
-/* a="b",c="d"; le is the histograms' own. */
-static bool are_labels(const char *s)
+static bool is_utf8(const char *s)
 {
+	while (utf8_length(s) > 0)
+		s += utf8_length(s);
+	return !*s;
+}
+
+/* One with this name is among the labels that end at `end`, which have been read. */
+static bool has_label(const char *labels, const char *end, const char *name, size_t len)
+{
+	while (labels < end) {
+		const size_t n = name_length(labels);
+
+		if (n == len && memcmp(labels, name, n) == 0)
+			return true;
+		labels = skip_value(labels + n + 2) + 1; /* and the comma */
+	}
+	return false;
+}
+
+/* a="b",c="d", each name once; le is the histograms' own, and what begins with __ is Prometheus'. */
+static bool are_labels(const char *labels)
+{
+	const char *s = labels;
+
 	if (!*s)
 		return true;
 	for (;; s++) {
 		const size_t n = name_length(s);
 
-		if (n == 0 || (n == 2 && memcmp(s, "le", 2) == 0) || s[n] != '=' || s[n + 1] != '"')
+		if (n == 0 || (n == 2 && memcmp(s, "le", 2) == 0) || strncmp(s, "__", 2) == 0 || s[n] != '=' ||
+		    s[n + 1] != '"' || has_label(labels, s, s, n))
 			return false;
 		s = skip_value(s + n + 2);
 		if (!s)
@@ -62,7 +86,8 @@ static bool are_labels(const char *s)
 
 static bool is_good(const struct cqlferry_host *host, const char *family, const char *help, const char *labels)
 {
-	if (family && help && labels && *family && family[name_length(family)] == '\0' && are_labels(labels))
+	if (family && help && labels && *family && family[name_length(family)] == '\0' && is_utf8(help) &&
+	    are_labels(labels))
 		return true;
 	log_limited(LOG_ERROR, "plugin %s: '%s' with the labels '%s' is no metric", host->instance,
 		    family ? family : "", labels ? labels : "");

@@ -145,7 +145,11 @@ static uint32_t make_wrong_metrics(const struct cqlferry_host *h)
 	return h->counter_new(h, "meter ticks", "Two words", "") | h->counter_new(h, "meter_wrong", "", "a=b") |
 	       h->counter_new(h, "meter_wrong", "", "a=\"b") | h->counter_new(h, "meter_wrong", "", "a=\"b\",") |
 	       h->counter_new(h, "meter_wrong", "", "a=\"\\q\"") | h->counter_new(h, "meter_wrong", "", "le=\"1\"") |
-	       h->counter_new(h, "9", "", "") | h->histogram_new(h, "meter_wrong", "", "", bounds, 2) |
+	       h->counter_new(h, "meter_wrong", "", "a=\"\xff\"") |
+	       h->counter_new(h, "meter_wrong", "", "a=\"1\",b=\"\",a=\"2\"") |
+	       h->counter_new(h, "meter_wrong", "", "__name__=\"other\"") |
+	       h->counter_new(h, "meter_wrong", "\xc3(", "") | h->counter_new(h, "9", "", "") |
+	       h->histogram_new(h, "meter_wrong", "", "", bounds, 2) |
 	       h->histogram_new(h, "meter_wrong", "", "", bounds, 0) |
 	       h->histogram_new(h, "meter_wrong", "", "", bounds, 33) | h->gauge_new(h, "meter_ticks_total", "", "");
 }
