@@ -90,10 +90,11 @@ static void set_deadline(struct plugin_watch *w)
 	w->has_deadline = true;
 }
 
-/* The number of the next signal; negative: the deadline is over. */
+/* The number of the next signal; negative: the deadline is over; 0: it is stop()'s. */
 static int wait_for_signal(struct plugin_watch *w)
 {
 	struct timespec now, left;
+	siginfo_t info;
 	int number;
 
 	do {
@@ -106,9 +107,9 @@ static int wait_for_signal(struct plugin_watch *w)
 		}
 		if (left.tv_sec < 0)
 			left = (struct timespec){ 0, 0 };
-		number = w->has_deadline ? sigtimedwait(&w->signals, NULL, &left) : sigwaitinfo(&w->signals, NULL);
+		number = w->has_deadline ? sigtimedwait(&w->signals, &info, &left) : sigwaitinfo(&w->signals, &info);
 	} while (number < 0 && errno == EINTR);
-	return number;
+	return number > 0 && info.si_code == SI_TKILL ? 0 : number;
 }
 
 static void *watch(void *arg)
@@ -118,8 +119,12 @@ static void *watch(void *arg)
 
 	for (;;) {
 		number = wait_for_signal(w);
-		if (atomic_load(&w->is_over))
+		if (atomic_load(&w->is_over)) {
+			/* Somebody's, who was a moment faster than stop(): it is not lost. */
+			if (number > 0)
+				w->taken = number;
 			return NULL;
+		}
 		if (number < 0 || w->has_deadline)
 			break;
 		/* The main thread gets it when the plugin is back, which it may still be in time. */
