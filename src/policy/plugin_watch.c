@@ -12,6 +12,8 @@
 
 /* Also with shutdown_timeout = 0: a plugin that has something to write gets the time for it. */
 #define TIMEOUT_MIN_MS 1000
+/* What nobody else sends: one of those that are waited for would be taken for somebody's, or the other way round. */
+#define SIGNAL_STOP SIGRTMIN
 
 struct watched {
 	const struct worker *worker;
@@ -33,6 +35,7 @@ struct plugin_watch {
 	bool is_running;
 	_Atomic bool is_over;
 	sigset_t signals, old;
+	sigset_t waited; /* by the thread: these, and stop()'s */
 };
 
 /*
@@ -90,11 +93,10 @@ static void set_deadline(struct plugin_watch *w)
 	w->has_deadline = true;
 }
 
-/* The number of the next signal; negative: the deadline is over; 0: it is stop()'s. */
+/* The number of the next signal; negative: the deadline is over. */
 static int wait_for_signal(struct plugin_watch *w)
 {
 	struct timespec now, left;
-	siginfo_t info;
 	int number;
 
 	do {
@@ -107,9 +109,9 @@ static int wait_for_signal(struct plugin_watch *w)
 		}
 		if (left.tv_sec < 0)
 			left = (struct timespec){ 0, 0 };
-		number = w->has_deadline ? sigtimedwait(&w->signals, &info, &left) : sigwaitinfo(&w->signals, &info);
+		number = w->has_deadline ? sigtimedwait(&w->waited, NULL, &left) : sigwaitinfo(&w->waited, NULL);
 	} while (number < 0 && errno == EINTR);
-	return number > 0 && info.si_code == SI_TKILL ? 0 : number;
+	return number;
 }
 
 static void *watch(void *arg)
@@ -121,10 +123,12 @@ static void *watch(void *arg)
 		number = wait_for_signal(w);
 		if (atomic_load(&w->is_over)) {
 			/* Somebody's, who was a moment faster than stop(): it is not lost. */
-			if (number > 0)
+			if (number > 0 && number != SIGNAL_STOP)
 				w->taken = number;
 			return NULL;
 		}
+		if (number == SIGNAL_STOP)
+			continue;
 		if (number < 0 || w->has_deadline)
 			break;
 		/* The main thread gets it when the plugin is back, which it may still be in time. */
@@ -151,7 +155,7 @@ static void stop(struct plugin_watch *w)
 	if (!w->is_running)
 		return;
 	atomic_store(&w->is_over, true);
-	pthread_kill(w->thread, SIGTERM); /* what it waits for; blocked, so nothing else comes of it */
+	pthread_kill(w->thread, SIGNAL_STOP); /* it waits for it; blocked, so nothing else comes of it */
 	pthread_join(w->thread, NULL);
 	w->is_running = false;
 }
@@ -164,7 +168,8 @@ struct plugin_watch *plugin_watch_new(unsigned workers, uint32_t timeout_ms)
 	sigemptyset(&w->signals);
 	sigaddset(&w->signals, SIGTERM);
 	sigaddset(&w->signals, SIGINT);
-
+	w->waited = w->signals;
+	sigaddset(&w->waited, SIGNAL_STOP);
 	w->workers = workers;
 	w->watched = xcalloc(workers, sizeof(*w->watched));
 	return w;

@@ -33,7 +33,7 @@ START_TEST(signals_are_not_lost)
 	const struct timespec patience = { .tv_sec = 5 };
 	struct plugin_instance plugin = { .name = (char *)(uintptr_t) "p" };
 	struct plugin_watch *watch = plugin_watch_new(1, 60000);
-	sigset_t all, old, term;
+	sigset_t all, old, term, pending;
 	pthread_t thread;
 
 	sigfillset(&all);
@@ -48,6 +48,8 @@ START_TEST(signals_are_not_lost)
 		while (atomic_load(&sent) < i)
 			;
 		ck_assert_msg(sigtimedwait(&term, NULL, &patience) == SIGTERM, "lost in round %u", i);
+		sigpending(&pending);
+		ck_assert_msg(!sigismember(&pending, SIGTERM), "one too many in round %u", i);
 	}
 	pthread_join(thread, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
