@@ -145,13 +145,18 @@ static uint32_t make_wrong_metrics(const struct cqlferry_host *h)
 	return h->counter_new(h, "meter ticks", "Two words", "") | h->counter_new(h, "meter_wrong", "", "a=b") |
 	       h->counter_new(h, "meter_wrong", "", "a=\"b") | h->counter_new(h, "meter_wrong", "", "a=\"b\",") |
 	       h->counter_new(h, "meter_wrong", "", "a=\"\\q\"") | h->counter_new(h, "meter_wrong", "", "le=\"1\"") |
-	       h->counter_new(h, "meter_wrong", "", "a=\"\xff\"") |
-	       h->counter_new(h, "meter_wrong", "", "a=\"1\",b=\"\",a=\"2\"") |
-	       h->counter_new(h, "meter_wrong", "", "__name__=\"other\"") |
-	       h->counter_new(h, "meter_wrong", "\xc3(", "") | h->counter_new(h, "9", "", "") |
-	       h->histogram_new(h, "meter_wrong", "", "", bounds, 2) |
+	       h->counter_new(h, "9", "", "") | h->histogram_new(h, "meter_wrong", "", "", bounds, 2) |
 	       h->histogram_new(h, "meter_wrong", "", "", bounds, 0) |
 	       h->histogram_new(h, "meter_wrong", "", "", bounds, 33) | h->gauge_new(h, "meter_ticks_total", "", "");
+}
+
+/* What only a reader of the page would stumble over. */
+static uint32_t make_sly_metrics(const struct cqlferry_host *h)
+{
+	return h->counter_new(h, "meter_wrong", "", "a=\"\xff\"") |
+	       h->counter_new(h, "meter_wrong", "", "a=\"1\",b=\"\",a=\"2\"") |
+	       h->counter_new(h, "meter_wrong", "", "__name__=\"other\"") |
+	       h->counter_new(h, "meter_wrong", "\xc3(", "");
 }
 
 static int32_t meter_open(const struct cqlferry_host *host, const struct cqlferry_value *values, void **self)
@@ -171,6 +176,7 @@ static int32_t meter_open(const struct cqlferry_host *host, const struct cqlferr
 	host->counter_new(host, "reloads_total", "The proxy has one", "");
 	host->gauge_set(host, m->gauge, 3);
 	host->counter_add(host, make_wrong_metrics(host), 1);
+	host->counter_add(host, make_sly_metrics(host), 1);
 	host->counter_add(host, UINT32_MAX, 1);
 	host->gauge_set(host, UINT32_MAX, 1);
 	host->histogram_observe(host, UINT32_MAX, 1);
