@@ -75,6 +75,7 @@ bool extra_open(struct extra *x, const struct extra_options *o, const char **why
 	x->keyspace = o->keyspace ? xstrdup(o->keyspace) : NULL;
 	x->compression = (uint8_t)o->compression;
 	x->is_shared = o->is_shared;
+	x->was_asked = false;
 	timeout_start(&o->worker->loop, &o->worker->extra_timeouts, &x->timeout);
 	return true;
 }
@@ -131,6 +132,7 @@ static void on_authenticate(struct login *login, struct strview class_name)
 	};
 
 	(void)class_name;
+	x->was_asked = true;
 	if (x->credentials.user)
 		login_with(login, &x->credentials);
 	else

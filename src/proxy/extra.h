@@ -61,6 +61,7 @@ struct extra {
 	char *keyspace;
 	uint8_t compression; /* enum cql_compression */
 	bool is_shared;
+	bool was_asked; /* the node has demanded the log-in */
 	struct timeout_item timeout;
 };
 

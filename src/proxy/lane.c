@@ -77,6 +77,7 @@ static void on_ready(struct extra *x)
 	struct pool *pool = lane->pool;
 	struct worker *w = pool->worker;
 
+	lane->was_asked = x->was_asked;
 	lane->server = extra_take(x);
 	lane->server->handler = &lane_server_handler;
 	lane->server->owner = lane;

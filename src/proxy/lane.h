@@ -31,6 +31,7 @@ struct lane {
 	char *keyspace;        /* NULL: none */
 	uint8_t state;         /* enum lane_state */
 	bool is_large;         /* for requests with large bodies */
+	bool was_asked;        /* its node has demanded a log-in */
 	bool is_check;         /* opened to check a log-in, whatever lanes there are */
 	uint64_t ready_ns;     /* since when it is READY */
 	uint64_t retired_ns;   /* RETIRING: since when */

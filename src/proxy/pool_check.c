@@ -126,6 +126,22 @@ static struct pool_check *check_of(struct pool *pool, const struct lane *lane)
 
 /* ---- lanes ---- */
 
+/*
+ * A node that demands no log-in, though the cluster does as far as is known (it is being changed, one node after the other),
+ * has looked at no password: others must not be given what is behind one.
+ */
+static void check_ready(struct pool_check *check, const struct lane *lane)
+{
+	char text[200];
+
+	if (likely(!check->is_anew || lane->was_asked)) {
+		check_done(check, POOL_READY, 0, "");
+		return;
+	}
+	snprintf(text, sizeof(text), "%.100s demands no log-in, and so checks none", lane->backend->name);
+	check_done(check, POOL_UNREACHABLE, 0, text);
+}
+
 void pool_lane_ready(struct pool *pool, struct lane *lane)
 {
 	struct pool_check *check = check_of(pool, lane);
@@ -136,7 +152,7 @@ void pool_lane_ready(struct pool *pool, struct lane *lane)
 	pool->failure = NULL;
 	lane->is_check = false;
 	if (check)
-		check_done(check, POOL_READY, 0, "");
+		check_ready(check, lane);
 	pool_progress(pool);
 	if (was_check && pool_is_surplus(pool, lane))
 		lane_retire(lane);

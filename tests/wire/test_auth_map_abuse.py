@@ -1,8 +1,8 @@
 """plugins/auth_map and those who want in without a password, or want the proxy to be busy: none of it is given."""
 import pytest
 
+import behaviour
 from cqlwire import Err, Op, requests
-from behaviour import Hold
 from helpers import WAY_IDS, WAYS, assert_alive, assert_error
 from test_auth_map import MAP, authority, dumped, stand, with_tls
 
@@ -30,7 +30,7 @@ async def test_an_identity_to_act_as_is_no_way_round_the_password(stand, backend
     sections = {"proxy": POOLED["proxy"] | {"backend_connections": backend, "handshake_timeout": "2500ms"}}
     bench = await stand.start("[user carol]\norigin_user = o_app\norigin_password = o-secret-1961\ntarget = client\n",
                               sections=sections)
-    hold = Hold()
+    hold = behaviour.Hold()
     bench.target.on(lambda got: got.opcode == Op.AUTH_RESPONSE and b"carol" in got.request.token, hold)
     c = await bench.open()
     assert (await c.startup()).opcode == Op.AUTHENTICATE
@@ -44,6 +44,18 @@ async def test_an_identity_to_act_as_is_no_way_round_the_password(stand, backend
     assert (await c.startup()).opcode == Op.AUTHENTICATE
     assert (await c.auth(b"boss\0carol\0carol-secret")).opcode == Op.AUTH_SUCCESS
     await assert_alive(c, bench)
+
+
+@pytest.mark.parametrize("backend", ["dedicated", "pooled"])
+async def test_a_node_that_demands_no_log_in_any_more(stand, backend):
+    """The cluster does as far as is known; what this node answers says nothing about the password."""
+    bench = await stand.start("[user carol]\norigin_user = o_app\norigin_password = o-secret-1961\ntarget = client\n",
+                              sections={"proxy": POOLED["proxy"] | {"backend_connections": backend}})
+    rule = bench.target.on(Op.STARTUP, behaviour.answer(Op.READY))
+    _, answer = await stand.log_in("carol", "wrong")
+    assert answer.opcode == Op.ERROR, answer
+    bench.target.rules.remove(rule)
+    await assert_alive(await stand.let_in("carol", "carol-secret"), bench)
 
 
 async def test_names_and_passwords_that_are_too_long(stand):
