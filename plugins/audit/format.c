@@ -519,6 +519,8 @@ static void put_request(struct format *f, struct buffer *out, const struct recor
 		put_word(f, out, FIELD_ANSWERED_BY, WORD_OF(cluster_words, h->answered_by));
 	if (is_error)
 		put_code(f, out, FIELD_ERROR_CODE, h->error_code);
+	/* Of a statement about a role the password may stand behind the cut, and in the error. */
+	is_masked |= (h->flags & RECORD_CUT) && (h->kind == CQLFERRY_SCHEMA || h->kind == CQLFERRY_UNKNOWN);
 	if (v->texts[TEXT_ERROR].length > 0)
 		put_text(f, out, FIELD_ERROR, is_masked ? masked : v->texts[TEXT_ERROR]);
 	if (h->rows >= 0)

@@ -34,6 +34,11 @@ static struct sink_file *file_of(struct sink *s)
 	return (struct sink_file *)(void *)((char *)s - offsetof(struct sink_file, sink));
 }
 
+static void fail(struct sink_file *f, const char *what, int error)
+{
+	sink_failed(&f->sink, f->path, what, error);
+}
+
 /* True when the file ends with a line's end, or is empty. */
 static bool ends_whole(const char *path, off_t size)
 {
@@ -65,8 +70,11 @@ static bool open_anew(struct sink_file *f)
 		close(fd);
 		return false;
 	}
-	if (f->fd >= 0)
+	if (f->fd >= 0) {
+		if (f->settings.syncs_old && f->is_regular && fdatasync(f->fd) < 0)
+			fail(f, "fdatasync", errno);
 		close(f->fd);
+	}
 	f->fd = fd;
 	f->is_regular = S_ISREG(st.st_mode);
 	f->size = f->is_regular ? (uint64_t)st.st_size : 0;
@@ -82,11 +90,6 @@ static bool open_anew(struct sink_file *f)
 			f->size += strlen(f->line_end);
 	}
 	return true;
-}
-
-static void fail(struct sink_file *f, const char *what, int error)
-{
-	sink_failed(&f->sink, f->path, what, error);
 }
 
 /* FILE.1 becomes FILE.2, and so on; the last one is overwritten. */

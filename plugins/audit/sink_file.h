@@ -11,6 +11,7 @@
 struct sink_file_settings {
 	uint64_t rotate_size; /* bytes; 0: never */
 	uint32_t rotate_keep; /* files besides the one that is written */
+	bool syncs_old;       /* a file that is left is brought onto the disk before: sync() is about the new one */
 };
 
 /*

@@ -140,7 +140,8 @@ static void take_settings(struct writer *w)
 		w->settings = w->settings_next;
 		w->has_next = false;
 		if (w->is_file) {
-			const struct sink_file_settings file = { w->settings.rotate_size, w->settings.rotate_keep };
+			const struct sink_file_settings file = { w->settings.rotate_size, w->settings.rotate_keep,
+								 w->settings.fsync != WRITER_FSYNC_NONE };
 
 			sink_file_set(w->sink, &file);
 		}

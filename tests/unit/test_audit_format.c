@@ -347,6 +347,18 @@ START_TEST(an_error_does_not_quote_a_password)
 		ck_assert_ptr_nonnull(strstr(line, "\"error\":\"***\""));
 		free(line);
 	}
+	/* The password may stand behind the cut. */
+	texts[TEXT_STATEMENT] = (struct cqlferry_text)TEXT("CREATE ROLE r WITH");
+	head.flags |= RECORD_CUT;
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint8_t kinds[] = { CQLFERRY_SCHEMA, CQLFERRY_UNKNOWN, CQLFERRY_WRITE };
+		char *line;
+
+		head.kind = kinds[i];
+		line = line_of(FORMAT_JSON, &head, texts);
+		ck_assert_int_eq(strstr(line, "secret") != NULL, kinds[i] == CQLFERRY_WRITE);
+		free(line);
+	}
 }
 END_TEST
 

@@ -16,6 +16,22 @@ static char folder[64], path[96];
 static struct sink *sink;
 static char told[4096];
 
+/* In place of the C library's: the inode and size of what was brought onto the disk last. */
+static ino_t synced_inode;
+static off_t synced_size;
+static unsigned syncs;
+
+int fdatasync(int fd)
+{
+	struct stat st;
+
+	syncs++;
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	synced_inode = st.st_ino;
+	synced_size = st.st_size;
+	return 0;
+}
+
 static void tell(void *arg, enum sink_level level, const char *text)
 {
 	(void)arg;
@@ -47,7 +63,7 @@ static void teardown(void)
 
 static void open_file(const char *head, uint64_t rotate_size, uint32_t rotate_keep)
 {
-	const struct sink_file_settings settings = { rotate_size, rotate_keep };
+	const struct sink_file_settings settings = { rotate_size, rotate_keep, true };
 	char error[256];
 
 	sink = sink_file_open(&listener, path, head, "\n", error, sizeof(error));
@@ -161,6 +177,29 @@ START_TEST(rotated_by_size)
 	expect_file(".2", "h\na4\na5\na6\n");
 	expect_file(".3", NULL);
 	ck_assert_uint_eq(sink->counts.errors, 0);
+}
+END_TEST
+
+/* Nothing is left behind in a file that nobody will sync any more. */
+START_TEST(a_file_that_is_left_is_synced)
+{
+	struct stat st;
+	const unsigned before = syncs;
+
+	open_file("", 12, 2);
+	put("one line\n");
+	ck_assert(sink->ops->flush(sink));
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(syncs, before);
+	put("two lines\n");
+	ck_assert(sink->ops->flush(sink));
+	expect_file(".1", "one line\n");
+	ck_assert_uint_eq(syncs, before + 1);
+	ck_assert(synced_inode == st.st_ino && synced_size == 9);
+	sink_reopen(sink);
+	ck_assert(sink->ops->flush(sink));
+	ck_assert_uint_eq(syncs, before + 2);
+	ck_assert_int_eq(synced_size, 10);
 }
 END_TEST
 
@@ -451,6 +490,7 @@ int main(void)
 	tcase_add_test(tc, many_lines_are_written_before_a_flush);
 	tcase_add_test(tc, what_is_there_stays);
 	tcase_add_test(tc, rotated_by_size);
+	tcase_add_test(tc, a_file_that_is_left_is_synced);
 	tcase_add_test(tc, rotated_without_keeping);
 	tcase_add_test(tc, what_cannot_be_rotated_grows);
 	tcase_add_test(tc, opened_again);
