@@ -280,7 +280,7 @@ def check(root, program):
     pages = pages_of(root)
     return [*check_ini(pages, program), *check_links(pages, root), *check_paths(pages, root),
             *check_names(pages, program), *check_metrics(pages), *check_table(pages), *docs_lua.check(pages, program),
-            *docs_plugins.check(pages, program, docs_lua.commands, docs_lua.is_shown)]
+            *docs_plugins.check(pages, program, docs_lua.check_commands)]
 
 
 #: what is put at the end of a page, and what has to be said about it
@@ -379,7 +379,7 @@ def self_test(program):
         good = page.read_text()
         for text, mistake, expected in PLUGIN_MISTAKES:
             page.write_text(good.replace(text, mistake))
-            problems = docs_plugins.check(pages_of(root), program, docs_lua.commands, docs_lua.is_shown)
+            problems = docs_plugins.check(pages_of(root), program, docs_lua.check_commands)
             if text not in good or not any(expected in problem for problem in problems):
                 missed.append(expected)
     return [f"not found by the check: {text!r}" for text in missed]

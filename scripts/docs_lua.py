@@ -101,6 +101,21 @@ def commands(text):
         yield command, shown
 
 
+def check_commands(page, program, folder):
+    """Runs the `$ cqlferry` lines of the page's consoles in `folder`, and compares what they say."""
+    for language, text, line in page.blocks:
+        if language != "console":
+            continue
+        for command, shown in commands(text):
+            words = shlex.split(command)
+            if words[0] != "cqlferry":
+                continue
+            run = subprocess.run([program, *words[1:]], text=True, capture_output=True, cwd=folder)
+            said = (run.stdout + run.stderr).replace(f"{folder}/", "")
+            if not is_shown(shown, said):
+                yield page.at(line, f"`{command}` says:\n{said}")
+
+
 def check_console(page, program):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -109,17 +124,7 @@ def check_console(page, program):
             match = re.match(r"; (\w+\.ini)\n", text) if language == "ini" else None
             if match:
                 (folder / match.group(1)).write_text(text)
-        for language, text, line in page.blocks:
-            if language != "console":
-                continue
-            for command, shown in commands(text):
-                words = shlex.split(command)
-                if words[0] != "cqlferry":
-                    continue
-                run = subprocess.run([program, *words[1:]], text=True, capture_output=True, cwd=folder)
-                said = (run.stdout + run.stderr).replace(f"{folder}/", "")
-                if not is_shown(shown, said):
-                    yield page.at(line, f"`{command}` says:\n{said}")
+        yield from check_commands(page, program, folder)
 
 
 def check_types(program):

@@ -13,7 +13,6 @@ whether its code compiles, whether what it shows is what the program says.
 
 import pathlib
 import re
-import shlex
 import subprocess
 import tempfile
 
@@ -103,19 +102,10 @@ def check_code(page):
                 yield page.at(line, f"cc: {run.stderr.strip()}")
 
 
-def check_console(page, program, commands, is_shown):
+def check_console(page, program, check_commands):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([*CC, SAMPLE, "-o", pathlib.Path(folder) / "sample.so"], check=True)
-        for language, text, line in page.blocks:
-            if language != "console":
-                continue
-            for command, shown in commands(text):
-                words = shlex.split(command)
-                if words[0] != "cqlferry":
-                    continue
-                run = subprocess.run([program, *words[1:]], text=True, capture_output=True, cwd=folder)
-                if not is_shown(shown, run.stdout + run.stderr):
-                    yield page.at(line, f"`{command}` says:\n{run.stdout}{run.stderr}")
+        yield from check_commands(page, program, folder)
 
 
 # ---- what is shipped ----
@@ -151,7 +141,7 @@ def make(program, pages):
     return folder / "plugins/.libs"
 
 
-def check(pages, program, commands, is_shown):
+def check(pages, program, check_commands):
     page = next(p for p in pages if p.name == "docs/plugins.md")
-    return [*check_names(page), *check_code(page), *check_console(page, program, commands, is_shown),
+    return [*check_names(page), *check_code(page), *check_console(page, program, check_commands),
             *check_shipped(pages)]

@@ -14,8 +14,8 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
+#include "../utf8.h"
 #include "shape.h"
-#include "utf8.h"
 
 enum field {
 	FIELD_TIME,

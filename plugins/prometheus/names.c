@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../utf8.h"
+
 /* Numbers for some more names than are shown, so that those who become frequent are noticed. */
 #define NUMBERS_PER_SHOWN 4
 #define NUMBERS_MIN 16
@@ -137,34 +139,12 @@ void names_view_init(struct names_view *view, struct names *n, unsigned worker)
 
 /* ---- keys ---- */
 
-/* Bytes of the character at `p`; 0: it is none (RFC 3629). */
-static unsigned character_length(const uint8_t *p, uint64_t left)
-{
-	const unsigned len = p[0] < 0x80   ? 1
-			     : p[0] < 0xC2 ? 0
-			     : p[0] < 0xE0 ? 2
-			     : p[0] < 0xF0 ? 3
-			     : p[0] < 0xF5 ? 4
-					   : 0;
-
-	if (len > left)
-		return 0;
-	for (unsigned i = 1; i < len; i++) {
-		if ((p[i] & 0xC0) != 0x80)
-			return 0;
-	}
-	if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
-	    (p[0] == 0xF4 && p[1] > 0x8F))
-		return 0;
-	return len;
-}
-
 static size_t write_part(char *out, const char *part, uint64_t length)
 {
 	size_t n = 0;
 
 	for (uint64_t i = 0; i < length;) {
-		const unsigned len = character_length((const uint8_t *)part + i, length - i);
+		const unsigned len = utf8_length(part + i, length - i);
 		const bool is_text = len > 0 && part[i] != '\0';
 
 		if (n + (len ? len : 1) > NAMES_PART_MAX)

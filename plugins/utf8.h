@@ -1,6 +1,7 @@
-/* utf8.h - where characters end (RFC 3629, section 4): no overlong forms, no surrogates. */
-#ifndef AUDIT_UTF8_H
-#define AUDIT_UTF8_H
+/* utf8.h - where characters end (RFC 3629, section 4): no overlong forms, no surrogates. For plugins, which have nothing
+ * of src/. */
+#ifndef PLUGINS_UTF8_H
+#define PLUGINS_UTF8_H
 
 #include <stddef.h>
 
