@@ -354,10 +354,18 @@ const struct cqlferry_statement *plugin_request_statement(struct cqlferry_reques
 	return &s->statement;
 }
 
+/* Asked by who only counts, for each request: the rest of hooked_know() is not worth it. */
+static struct prepared_ref *prepared_of(const struct hooks_request *rq)
+{
+	if (rq->is_known)
+		return rq->prepared;
+	return rq->frame ? rq->frame->prepared : rq->rq->prepared;
+}
+
 uint64_t *plugin_request_slot(const struct cqlferry_host *host, struct cqlferry_request *request)
 {
 	const struct plugin_instance *p = plugin_of(host);
-	struct prepared_ref *ref = of(request)->prepared;
+	struct prepared_ref *ref = prepared_of((const struct hooks_request *)request);
 
 	if (!ref)
 		return NULL;
