@@ -260,13 +260,13 @@ async def test_clients_that_leave_while_they_are_held(stand):
 
 async def test_lock_out(stand):
     """After three failures the address is refused, whatever it says, until its time is over."""
-    bench = await stand.start(options={"lockout_failures": 3, "lockout_time": "1s"})
+    bench = await stand.start(options={"lockout_failures": 3, "lockout_time": "2s"})
     first = await stand.let_in()
     await stand.refused("app", "wrong")
     await stand.refused("nobody", "wrong")
     await stand.refused("app", "wrong")
     await stand.refused("app", "app-secret-1963", "too many failed log-ins from this address")
-    await bench.proxy.until_logged(r"127\.\S+ is locked out for 1 s: 3 log-ins have failed")
+    await bench.proxy.until_logged(r"127\.\S+ is locked out for 2 s: 3 log-ins have failed")
     metrics = await bench.proxy.metrics()
     assert metrics['zdm_cqlferry_auth_map_lockouts_total{plugin="auth_map"}'] == 1
     assert await stand.logins("locked_out") == 1

@@ -74,7 +74,7 @@ async def test_names_and_passwords_that_are_too_long(stand):
 async def test_passwords_leave_nothing_where_they_came_in(stand, authority, version, compression, tls):
     """Compressed or in segments, one behind the other so that they wait, right, wrong or too long."""
     bench = await stand.start(sections={"proxy": {"workers": 1}}, configure=with_tls(authority) if tls else None)
-    words = ["app-secret-1963", "nonsense-1964", "nonsense-1965", "nonsense-1966" + "x" * 4000]
+    words = ["app-secret-1963", "nonsense-1964", "nonsense-1965", "nonsense-1966" + "x" * 70_000]
     c = await bench.open(version, ssl=authority.client(own=authority.certificate()) if tls else None)
     assert (await c.startup(compression)).opcode == Op.AUTHENTICATE
     streams = [c.send(Op.AUTH_RESPONSE, requests.auth_response(requests.plain_token("app", word)))
