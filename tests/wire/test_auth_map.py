@@ -217,7 +217,7 @@ async def test_many_connections_of_one_application(stand):
 
 async def test_the_queue_is_full(stand):
     """Who finds it full is told OVERLOADED at once. The worker serves others meanwhile: it waits for nobody."""
-    slow = hashed("app-secret-1963", 1_000_000)
+    slow = hashed("app-secret-1963", 500_000)
     bench = await stand.start(MAP.replace(HASH, slow) + f"[user quick]\naction = zdm\nhash = {HASH}\n",
                               options={"threads": 1, "queue": 1, "lockout_failures": 0}, origin=None, target=None,
                               sections={"proxy": {"workers": 1}})
