@@ -51,6 +51,9 @@ static void reply(struct evhttp_request *rq, int status, const char *type, struc
 		evhttp_add_header(headers, "Content-Length", length);
 		body = NULL;
 	}
+	/* Nor would it leave out what these do not have (RFC 9110, sections 15.3.5 and 15.4.5). */
+	if (status == 204 || status == 304)
+		body = NULL;
 	evhttp_send_reply(rq, status, NULL, body);
 }
 

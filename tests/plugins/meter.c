@@ -112,7 +112,9 @@ static void echo_page(void *arg, struct cqlferry_http *http)
 	struct meter *m = arg;
 	const char *header = m->host->http_header(http, "X-Say");
 
-	m->host->http_reply(http, header ? 202 : 1000, NULL, header, header ? strlen(header) : 0);
+	const uint32_t status = !header ? 1000 : strcmp(header, "nothing") == 0 ? 204 : 202;
+
+	m->host->http_reply(http, status, NULL, header, header ? strlen(header) : 0);
 	m->host->http_reply(http, 200, NULL, "again", 5);
 }
 

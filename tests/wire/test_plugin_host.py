@@ -112,6 +112,7 @@ async def test_pages(make_bench, plugin_path):
     assert await get("/meter/echo", **{"x-say": "hello"}) == (202, b"hello")
     assert (await get("/meter/echo"))[0] == 500, "1000 is no status"
     assert (await get("/meter/silent"))[0] == 500
+    assert await get("/meter/echo", **{"x-say": "nothing"}) == (204, b""), "whatever was given as its body"
     assert await get("/meter/echo?a=1", **{"X-SAY": "query"}) == (202, b"query")
     assert (await get("/meter/none"))[0] == 404
     assert (await get("/meter/", **{"x-say": "hello"}))[0] == 404
