@@ -166,6 +166,13 @@ void handshake_tell(struct handshake *hs, enum hooks_login_outcome outcome, unsi
 		hooks->ops->login(hooks, c, &result);
 }
 
+enum hooks_login_outcome handshake_outcome(const struct handshake *hs, enum cluster_id id, uint32_t code)
+{
+	if (code == CQL_ERR_BAD_CREDENTIALS && !handshake_ask_set(hs, id) && !handshake_gets_client_credentials(hs, id))
+		return HOOKS_LOGIN_FAILED;
+	return HOOKS_LOGIN_REFUSED;
+}
+
 void handshake_blame(struct handshake *hs, enum hooks_login_outcome outcome, unsigned cluster)
 {
 	hs->outcome = outcome;

@@ -106,6 +106,11 @@ void handshake_tell(struct handshake *hs, enum hooks_login_outcome outcome, unsi
 		    const char *text);
 /* BAD_CREDENTIALS that are for the driver to deal with: it may try again. Tells plugins. */
 void handshake_refuse_again(struct handshake *hs, enum hooks_login_outcome outcome, unsigned cluster, const char *text);
+/*
+ * A cluster has answered with this error: REFUSED, or FAILED where that was about configured credentials, which are no fault of
+ * who logs in.
+ */
+enum hooks_login_outcome handshake_outcome(const struct handshake *hs, enum cluster_id id, uint32_t code);
 /* Before the client is refused: whose doing that is; FAILED and no cluster (CLUSTER_COUNT) without. */
 void handshake_blame(struct handshake *hs, enum hooks_login_outcome outcome, unsigned cluster);
 /* For client.c: the client is being refused, before it ends. Plugins are told. */

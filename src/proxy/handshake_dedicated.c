@@ -403,11 +403,11 @@ static void deciding_refused(struct dedicated_leg *leg, struct frame *f, const s
 	leg->step = STEP_WANTS_AUTH;
 	describe(leg, error, text, sizeof(text));
 	if (c->worker->settings->profile != PROFILE_ZDM || handshake_ask_set(hs, leg->id)) {
-		handshake_refuse_again(hs, HOOKS_LOGIN_REFUSED, leg->id, text);
+		handshake_refuse_again(hs, handshake_outcome(hs, leg->id, error->code), leg->id, text);
 		return;
 	}
 	client_send(c, hs->stream, OP_ERROR, f->flags & (uint8_t)~FRAME_COMPRESSED, f->body, f->length);
-	handshake_tell(hs, HOOKS_LOGIN_REFUSED, leg->id, error->code, text);
+	handshake_tell(hs, handshake_outcome(hs, leg->id, error->code), leg->id, error->code, text);
 	hs->is_challenged = false;
 	handshake_answered(hs);
 }
@@ -428,7 +428,7 @@ static void leg_on_refused(struct login *login, struct frame *f, const struct er
 		deciding_refused(leg, f, error);
 		return;
 	}
-	handshake_blame(hs, HOOKS_LOGIN_REFUSED, leg->id);
+	handshake_blame(hs, handshake_outcome(hs, leg->id, error->code), leg->id);
 	describe(leg, error, text, sizeof(text));
 	if (error->code == CQL_ERR_PROTOCOL_ERROR) {
 		/* Drivers look for this one on stream 0 when they find out which version to speak. */

@@ -168,10 +168,10 @@ static void refuse(struct pooled_leg *leg)
 		const enum cluster_id id = leg->id;
 
 		drop_legs(p);
-		handshake_refuse_again(&p->hs, HOOKS_LOGIN_REFUSED, id, text);
+		handshake_refuse_again(&p->hs, handshake_outcome(&p->hs, id, code), id, text);
 		return;
 	}
-	handshake_blame(&p->hs, HOOKS_LOGIN_REFUSED, leg->id);
+	handshake_blame(&p->hs, handshake_outcome(&p->hs, leg->id, code), leg->id);
 	/* Drivers look for PROTOCOL_ERROR on stream 0 when they find out which version to speak. */
 	client_refuse(c, code == CQL_ERR_PROTOCOL_ERROR ? 0 : p->hs.stream,
 		      code == CQL_ERR_BAD_CREDENTIALS ? CLOSE_AUTHENTICATION : CLOSE_HANDSHAKE, code, "%s", text);

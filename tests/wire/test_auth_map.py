@@ -288,6 +288,18 @@ async def test_lock_out_by_a_clusters_refusals(stand):
     assert bench.proxy.running()
 
 
+async def test_what_is_configured_and_refused_locks_nobody_out(stand):
+    """Origin's password has changed: that is no failure of those who log in, and they read what it is."""
+    bench = await stand.start("[default]\naction = zdm\n", options={"lockout_failures": 2})
+    bench.origin.auth = Auth({"proxy": "another-one"})
+    for _ in range(4):
+        _, answer = await stand.log_in("carol", "carol-secret")
+        assert answer.opcode == Op.ERROR and "origin" in answer.text, answer
+    bench.origin.auth = Auth(ORIGIN)
+    await stand.let_in("carol", "carol-secret")
+    assert await stand.logins("refused_by_cluster") == 0 and await stand.logins("locked_out") == 0
+
+
 # ---- reload ----
 
 async def test_reload_under_load(stand):
