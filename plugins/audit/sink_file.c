@@ -92,6 +92,19 @@ static bool open_anew(struct sink_file *f)
 	return true;
 }
 
+/* The first number that no file has, or the last one that may be: only those below it have to move. */
+static uint32_t first_free(const struct sink_file *f, char *name, size_t room)
+{
+	uint32_t n = 1;
+
+	for (; n < f->settings.rotate_keep; n++) {
+		snprintf(name, room, "%s.%u", f->path, (unsigned)n);
+		if (access(name, F_OK) < 0)
+			break;
+	}
+	return n;
+}
+
 /* FILE.1 becomes FILE.2, and so on; the last one is overwritten. */
 static bool shift(struct sink_file *f)
 {
@@ -99,7 +112,7 @@ static bool shift(struct sink_file *f)
 	char *from = malloc(room), *to = malloc(room);
 	bool is_good = from && to;
 
-	for (uint32_t n = f->settings.rotate_keep; is_good && n > 0; n--) {
+	for (uint32_t n = is_good ? first_free(f, to, room) : 0; is_good && n > 0; n--) {
 		snprintf(to, room, "%s.%u", f->path, (unsigned)n);
 		if (n > 1)
 			snprintf(from, room, "%s.%u", f->path, (unsigned)(n - 1));

@@ -180,6 +180,36 @@ START_TEST(rotated_by_size)
 }
 END_TEST
 
+/* What is behind a gap does not have to make room. */
+START_TEST(rotated_up_to_a_gap)
+{
+	char third[128];
+	FILE *f;
+
+	snprintf(third, sizeof(third), "%s.3", path);
+	f = fopen(third, "w");
+	fputs("old\n", f);
+	fclose(f);
+	open_file("", 4, 5);
+	for (unsigned i = 1; i <= 3; i++) {
+		char line[16];
+
+		snprintf(line, sizeof(line), "a%u\n", i);
+		put(line);
+	}
+	ck_assert(sink->ops->flush(sink));
+	expect_file("", "a3\n");
+	expect_file(".1", "a2\n");
+	expect_file(".2", "a1\n");
+	expect_file(".3", "old\n");
+	put("a4\n");
+	ck_assert(sink->ops->flush(sink));
+	expect_file(".3", "a1\n");
+	expect_file(".4", "old\n");
+	expect_file(".5", NULL);
+}
+END_TEST
+
 /* Nothing is left behind in a file that nobody will sync any more. */
 START_TEST(a_file_that_is_left_is_synced)
 {
@@ -490,6 +520,7 @@ int main(void)
 	tcase_add_test(tc, many_lines_are_written_before_a_flush);
 	tcase_add_test(tc, what_is_there_stays);
 	tcase_add_test(tc, rotated_by_size);
+	tcase_add_test(tc, rotated_up_to_a_gap);
 	tcase_add_test(tc, a_file_that_is_left_is_synced);
 	tcase_add_test(tc, rotated_without_keeping);
 	tcase_add_test(tc, what_cannot_be_rotated_grows);

@@ -197,6 +197,42 @@ async def test_opened_again(make_bench, plugin_path, tmp_path):
     assert names == [f"a{i}" for i in range(20)] + ["b"] and len(moved.lines()) >= 10
 
 
+async def test_opened_again_while_it_reloads(make_bench, plugin_path, tmp_path):
+    """SIGUSR1 and SIGHUP at once, under load: each line once, in one of the files, and whole."""
+    bench, log = await audited(make_bench, plugin_path, tmp_path, events="request", rotate_keep=1000)
+    clients = [await bench.client() for _ in range(4)]
+    is_over = False
+    sent = 0
+
+    async def send(c):
+        nonlocal sent
+        while not is_over:
+            assert not (await c.query("SELECT a FROM ks.t")).is_error()
+            sent += 1
+    tasks = [asyncio.create_task(send(c)) for c in clients]
+    for n in range(8):
+        async def moved():  # while it is rotated there is no such file
+            os.rename(log.path, tmp_path / f"moved.{n}")
+            return True
+        await bench.proxy.until(moved, "a file to move away")
+        bench.proxy.signal(signal.SIGUSR1)
+        await bench.reload(**{"plugin audit": {"statement": ("full", "hash", "none", "shape")[n % 4], "on_full": ("refuse", "drop")[n % 2],
+                                               "rotate_size": ("0B", "16KiB")[n % 2]}})
+    is_over = True
+    await asyncio.gather(*tasks)
+
+    def ids():
+        paths = [path for path in tmp_path.iterdir() if path.name.startswith(("audit.log", "moved."))]
+        return [line["id"] for path in paths for line in AuditLog(bench, path).lines()]
+
+    async def there():
+        return len(set(ids())) >= sent
+    await bench.proxy.until(there, f"{sent} lines")
+    bench.may_be_down = True
+    await bench.proxy.stop()
+    assert len(ids()) == len(set(ids())) == sent
+
+
 async def test_rotation_under_load(make_bench, plugin_path, tmp_path):
     """No file is larger than it may be, no line is lost, broken or written twice."""
     bench, log = await audited(make_bench, plugin_path, tmp_path, events="request", rotate_size="20KiB", rotate_keep=100)
