@@ -124,6 +124,12 @@ bool map_check(const struct map *map, const struct map_demand *demand, char *err
 		if (!check_section(map, map->sections[i], demand, error))
 			return false;
 	}
+	/* As a file that somebody is about to fill, or that another program has just emptied. */
+	if (map->users.count + map->wild_users.count + map->members.count + map->wild_members.count == 0 &&
+	    map->default_action == MAP_DENY) {
+		snprintf(text, sizeof(text), "%s has no user and no group, so nobody gets in", map->path);
+		warn(arg, text);
+	}
 	if (demand->verify == MAP_VERIFY_OFF && map->hash_count > 0) {
 		snprintf(text, sizeof(text), "%s has hashes that nobody looks at, since verify = off", map->path);
 		warn(arg, text);

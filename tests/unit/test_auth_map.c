@@ -414,6 +414,27 @@ START_TEST(damaged_files)
 }
 END_TEST
 
+/* It can be meant, but mostly it was emptied. */
+START_TEST(nobody_in_it)
+{
+	static const struct {
+		const char *text;
+		bool warns;
+	} cases[] = { { "", true },
+		      { "; nothing\n[default]\naction = deny\n", true },
+		      { "[default]\naction = zdm\n", false },
+		      { "[user a]\naction = zdm\n", false },
+		      { "[group g]\nmembers = a*\nhash = " SHA512 "\n", false } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		map_free(good_map(cases[i].text));
+		ck_assert_msg((strstr(warnings, "has no user and no group, so nobody gets in") != NULL) ==
+				      cases[i].warns,
+			      "%s: %s", cases[i].text, warnings);
+	}
+}
+END_TEST
+
 START_TEST(secrets_and_modes)
 {
 	struct map *map;
@@ -751,6 +772,7 @@ int main(void)
 	tcase_add_loop_test(tc, wrong_files, 0, sizeof(wrong) / sizeof(wrong[0]));
 	tcase_add_test(tc, wrong_bytes);
 	tcase_add_test(tc, damaged_files);
+	tcase_add_test(tc, nobody_in_it);
 	tcase_add_test(tc, secrets_and_modes);
 	tcase_add_test(tc, demands);
 	tcase_add_test(tc, who_compares);
