@@ -51,8 +51,7 @@ async def test_full_refuses(make_bench, plugin_path, tmp_path, fifo):
         if answer.is_error():
             assert_error(answer, Err.OVERLOADED, "the audit log cannot be written: its queue is full")
             refused += 1
-        else:
-            assert refused == 0
+        else:  # behind a refusal, too, where the writer comes late to what the pipe has room for
             served += 1
         assert served < 100
     assert len([r for r in bench.origin.received if r.statement == LONG]) == served
