@@ -1,7 +1,7 @@
 /*
  * login.c - see login.h
  *
- *   STARTUP ---- certificate that names a user ----------------------------------> apply
+ *   STARTUP ---- certificate that names a user, no cluster gets the client's own -> apply
  *      '-------- ask -- user and password -- locked out? -- find the mapping
  *                                                            | no hash --------> apply, if a cluster compares
  *                                                            | remembered -----> apply
@@ -348,6 +348,16 @@ static int32_t ask(const struct login_call *c)
 	return CQLFERRY_NEXT;
 }
 
+/* A cluster is to get the client's own password, which a certificate does not tell. */
+static bool leaves_one_to_the_client(const struct login_call *c)
+{
+	for (uint32_t i = 0; i < MAP_CLUSTERS; i++) {
+		if (c->mapping.login[i].source == MAP_CLIENT && c->host->login_wanted(c->login, i))
+			return true;
+	}
+	return false;
+}
+
 static int32_t on_certificate(struct login_call *c, const char *name)
 {
 	const struct settings *s = c->worker->settings;
@@ -359,6 +369,11 @@ static int32_t on_certificate(struct login_call *c, const char *name)
 			      c->mapping.section ? "action = deny" : "there is no such user in the mapping");
 	if (s->certificate == SETTINGS_CERTIFICATE_BOTH)
 		return ask(c);
+	/* Left open it would be what is configured, where the proxy gives that to this cluster. */
+	if (leaves_one_to_the_client(c)) {
+		c->host->login_ask(c->login);
+		return CQLFERRY_NEXT;
+	}
 	c->state->is_certificates = true;
 	return apply(c, AUTH_MAP_CERTIFICATE);
 }

@@ -457,6 +457,26 @@ async def test_a_certificate_beside_the_password(stand, authority):
     await bench.proxy.until_logged("its certificate is none of this user's")
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_certificate_where_a_cluster_gets_the_clients_password(stand, authority, wanted):
+    """It is asked for, and does not become what is configured for that cluster; unless the cluster wants none."""
+    mapping = "[certificate CN=cqlferry*]\nuser = ann\n[user ann]\norigin = client\n" \
+              "target_user = t_app\ntarget_password = t-secret-1962\n"
+    bench = await stand.start(mapping, configure=with_tls(authority), origin=(ORIGIN | {"ann": "anns"}) if wanted else None)
+    context = authority.client(own=authority.certificate())
+    c = await bench.open(ssl=context)
+    answer = await c.startup()
+    if wanted:
+        assert answer.opcode == Op.AUTHENTICATE
+        assert_error(await c.login("carol", "anns"), Err.BAD_CREDENTIALS, WRONG)
+        assert (await c.login("ann", "anns")).opcode == Op.AUTH_SUCCESS
+        assert stand.users(bench.origin) == {"ann"}
+    else:
+        assert answer.opcode == Op.READY
+    assert stand.users(bench.target) == {"t_app"}
+    await assert_alive(c, bench)
+
+
 @pytest.mark.parametrize("certificate", ["sufficient", "required", "both", "off"])
 async def test_a_certificate_that_no_section_has(stand, authority, certificate):
     """Where one is required nobody gets in without; else the password decides."""
