@@ -117,7 +117,7 @@ struct plugin_call {
 
 extern _Thread_local struct plugin_call plugin_call;
 
-/* Around a call that is no hook: of a timer, of a page. `worker` is NULL on the main thread. */
+/* Around a call in a worker that is no hook: of a timer. For those of main see plugin_set.h. */
 static inline void plugin_call_enter(struct plugin_instance *p, struct worker *worker, struct plugin_tally *tally)
 {
 	metric_add(&tally->calls, 1);

@@ -23,10 +23,11 @@ static void serve(struct http_handler *handler, struct http_page *page)
 {
 	struct plugin_page *p = container_of(handler, struct plugin_page, handler);
 	struct plugin_tally *tally = &p->plugin->tallies[PLUGIN_PAGE];
+	sigset_t signals;
 
-	plugin_call_enter(p->plugin, NULL, tally);
+	plugin_set_call_begin(p->plugin, "a page", tally, &signals);
 	p->serve(p->arg, (struct cqlferry_http *)page);
-	plugin_call_leave(tally);
+	plugin_set_call_end(p->plugin, tally, &signals);
 }
 
 struct http_handler *plugin_http_find(const struct plugin_set *set, const char *path)

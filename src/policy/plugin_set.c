@@ -178,6 +178,20 @@ static void call_end(const struct plugin_instance *p, const sigset_t *old)
 	plugin_call.worker = NULL;
 }
 
+void plugin_set_call_begin(struct plugin_instance *p, const char *function, struct plugin_tally *tally,
+			   sigset_t *signals)
+{
+	call_begin(p, function, NULL, signals);
+	metric_add(&tally->calls, 1);
+	plugin_call.started = loop_clock_ns();
+}
+
+void plugin_set_call_end(const struct plugin_instance *p, struct plugin_tally *tally, const sigset_t *signals)
+{
+	metric_add(&tally->ns, loop_clock_ns() - plugin_call.started);
+	call_end(p, signals);
+}
+
 static bool call_failed(const struct plugin_instance *p, const char *function, int32_t result, char *error,
 			size_t error_size)
 {

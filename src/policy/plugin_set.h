@@ -12,6 +12,8 @@
 #ifndef POLICY_PLUGIN_SET_H
 #define POLICY_PLUGIN_SET_H
 
+#include <signal.h>
+
 #include "policy/plugin.h"
 
 struct loop;
@@ -64,6 +66,15 @@ void plugin_set_reload_commit(struct plugin_set *set);
 /* `taken`: every worker uses the new state; otherwise it is thrown away. NULL is harmless: the end of the process can
  * overtake a reload, and closing has ended it then. */
 void plugin_set_reload_end(struct plugin_set *set, bool taken);
+
+/*
+ * Around the call of a timer's or page's function on the main thread, where the
+ * end of the process must not depend on its coming back either. `function` is
+ * what messages call it.
+ */
+void plugin_set_call_begin(struct plugin_instance *p, const char *function, struct plugin_tally *tally,
+			   sigset_t *signals);
+void plugin_set_call_end(const struct plugin_instance *p, struct plugin_tally *tally, const sigset_t *signals);
 
 /* reopen() of all; how many have one. */
 unsigned plugin_set_reopen(struct plugin_set *set);

@@ -29,13 +29,23 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct plugin_timer *t = arg;
 	struct plugin_instance *p = t->plugin;
-	struct plugin_tally *tally = t->worker ? &p->workers[t->worker->index].timer_tally : &p->tallies[PLUGIN_TIMER];
+	struct plugin_tally *tally;
+	sigset_t signals;
 
 	(void)fd;
 	(void)what;
-	plugin_call_enter(p, t->worker, tally);
-	t->fn(t->arg); /* which may free it */
-	plugin_call_leave(tally);
+	/* Its function may free it. */
+	if (t->worker) {
+		tally = &p->workers[t->worker->index].timer_tally;
+		plugin_call_enter(p, t->worker, tally);
+		t->fn(t->arg);
+		plugin_call_leave(tally);
+	} else {
+		tally = &p->tallies[PLUGIN_TIMER];
+		plugin_set_call_begin(p, "a timer", tally, &signals);
+		t->fn(t->arg);
+		plugin_set_call_end(p, tally, &signals);
+	}
 }
 
 static struct plugin_timer **chain_of(struct plugin_instance *p, const struct worker *worker)

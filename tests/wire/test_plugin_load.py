@@ -439,6 +439,26 @@ async def test_hook_that_hangs(make_bench, plugin_path):
                      bench.proxy.messages)
 
 
+@pytest.mark.parametrize("what,flags", [("page", ()), ("timer", ("-DTIMER",))])
+async def test_what_hangs_in_main(make_bench, plugin_path, what, flags):
+    """The main thread waits for a page or a timer: the signal is seen, and the process ends without it."""
+    sections = {"plugin tar": {"file": plugin_path("stuck", *flags)}, "proxy": {"shutdown_timeout": "0"}}
+    bench = await make_bench(fresh=True, wait=False, sections=sections)
+    bench.may_be_down = True
+    page = None
+    if what == "page":
+        await bench.proxy.until_logged("ready for CQL clients")
+        page = asyncio.ensure_future(bench.proxy.get("/stuck"))
+    await bench.proxy.until_logged("\nstuck")
+    bench.proxy.signal(signal.SIGTERM)
+    assert await bench.proxy.wait() == 1
+    bench.proxy.process = None
+    if page:
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await page
+    assert f"plugin tar: a {what} has not come back within 1000 ms (shutdown_timeout)" in bench.proxy.messages
+
+
 # ---- what is built and installed ----
 
 @pytest.mark.parametrize("name", ["audit", "auth_map", "prometheus", "sample"])
