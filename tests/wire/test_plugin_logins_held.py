@@ -125,7 +125,8 @@ async def test_held_clients_and_max_handshakes(plugged, go):
 @pytest.mark.parametrize("where", ["connect", "startup"])
 async def test_a_held_client_that_goes_away_gives_its_place_back(plugged, go, where):
     """Also one that has sent more than the frame that waits, so that nothing is read from it."""
-    bench = await plugged([f"{where} hold resume={go}"], fresh=True, sections={"proxy": {"max_handshakes": 1}})
+    bench = await plugged([f"{where} hold resume={go}"], fresh=True,
+                          sections={"proxy": {"max_handshakes": 1, "handshake_timeout": "1m"}})
     first = await bench.open()
     first.send(Op.STARTUP, requests.startup({}))
     first.send(Op.OPTIONS)
