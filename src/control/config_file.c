@@ -51,9 +51,12 @@ struct ini_file {
 	enum setting_section section;
 	unsigned instance;
 	char heading[NAME_MAX_LEN + 1];
-	char *headings[64]; /* those seen, to find doubles */
-	unsigned heading_lines[64];
-	unsigned heading_count;
+	struct {
+		enum setting_section section;
+		unsigned instance;
+		unsigned line;
+	} seen[64]; /* to find doubles */
+	unsigned seen_count;
 	const struct setting *key; /* of the line above; NULL at the start of a section */
 	bool has_comment;          /* behind the value that was read last */
 };
@@ -90,26 +93,29 @@ static const char *skip_blanks(const char *p)
 static bool section_open(struct ini_file *f, const char *name)
 {
 	struct config *config = f->config;
+	const bool has_dot = strncmp(name, "plugin.", 7) == 0; /* --set says it so */
 	const char *plugin;
 
-	for (unsigned i = 0; i < f->heading_count; i++) {
-		if (strcmp(f->headings[i], name) == 0)
-			return line_fail(f, "[%s]: the section began already in line %u; allowed: each section once",
-					 name, f->heading_lines[i]);
-	}
 	if (config->settings.listener_count == SETTINGS_MAX_LISTENERS && strncmp(name, "listener", 8) == 0)
 		return line_fail(f, "[%s]: one listener too many; allowed: %d", name, SETTINGS_MAX_LISTENERS);
 	if (config->settings.plugin_count == SETTINGS_MAX_PLUGINS && strncmp(name, "plugin", 6) == 0)
 		return line_fail(f, "[%s]: one plugin too many; allowed: %d", name, SETTINGS_MAX_PLUGINS);
-	if (!config_section_find(config, name, true, &f->section, &f->instance)) {
-		if (config_plugin_section(name, &plugin))
+	if (has_dot || !config_section_find(config, name, true, &f->section, &f->instance)) {
+		if (!has_dot && config_plugin_section(name, &plugin))
 			return line_fail(f, "[%s]: no name of a plugin; allowed: letters, digits, _ and -, at most %d",
 					 name, CONFIG_PLUGIN_NAME_MAX);
 		return line_fail(f, "[%s]: unknown section; allowed: %s", name, CONFIG_SECTIONS);
 	}
-	Assert(f->heading_count < ARRAY_LEN(f->headings));
-	f->headings[f->heading_count] = xstrdup(name);
-	f->heading_lines[f->heading_count++] = f->line_number;
+	/* By what it means: blanks within it make no other section. */
+	for (unsigned i = 0; i < f->seen_count; i++) {
+		if (f->seen[i].section == f->section && f->seen[i].instance == f->instance)
+			return line_fail(f, "[%s]: the section began already in line %u; allowed: each section once",
+					 name, f->seen[i].line);
+	}
+	Assert(f->seen_count < ARRAY_LEN(f->seen));
+	f->seen[f->seen_count].section = f->section;
+	f->seen[f->seen_count].instance = f->instance;
+	f->seen[f->seen_count++].line = f->line_number;
 	snprintf(f->heading, sizeof(f->heading), "%s", name);
 	f->in_section = true;
 	f->key = NULL;
@@ -390,8 +396,6 @@ bool config_file_read(struct config *config, char *text, size_t size)
 	if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
 		f.next += 3;
 	bad_line = ini_parse_stream(read_line, &f, on_pair, &f);
-	for (unsigned i = 0; i < f.heading_count; i++)
-		free(f.headings[i]);
 	if (bad_line && !f.failed)
 		return config_fail(config, "%s:%d: this line cannot be understood", f.path, MAX(bad_line, 0));
 	return !f.failed;
