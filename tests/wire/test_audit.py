@@ -12,6 +12,7 @@ import pytest
 import policies
 from audit_log import AuditLog, audited, section
 from behaviour import Hold, error, late, rows
+from certificates import Authority
 from cqlwire import CL, Column, Err, Op
 from cqlwire.requests import plain_token
 from fakecluster import Auth
@@ -139,6 +140,27 @@ async def test_denials(make_bench, plugin_path, tmp_path):
     await bench.reload(**{"plugin audit": {"events": "request login denial"}})
     assert_error(await c.query("INSERT INTO ks.t (k) VALUES (3)"), Err.UNAUTHORIZED)
     await log.wait(2, result="denied")
+
+
+async def test_a_certificate_and_a_plugins_denial(make_bench, plugin_path, tmp_path):
+    """Who it is by its certificate, at which listener; and which plugin has denied what, whatever the filters say."""
+    authority = Authority(tmp_path, "audit test CA")
+
+    def with_tls(bench):
+        cert, key = authority.certificate([bench.proxy.listen[0]])
+        bench.sections["listener"] = {"tls_cert": cert, "tls_key": key, "tls_ca": authority.ca,
+                                      "tls_require_client_cert": "true"}
+    no_scans = {"plugin no_scans": {"file": plugin_path("sample"), "table": "ks.orders", "order": -1}}
+    bench, log = await audited(make_bench, plugin_path, tmp_path, kinds="write", configure=with_tls, sections=no_scans)
+    c = await bench.open(ssl=authority.client(own=authority.certificate()))
+    assert (await c.startup()).opcode == Op.READY
+    login = await log.one(event="login")
+    assert login["tls"] is True and login["tls_subject"].startswith("CN="), login
+    assert_error(await c.query("SELECT a FROM ks.orders"), Err.INVALID)
+    line = await log.one(event="request")
+    assert line["tls_subject"] == login["tls_subject"]
+    assert (line["result"], line["decided_by"], line["decider"], line["to"]) == ("denied", "plugin", "no_scans", "none")
+    assert line["error_code"] == "0x2200" and line["error"] == "SELECT of ks.orders needs a WHERE"
 
 
 async def test_logins(make_bench, plugin_path, tmp_path):
