@@ -114,7 +114,7 @@ static int32_t chance_open(const struct cqlferry_host *host, const struct cqlfer
 	w->routes[0] = host->route_new(host, &route);
 	route.to = CQLFERRY_TO_BOTH;
 	route.answer_from = CQLFERRY_TARGET;
-	route.timeout_ms = 900;
+	route.timeout_ms = 20000;
 	w->routes[1] = host->route_new(host, &route);
 	w->routes[2] = 999;
 	w->metrics[0] = host->counter_new(host, "chance_total", "", "");

@@ -92,7 +92,7 @@ async def test_requests(make_bench, plugin_path, vanishes):
     print("seed", seed)
     sections = {f"plugin p{i}": {"file": plugin_path("chance"), "seed": seed % 1000 + i, "on_error": on_error}
                 for i, on_error in enumerate(("deny", "pass"))}
-    sections["proxy"] = {"request_timeout": "5s"}
+    sections["proxy"] = {"request_timeout": "20s"}
     bench = await make_bench(fresh=True, sections=sections)
     chaos = Chaos(bench, seed, vanishes)
     reloads = asyncio.ensure_future(chaos.reloads())
