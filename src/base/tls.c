@@ -212,7 +212,7 @@ static bool set_session_id(SSL_CTX *ctx, EVP_MD_CTX *id, const struct tls_option
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned digest_len;
-	unsigned char demands = o->require_client_cert;
+	unsigned char demands = (unsigned char)(o->require_client_cert | o->ask_client_cert << 1);
 
 	return EVP_DigestUpdate(id, &demands, 1) == 1 && EVP_DigestFinal_ex(id, digest, &digest_len) == 1 &&
 	       SSL_CTX_set_session_id_context(ctx, digest, MIN(digest_len, SSL_MAX_SID_CTX_LENGTH)) == 1;
@@ -234,6 +234,8 @@ static bool set_server(SSL_CTX *ctx, EVP_MD_CTX *id, const struct tls_options *o
 
 	if (o->require_client_cert)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verify);
+	else if (o->ask_client_cert)
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
 	pthread_once(&once, make_ticket_keys);
 	return ticket_keys_made && SSL_CTX_set_tlsext_ticket_keys(ctx, ticket_keys, sizeof(ticket_keys)) == 1 &&
 	       set_session_id(ctx, id, o);
@@ -245,8 +247,8 @@ static const char *wrong_options(const struct tls_options *o, bool is_server)
 		return "a certificate and a key only work together, one of them is missing";
 	if (is_server && !o->cert)
 		return "a server needs a certificate and a key";
-	if (is_server && o->require_client_cert && !o->ca)
-		return "client certificates cannot be required without a CA to check them against";
+	if (is_server && (o->require_client_cert || o->ask_client_cert) && !o->ca)
+		return "client certificates cannot be asked for without a CA to check them against";
 	if (!is_server && !o->ca)
 		return "a CA file is needed to check the peer's certificate against";
 	return NULL;

@@ -34,6 +34,7 @@ struct tls_options {
 	struct strview ca_pem, cert_pem, key_pem;
 	bool verify_name;         /* client role: the certificate must name the host (or address) */
 	bool require_client_cert; /* server role */
+	bool ask_client_cert;     /* the same, but who has none is let in; a bad one is not */
 };
 
 /* NULL on failure; `error` then names the file, what failed and OpenSSL's reason. */

@@ -155,8 +155,10 @@ static bool listener_tls(struct config *config, unsigned instance)
 	if (l->tls_ca && !l->tls_cert)
 		return config_fail_key(config, SECTION_LISTENER, "tls_ca", instance,
 				       "has no meaning without TLS; allowed: only with tls_cert and tls_key");
-	if (l->tls_require_client_cert && !l->tls_ca)
-		return config_fail_key(config, SECTION_LISTENER, "tls_require_client_cert", instance,
+	if ((l->tls_require_client_cert || l->tls_ask_client_cert) && !l->tls_ca)
+		return config_fail_key(config, SECTION_LISTENER,
+				       l->tls_require_client_cert ? "tls_require_client_cert" : "tls_ask_client_cert",
+				       instance,
 				       "needs a CA to check them by; allowed: only with tls_ca, tls_cert and tls_key");
 	return true;
 }

@@ -41,6 +41,7 @@ bool contexts_new_listener(const struct listener_settings *ls, struct tls_contex
 		.cert = ls->tls_cert,
 		.key = ls->tls_key,
 		.require_client_cert = ls->tls_require_client_cert,
+		.ask_client_cert = ls->tls_ask_client_cert,
 	};
 
 	*out = NULL;

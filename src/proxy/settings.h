@@ -195,6 +195,7 @@ struct listener_settings {
 	char *tls_key;
 	char *tls_ca;
 	bool tls_require_client_cert;
+	bool tls_ask_client_cert;    /* who has none is let in */
 	struct net_range_list allow; /* empty: all that `deny` does not have */
 	struct net_range_list deny;
 	enum proxy_protocol proxy_protocol;

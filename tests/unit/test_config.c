@@ -383,6 +383,7 @@ static const struct {
 	{ BASE "[listener]\ntls_ca = c\n", "t.ini:7: [listener] tls_ca: has no meaning without TLS; ..." },
 	{ BASE "[listener]\ntls_require_client_cert = true\n",
 	  "t.ini:7: [listener] tls_require_client_cert: needs a CA ..." },
+	{ BASE "[listener]\ntls_ask_client_cert = true\n", "t.ini:7: [listener] tls_ask_client_cert: needs a CA ..." },
 	{ BASE "[listener]\ntls_require_client_cert = 1\n",
 	  "t.ini:7: [listener] tls_require_client_cert: \"1\" is not a boolean; ..." },
 	{ BASE "[listener a]\n[listener b]\n", "t.ini: [listener b] port: address and port are those of another ..." },

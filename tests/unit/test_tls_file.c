@@ -37,7 +37,7 @@ static const struct {
 	{ true, NULL, "node.crt", "node-encrypted.key", false, { "node-encrypted.key: the key is encrypted" } },
 	{ true, NULL, "brokenchain.crt", "node.key", false, { "brokenchain.crt: a certificate of the chain is not" } },
 	{ true, "empty.crt", "node.crt", "node.key", true, { "empty.crt: no certificate in PEM form" } },
-	{ true, NULL, "node.crt", "node.key", true, { "cannot be required without a CA" } },
+	{ true, NULL, "node.crt", "node.key", true, { "cannot be asked for without a CA" } },
 	{ true, "ca.crt", NULL, NULL, false, { "a server needs a certificate and a key" } },
 	{ false, "/dev/zero", NULL, NULL, false, { "/dev/zero is too large for a PEM file" } },
 };

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from cqlwire import Err, Op, requests
+from cqlwire import Closed, Err, Op, requests
 from fakecluster import Auth
 from helpers import assert_alive, assert_error
 from proxy import ROOT
@@ -421,11 +421,11 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("auth_map_ca"), "auth_map test CA")
 
 
-def with_tls(authority):
+def with_tls(authority, demand="tls_require_client_cert"):
     def configure(bench):
         cert, key = authority.certificate([bench.proxy.listen[0]])
         bench.sections["listener"] = {"tls_cert": cert, "tls_key": key, "tls_ca": authority.ca,
-                                      "tls_require_client_cert": "true"}
+                                      demand: "true"}
     return configure
 
 
@@ -444,6 +444,20 @@ async def test_a_certificate_in_place_of_a_password(stand, authority):
     second = await bench.open(ssl=context)  # it is the user `app`, as limits know it
     answer = await second.startup()
     assert answer.opcode == Op.ERROR and "max_connections_per_user" in answer.text, answer
+
+
+async def test_certificates_and_passwords_at_one_listener(stand, authority, tmp_path):
+    """Who has one is in; who has none says a password; who has one of somebody else's is nobody."""
+    bench = await stand.start(CERTIFICATES, configure=with_tls(authority, "tls_ask_client_cert"))
+    c = await bench.open(ssl=authority.client(own=authority.certificate()))
+    assert (await c.startup()).opcode == Op.READY
+    await assert_alive(c, bench)
+    await assert_alive(await stand.let_in(ssl=authority.client()), bench)
+    other = Authority(tmp_path / "other", "another CA")
+    with pytest.raises((OSError, Closed)):
+        c = await bench.open(ssl=authority.client(own=other.certificate()))
+        await c.startup()
+    assert await stand.logins("certificate") == 1 and await stand.logins("verified") == 1
 
 
 async def test_a_certificate_beside_the_password(stand, authority):
