@@ -67,14 +67,14 @@ void hook_report_use(const struct settings *settings)
 /* ---- numbers ---- */
 
 /* Registering finds the counter that the engine has made; were there none, one that stays 0. */
-static int64_t value(const char *family, const char *hook, const char *reason)
+static int64_t value(const char *family, enum counter_kind kind, const char *hook, const char *reason)
 {
 	char labels[512] = "";
 
 	counters_label(labels, sizeof(labels), "hook", hook);
 	if (reason)
 		counters_label(labels, sizeof(labels), "reason", reason);
-	return counters_value(counters, counters_register(counters, family, "", labels, COUNTER_PLAIN));
+	return counters_value(counters, counters_register(counters, family, "", labels, kind));
 }
 
 unsigned hook_report_read(struct policy_hook_status *out)
@@ -85,12 +85,12 @@ unsigned hook_report_read(struct policy_hook_status *out)
 		out[i] = (struct policy_hook_status){
 			.name = name,
 			.place = in_force.items[i].place,
-			.calls = value("policy_hook_calls_total", name, NULL),
-			.errors = value("policy_hook_errors_total", name, "error") +
-				  value("policy_hook_errors_total", name, "time") +
-				  value("policy_hook_errors_total", name, "memory"),
-			.denials = value("policy_denials_total", name, NULL),
-			.workers_off = value("policy_hook_off", name, NULL),
+			.calls = value("policy_hook_calls_total", COUNTER_PLAIN, name, NULL),
+			.errors = value("policy_hook_errors_total", COUNTER_PLAIN, name, "error") +
+				  value("policy_hook_errors_total", COUNTER_PLAIN, name, "time") +
+				  value("policy_hook_errors_total", COUNTER_PLAIN, name, "memory"),
+			.denials = value("policy_denials_total", COUNTER_PLAIN, name, NULL),
+			.workers_off = value("policy_hook_off", COUNTER_GAUGE, name, NULL),
 		};
 	}
 	return in_force.count;
