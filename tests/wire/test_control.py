@@ -16,7 +16,7 @@ import behaviour
 from cqlwire import Err, Op
 from cqlwire.responses import rows
 from fakecluster import KEYSPACES_COLUMNS
-from helpers import PRIMARIES, assert_alive
+from helpers import PRIMARIES, assert_alive, assert_error
 
 LOCAL, PEERS, PEERS_V2 = "SELECT * FROM system.local", "SELECT * FROM system.peers", "SELECT * FROM system.peers_v2"
 KEYSPACES = "SELECT keyspace_name, replication FROM system_schema.keyspaces"
@@ -35,11 +35,17 @@ def used(cluster):
 
 
 async def use_nodes(bench, cluster, count=36):
-    """Lets clients make requests one after the other; which nodes of the cluster got any, by index."""
+    """
+    Lets clients make requests one after the other; which nodes of the cluster got any, by index. One whose node leaves the
+    cluster between its log-in and its request is sent elsewhere.
+    """
     before = used(cluster)
     for _ in range(count):
         client = await bench.client()
-        assert not (await client.query(WRITE)).is_error()
+        answer = await client.query(WRITE)
+        if answer.is_error():
+            assert_error(answer, Err.OVERLOADED, "Shutting down, please retry on next host.")
+            await bench.proxy.until_logged("draining: its node has left the cluster")
         await client.close()
     return set(used(cluster) - before)
 
