@@ -339,4 +339,5 @@ async def test_many_are_held_at_a_time(plugged, go):
     for c, stream in zip(clients, streams):
         assert (await c.answer(stream)).opcode == Op.AUTH_SUCCESS
     await until_said(bench, "login ok", count=40)
-    assert sorted(tokens(bench.target)[-40:]) == sorted(plain_token(f"u{i}", f"w{i}") for i in range(40))
+    # Connections that clients share may be made anew, with the same tokens.
+    assert {plain_token(f"u{i}", f"w{i}") for i in range(40)} <= set(tokens(bench.target))

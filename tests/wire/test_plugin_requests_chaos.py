@@ -27,10 +27,11 @@ class Chaos:
     def text(self, widths=(0, 0, 0, 10, 3000, 70000, 400000)):
         r = self.random
         wide = "x" * r.choice(widths)
-        return r.choice(["SELECT a FROM ks.t WHERE k = 1", "SELECT a FROM t", "INSERT INTO ks.t (k, v) VALUES (1, '%s')",
-                         "UPDATE u SET v = '%s' WHERE k = 1 IF v = 2", "SELECT * FROM system.local", "gibberish",
-                         "SELECT * FROM system.peers", "CREATE TABLE ks.x (k int)", "USE ks", "USE other",
-                         "DELETE FROM ks.t WHERE k = 'a'"]).replace("%s", wide)
+        texts = ["SELECT a FROM ks.t WHERE k = 1", "SELECT a FROM t", "INSERT INTO ks.t (k, v) VALUES (1, '%s')",
+                 "UPDATE u SET v = '%s' WHERE k = 1 IF v = 2", "SELECT * FROM system.local", "gibberish",
+                 "SELECT * FROM system.peers", "CREATE TABLE ks.x (k int)", "DELETE FROM ks.t WHERE k = 'a'"]
+        # A USE that only one cluster takes ends the connection: its keyspaces differ then. Who stays does without.
+        return r.choice(texts + (["USE ks", "USE other"] if self.vanishes else [])).replace("%s", wide)
 
     def send(self, client, prepared):
         r = self.random

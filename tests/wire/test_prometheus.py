@@ -302,12 +302,12 @@ async def test_what_workers_have(make_bench, plugin_path):
         "proxy": {"backend_connections": "pooled", "pool_idle_timeout": "50ms"}})
     client = await bench.client()
     assert not (await client.query("INSERT INTO ks.t (k) VALUES (1)")).is_error()
-    page = await until(bench, lambda p: p.value("zdm_cqlferry_pool_connections", cluster="origin") > 0, "pool")
-    assert page.value("zdm_cqlferry_pools", cluster="target") >= 1
+    page = await until(bench, lambda p: p.value("zdm_cqlferry_pool_connections", cluster="origin") > 0 and
+                       p.value("zdm_cqlferry_pools", cluster="target") > 0 and
+                       p.value("zdm_cqlferry_buffers", state="free") > 0 and
+                       p.value("zdm_cqlferry_buffers_free_bytes") > 0 and
+                       p.value("zdm_cqlferry_cached_objects", of="requests", state="free") > 0, "what workers have")
     assert page.value("zdm_cqlferry_pool_waiting_requests", cluster="origin") == 0
-    assert page.value("zdm_cqlferry_buffers", state="free") > 0
-    assert page.value("zdm_cqlferry_buffers_free_bytes") > 0
-    assert page.value("zdm_cqlferry_cached_objects", of="requests", state="free") > 0
 
 
 async def test_tls_sessions(make_bench, plugin_path, tmp_path):
