@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dice.h"
+
 #define QUEUE 4096
 #define NUMBERS (1 << 22)
 
@@ -58,13 +60,7 @@ struct part {
 
 static unsigned dice(struct chance *w, unsigned n)
 {
-	unsigned x = atomic_fetch_add(&w->dice, 0x9E3779B9u);
-
-	x ^= x >> 16;
-	x *= 0x7FEB352Du;
-	x ^= x >> 15;
-	x *= 0x846CA68Bu;
-	return (x ^ x >> 16) % n;
+	return dice_throw(&w->dice, n);
 }
 
 static void *resume_thread(void *arg)

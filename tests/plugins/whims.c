@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dice.h"
+
 #define QUEUE 4096
 
 static const struct cqlferry_option options[] = {
@@ -32,13 +34,7 @@ struct whims {
 
 static unsigned dice(struct whims *w, unsigned n)
 {
-	unsigned x = atomic_fetch_add(&w->dice, 0x9E3779B9u);
-
-	x ^= x >> 16;
-	x *= 0x7FEB352Du;
-	x ^= x >> 15;
-	x *= 0x846CA68Bu;
-	return (x ^ x >> 16) % n;
+	return dice_throw(&w->dice, n);
 }
 
 /* Resumes tickets in any order, some of them twice. */
