@@ -82,13 +82,17 @@ async def test_what_is_not_written_is_not_refused(make_bench, plugin_path, tmp_p
                              tables="ks.t", **SMALL)
     c = await bench.client()
     insert = "INSERT INTO ks.t (k) VALUES ('" + "x" * 30000 + "')"
-    for _ in range(100):
-        if (await c.query(insert)).is_error():
-            break
-    assert_error(await c.query(insert), Err.OVERLOADED)
-    assert not (await c.query("SELECT a FROM ks.t")).is_error()
-    assert not (await c.query("INSERT INTO ks.other (k) VALUES (1)")).is_error()
-    assert_error(await c.query("INSERT INTO ks.t (k) VALUES (1)"), Err.OVERLOADED)
+    refused, sent = 0, 0
+    while refused < 5:  # one may be served behind a refusal: the writer comes late to what the pipe has room for
+        sent += 1
+        assert sent < 100
+        answer = await c.query(insert)
+        if not answer.is_error():
+            continue
+        refused += 1
+        assert_error(answer, Err.OVERLOADED)
+        assert not (await c.query("SELECT a FROM ks.t")).is_error()
+        assert not (await c.query("INSERT INTO ks.other (k) VALUES (1)")).is_error()
 
 
 async def test_full_blocks(make_bench, plugin_path, tmp_path, fifo):
