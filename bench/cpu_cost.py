@@ -19,7 +19,7 @@ PATIENCE = 120
 
 def add_arguments(parser):
     parser.add_argument("--binary", type=Path, default=ROOT / "cqlferry", help="an optimized build")
-    parser.add_argument("--load", type=Path, default=ROOT / "bench" / "cqlload", help="make bench/cqlload")
+    parser.add_argument("--load", type=Path, default=ROOT / "bench" / "cqlbench", help="make bench/cqlbench")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--requests", type=int, default=400000)
     parser.add_argument("--backend", choices=("pooled", "dedicated"), default="dedicated")
@@ -77,7 +77,7 @@ def requests_per_cpu_second(arguments, folder, sections="", files=(), depth=32, 
         proxy = start([arguments.binary, "-c", folder / "proxy.ini"], 0, folder / "proxy.log")
         with meanwhile():
             if load.wait(PATIENCE) != 0:
-                raise SystemExit("cqlload has failed:\n" + (folder / "load.log").read_text()[-2000:] +
+                raise SystemExit("cqlbench has failed:\n" + (folder / "load.log").read_text()[-2000:] +
                                  (folder / "proxy.log").read_text()[-2000:])
         spent = cpu_seconds(proxy.pid)
         proxy.send_signal(signal.SIGTERM)

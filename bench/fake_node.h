@@ -1,5 +1,5 @@
 /*
- * fake_node.h - the two clusters of cqlload and cqlorder: one node each, which answers
+ * fake_node.h - the two clusters of cqlbench and cqlorder: one node each, which answers
  * what a driver and the proxy need to come up and to work. Each cluster has
  * prepared ids of its own, so the proxy has to translate them; a request that
  * arrives with the other cluster's id, or with a value that is not its key's,

@@ -18,7 +18,7 @@ Exit status 1 when a figure is off by more than 5 % (added: 25 %), in either dir
 down, or a later loss would go unseen. Then the functions or system calls that changed are named.
 
 How: every figure is the difference between a run of 2N requests and one of N, divided by N, so that what happens once
-does not count. bench/cqlload is client and clusters, in lock step; it shares one core with the proxy, both scheduled as
+does not count. bench/cqlbench is client and clusters, in lock step; it shares one core with the proxy, both scheduled as
 batch processes, which do not interrupt each other: so how many frames a read brings does not depend on time.
 """
 import argparse
@@ -160,7 +160,7 @@ class Runner:
         deadline = time.monotonic() + PATIENCE
         while "listening" not in self._log("load"):
             if load.poll() is not None or time.monotonic() > deadline:
-                raise GuardError("cqlload does not start: " + self._log("load"))
+                raise GuardError("cqlbench does not start: " + self._log("load"))
             time.sleep(0.01)
 
     def _end_proxy(self, proxy, is_traced):
@@ -194,7 +194,7 @@ class Runner:
         (self.folder / "proxy.ini").write_text(
             INI.format(self.network, backend) +
             (extra.sections.format(plugins=self.build / "plugins" / ".libs") if extra else ""))
-        load = self._start([self.build / "bench" / "cqlload", "--lockstep",
+        load = self._start([self.build / "bench" / "cqlbench", "--lockstep",
                             "--proxy", f"{self.network}.1:14002", "--origin", f"{self.network}.2:9042",
                             "--target", f"{self.network}.3:9042", "--write-percent", str(writes),
                             "--connections", str(connections), "--depth", str(depth),
@@ -206,7 +206,7 @@ class Runner:
             proxy = self._start([*wrapper, self.build / "cqlferry", "-c", self.folder / "proxy.ini"], "proxy",
                                 environment)
             if load.wait(PATIENCE) != 0:
-                raise GuardError(f"{scenario}: cqlload has failed: {self._log('load')}\n{self._log('proxy')}")
+                raise GuardError(f"{scenario}: cqlbench has failed: {self._log('load')}\n{self._log('proxy')}")
             self._end_proxy(proxy, wrapper and wrapper[0] == "strace")
         except subprocess.TimeoutExpired as error:
             raise GuardError(f"{scenario}: no end after {PATIENCE} s: {self._log('load')}") from error
@@ -423,7 +423,7 @@ def tool_versions():
 def make(build):
     """The proxy, the load generator and the counting library, in a build folder of their own."""
     build.mkdir(parents=True, exist_ok=True)
-    commands = [["make", "-s", f"-j{len(os.sched_getaffinity(0))}", "cqlferry", "bench/cqlload",
+    commands = [["make", "-s", f"-j{len(os.sched_getaffinity(0))}", "cqlferry", "bench/cqlbench",
                  "plugins/audit.la", "plugins/auth_map.la", "plugins/prometheus.la"],
                 ["gcc", "-O2", "-shared", "-fPIC", "-o", "malloc_count.so", str(ROOT / "bench" / "malloc_count.c")]]
     if not (build / "Makefile").exists():

@@ -1,5 +1,5 @@
 /*
- * peer.h - one non-blocking connection of cqlload or cqlorder that carries CQL frames,
+ * peer.h - one non-blocking connection of cqlbench or cqlorder that carries CQL frames,
  * plain or in v5 segments; clients and fake nodes both are a peer plus a
  * handler. Frames queued in one turn of the loop leave in one write.
  *

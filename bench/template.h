@@ -1,4 +1,4 @@
-/* template.h - the requests that cqlload sends: bodies made once, with gaps for the key. */
+/* template.h - the requests that cqlbench sends: bodies made once, with gaps for the key. */
 #ifndef BENCH_TEMPLATE_H
 #define BENCH_TEMPLATE_H
 

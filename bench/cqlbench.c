@@ -1,5 +1,5 @@
 /*
- * cqlload.c - a fixed number of requests through the proxy, from clients to
+ * cqlbench.c - a fixed number of requests through the proxy, from clients to
  * fake clusters that all live in this one thread and one epoll set: nothing
  * competes with the proxy but this program, and a run can be repeated exactly.
  *
@@ -145,7 +145,7 @@ static void check_answer(const struct slot *slot, const struct frame *f)
 		struct strview text = read_string(&r);
 
 		if (run.errors++ < 10)
-			fprintf(stderr, "cqlload: request %llu: %s: %.*s\n", (unsigned long long)slot->number,
+			fprintf(stderr, "cqlbench: request %llu: %s: %.*s\n", (unsigned long long)slot->number,
 				cql_error_name(code), SV_ARG(text));
 		return;
 	}
@@ -236,7 +236,7 @@ static void client_is_ready(struct client *c)
 	c->step = STEP_READY;
 	run.ready++;
 	if (run.ready == options.connections)
-		fprintf(stderr, "cqlload: %u clients are ready\n", run.ready);
+		fprintf(stderr, "cqlbench: %u clients are ready\n", run.ready);
 }
 
 static void expect(const struct client *c, const struct frame *f, uint8_t opcode)
@@ -444,7 +444,7 @@ static void print_results(void)
 /* ---- options ---- */
 
 static const char usage[] =
-	"usage: cqlload [OPTIONS]\n"
+	"usage: cqlbench [OPTIONS]\n"
 	"Starts two fake clusters, waits for a proxy in front of them and sends it requests.\n"
 	"  --proxy ADDRESS:PORT       where the proxy listens or will listen (127.0.0.1:14002)\n"
 	"  --origin ADDRESS:PORT      where to be origin (127.0.0.2:9042)\n"
