@@ -16,38 +16,17 @@
 /* The first probe, then as many as may fail: a peer that is gone is noticed as late with output waiting as without. */
 #define USER_TIMEOUT_MS (1000 * (KEEPALIVE_S + KEEPALIVE_S * KEEPALIVE_COUNT))
 
-/* The storage through the type its family says; sockaddr_storage is aligned for all of them. */
-static struct sockaddr_in *as_in(struct net_address *a)
-{
-	return (struct sockaddr_in *)(void *)&a->ss;
-}
-
-static struct sockaddr_in6 *as_in6(struct net_address *a)
-{
-	return (struct sockaddr_in6 *)(void *)&a->ss;
-}
-
-static const struct sockaddr_in *as_const_in(const struct net_address *a)
-{
-	return (const struct sockaddr_in *)(const void *)&a->ss;
-}
-
-static const struct sockaddr_in6 *as_const_in6(const struct net_address *a)
-{
-	return (const struct sockaddr_in6 *)(const void *)&a->ss;
-}
-
 bool net_from_bytes(const uint8_t *bytes, unsigned len, uint16_t port, struct net_address *out)
 {
 	memset(out, 0, sizeof(*out));
 	if (len == 4) {
-		out->ss.ss_family = AF_INET;
+		out->at.any.sa_family = AF_INET;
 		out->len = sizeof(struct sockaddr_in);
-		memcpy(&as_in(out)->sin_addr, bytes, 4);
+		memcpy(&out->at.v4.sin_addr, bytes, 4);
 	} else if (len == 16) {
-		out->ss.ss_family = AF_INET6;
+		out->at.any.sa_family = AF_INET6;
 		out->len = sizeof(struct sockaddr_in6);
-		memcpy(&as_in6(out)->sin6_addr, bytes, 16);
+		memcpy(&out->at.v6.sin6_addr, bytes, 16);
 	} else {
 		return false;
 	}
@@ -82,11 +61,11 @@ unsigned net_to_bytes(const struct net_address *a, uint8_t out[16])
 {
 	const struct in6_addr *v6;
 
-	if (a->ss.ss_family == AF_INET) {
-		memcpy(out, &as_const_in(a)->sin_addr, 4);
+	if (a->at.any.sa_family == AF_INET) {
+		memcpy(out, &a->at.v4.sin_addr, 4);
 		return 4;
 	}
-	v6 = &as_const_in6(a)->sin6_addr;
+	v6 = &a->at.v6.sin6_addr;
 	if (IN6_IS_ADDR_V4MAPPED(v6)) {
 		memcpy(out, v6->s6_addr + 12, 4);
 		return 4;
@@ -124,15 +103,15 @@ bool net_equal(const struct net_address *a, const struct net_address *b)
 
 uint16_t net_port(const struct net_address *a)
 {
-	return ntohs(a->ss.ss_family == AF_INET ? as_const_in(a)->sin_port : as_const_in6(a)->sin6_port);
+	return ntohs(a->at.any.sa_family == AF_INET ? a->at.v4.sin_port : a->at.v6.sin6_port);
 }
 
 void net_set_port(struct net_address *a, uint16_t port)
 {
-	if (a->ss.ss_family == AF_INET)
-		as_in(a)->sin_port = htons(port);
+	if (a->at.any.sa_family == AF_INET)
+		a->at.v4.sin_port = htons(port);
 	else
-		as_in6(a)->sin6_port = htons(port);
+		a->at.v6.sin6_port = htons(port);
 }
 
 const char *net_format_ip(const struct net_address *a, char out[NET_TEXT_MAX])
@@ -232,14 +211,14 @@ void net_prepare_socket(int fd)
 
 int net_connect_start(const struct net_address *to, bool *in_progress)
 {
-	int fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(to->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int saved;
 
 	*in_progress = false;
 	if (fd < 0)
 		return -1;
 	net_prepare_socket(fd);
-	if (connect(fd, (const struct sockaddr *)&to->ss, to->len) == 0)
+	if (connect(fd, &to->at.any, to->len) == 0)
 		return fd;
 	if (errno == EINPROGRESS || errno == EINTR) { /* interrupted or not, the kernel goes on */
 		*in_progress = true;
@@ -271,7 +250,7 @@ static bool resolve(const char *name, uint16_t port, struct net_address *out, ch
 		}
 	}
 	memset(out, 0, sizeof(*out));
-	memcpy(&out->ss, chosen->ai_addr, chosen->ai_addrlen);
+	memcpy(&out->at, chosen->ai_addr, chosen->ai_addrlen);
 	out->len = chosen->ai_addrlen;
 	net_set_port(out, port);
 	freeaddrinfo(list);
@@ -281,16 +260,16 @@ static bool resolve(const char *name, uint16_t port, struct net_address *out, ch
 /* -1 with errno set. */
 static int listen_on(const struct net_address *a)
 {
-	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(a->at.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1, off = 0, saved;
 
 	if (fd < 0)
 		return -1;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* [::] takes IPv4 clients too, whatever net.ipv6.bindv6only says. */
-	if (a->ss.ss_family == AF_INET6 && net_is_any(a))
+	if (a->at.any.sa_family == AF_INET6 && net_is_any(a))
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 && listen(fd, SOMAXCONN) == 0)
+	if (bind(fd, &a->at.any, a->len) == 0 && listen(fd, SOMAXCONN) == 0)
 		return fd;
 	saved = errno;
 	close(fd);
@@ -317,8 +296,8 @@ int net_listen(const char *address, uint16_t port, struct net_address *bound, ch
 	}
 	if (bound) {
 		memset(bound, 0, sizeof(*bound));
-		bound->len = sizeof(bound->ss);
-		if (getsockname(fd, (struct sockaddr *)&bound->ss, &bound->len) != 0)
+		bound->len = sizeof(bound->at);
+		if (getsockname(fd, &bound->at.any, &bound->len) != 0)
 			*bound = a;
 	}
 	return fd;

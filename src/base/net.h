@@ -2,6 +2,7 @@
 #ifndef BASE_NET_H
 #define BASE_NET_H
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "base/common.h"
@@ -10,13 +11,20 @@
 #define NET_NODE_ID 16
 
 /*
+ * The union has what we use and no more: sockaddr_storage is five times as
+ * large, and each connection to a node keeps an address.
+ *
  * `node_id`, when it is not all zeros, says which of the nodes behind one
  * socket address is meant: a proxy that tells them apart by the TLS server name
  * (SNI) stands there. It is then the identity: the socket address may change
  * and the node stays the same.
  */
 struct net_address {
-	struct sockaddr_storage ss;
+	union {
+		struct sockaddr_in6 v6; /* the largest comes first, so that all of it is what an initializer leaves out */
+		struct sockaddr_in v4;
+		struct sockaddr any;
+	} at;
 	socklen_t len;
 	uint8_t node_id[NET_NODE_ID];
 };

@@ -67,10 +67,10 @@ static void take_addresses(struct resolve *r, const struct addrinfo *list)
 	for (const struct addrinfo *ai = list; ai && r->count < RESOLVE_MAX_ADDRESSES; ai = ai->ai_next) {
 		struct net_address *a = &r->addresses[r->count];
 
-		if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || ai->ai_addrlen > sizeof(a->ss))
+		if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || ai->ai_addrlen > sizeof(a->at))
 			continue;
 		memset(a, 0, sizeof(*a));
-		memcpy(&a->ss, ai->ai_addr, ai->ai_addrlen);
+		memcpy(&a->at, ai->ai_addr, ai->ai_addrlen);
 		a->len = ai->ai_addrlen;
 		net_set_port(a, r->port);
 		r->count++;

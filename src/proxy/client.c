@@ -406,9 +406,9 @@ void client_local_address(const struct client *c, struct net_address *out)
 		*out = *c->reached_at;
 		return;
 	}
-	*out = (struct net_address){ .len = sizeof(out->ss) };
-	if (getsockname(c->wire.sb.fd, (struct sockaddr *)&out->ss, &out->len) < 0)
-		*out = (struct net_address){ .ss.ss_family = AF_INET, .len = sizeof(struct sockaddr_in) };
+	*out = (struct net_address){ .len = sizeof(out->at) };
+	if (getsockname(c->wire.sb.fd, &out->at.any, &out->len) < 0)
+		*out = (struct net_address){ .at.v4.sin_family = AF_INET, .len = sizeof(struct sockaddr_in) };
 }
 
 /* ---- what it has logged in with ---- */

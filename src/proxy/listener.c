@@ -27,9 +27,9 @@ static void resume(evutil_socket_t fd, short what, void *arg)
 /* False when accepting has to wait. */
 static bool accept_one(struct listener *l)
 {
-	struct newcomer n = { .listener = l->index, .peer.len = sizeof(n.peer.ss) };
+	struct newcomer n = { .listener = l->index, .peer.len = sizeof(n.peer.at) };
 
-	n.fd = accept4(l->fd, (struct sockaddr *)&n.peer.ss, &n.peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	n.fd = accept4(l->fd, &n.peer.at.any, &n.peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (n.fd < 0) {
 		const struct timeval pause = { .tv_usec = PAUSE_MS * 1000 };
 

@@ -55,7 +55,7 @@ static inline void tcp_pair(int fd[2])
 
 	ck_assert_msg(listener >= 0, "%s", error);
 	fd[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(connect(fd[1], (struct sockaddr *)&at.ss, at.len), 0);
+	ck_assert_int_eq(connect(fd[1], &at.at.any, at.len), 0);
 	fd[0] = accept(listener, NULL, NULL);
 	ck_assert_int_ge(fd[0], 0);
 	close(listener);

@@ -141,8 +141,8 @@ static int accept_one(int listener, struct net_address *peer)
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 
 	ck_assert_int_eq(poll(&p, 1, 5000), 1);
-	peer->len = sizeof(peer->ss);
-	return accept(listener, (struct sockaddr *)&peer->ss, &peer->len);
+	peer->len = sizeof(peer->at);
+	return accept(listener, &peer->at.any, &peer->len);
 }
 
 static void expect_connection(int listener, const struct net_address *to)
