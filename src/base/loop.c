@@ -182,6 +182,7 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 	loop->read_buffer = xmalloc(LOOP_READ_BUFFER);
 	chunk_pool_init(&loop->chunks);
 	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 4096);
+	slab_init(&loop->write_events, sizeof(struct event), 256);
 	event_assign(&loop->tick, loop->base, -1, 0, tick_on_timer, loop);
 	timeout_queue_init(loop, &loop->write_timeouts, write_timeout_ms, sbuf_on_write_timeout);
 	timeout_queue_init(loop, &loop->polls, LOOP_TICK_MS / 2, poll_on_timeout);
@@ -213,6 +214,7 @@ void loop_fini(struct loop *loop)
 	}
 	event_del(&loop->tick);
 	event_base_free(loop->base);
+	slab_fini(&loop->write_events);
 	slab_fini(&loop->out_parts);
 	chunk_pool_fini(&loop->chunks);
 	free(loop->read_buffer);

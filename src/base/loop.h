@@ -92,6 +92,7 @@ struct loop {
 	void (*on_turn)(struct loop *loop, uint64_t ns);
 	struct chunk_pool chunks;
 	struct slab out_parts;
+	struct slab write_events;            /* struct event; few sockets wait to be writable at a time */
 	struct timeout_queue write_timeouts; /* sockets whose peer does not take what we write */
 	struct timeout_queue linger_timeouts;
 	struct timeout_queue polls;

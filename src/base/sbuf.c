@@ -133,12 +133,33 @@ static void undirty(struct sbuf *sb)
 	sb->is_dirty = false;
 }
 
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* Calls on_writable() once, when the kernel takes bytes. */
+static void await_writable(struct sbuf *sb)
+{
+	if (!sb->ev_write) {
+		sb->ev_write = slab_get(&sb->loop->write_events);
+		event_assign(sb->ev_write, sb->loop->base, sb->fd, EV_WRITE, on_writable, sb);
+	}
+	event_add(sb->ev_write, NULL);
+}
+
+static void drop_write_event(struct sbuf *sb)
+{
+	if (!sb->ev_write)
+		return;
+	event_del(sb->ev_write);
+	slab_put(&sb->loop->write_events, sb->ev_write);
+	sb->ev_write = NULL;
+}
+
 void sbuf_close(struct sbuf *sb)
 {
 	if (sb->state == SBUF_IDLE)
 		return;
 	event_del(&sb->ev_read);
-	event_del(&sb->ev_write);
+	drop_write_event(sb);
 	timeout_stop(&sb->write_timeout);
 	if (sb->tls) {
 		if (sb->state == SBUF_OPEN || sb->state == SBUF_LINGERING)
@@ -413,7 +434,7 @@ static void do_handshake(struct sbuf *sb)
 		event_add(&sb->ev_read, NULL);
 		return;
 	case TLS_WANT_WRITE:
-		event_add(&sb->ev_write, NULL);
+		await_writable(sb);
 		return;
 	case TLS_EOF:
 		fail(sb, "closed by the peer during the TLS handshake");
@@ -486,6 +507,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	socklen_t len = sizeof(error);
 
 	(void)what;
+	drop_write_event(sb);
 	switch ((enum sbuf_state)sb->state) {
 	case SBUF_CONNECTING:
 		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
@@ -535,7 +557,6 @@ static bool attach(struct sbuf *sb, int fd, struct tls_context *tls, const char 
 	sb->write_waits = false;
 	sb->reads_for_write = false;
 	event_assign(&sb->ev_read, sb->loop->base, fd, EV_READ | EV_PERSIST, on_readable, sb);
-	event_assign(&sb->ev_write, sb->loop->base, fd, EV_WRITE, on_writable, sb);
 	return true;
 }
 
@@ -556,7 +577,7 @@ bool sbuf_connect(struct sbuf *sb, const struct net_address *to, struct tls_cont
 	}
 	/* A connect that succeeded at once is announced by the first EV_WRITE as well: on_open() never runs in here. */
 	sb->state = SBUF_CONNECTING;
-	event_add(&sb->ev_write, NULL);
+	await_writable(sb);
 	return true;
 }
 
@@ -745,7 +766,7 @@ void sbuf_flush(struct sbuf *sb)
 				timeout_start(sb->loop, &sb->loop->write_timeouts, &sb->write_timeout);
 			if (!sb->reads_for_write) {
 				sb->write_waits = true;
-				event_add(&sb->ev_write, NULL);
+				await_writable(sb);
 			}
 			break;
 		}

@@ -15,8 +15,9 @@
  *   sb->out_head .. out_tail --> one writev at the end of the turn (sbuf_flush)
  *
  * Invariants: an idle socket owns no buffer (in == NULL, out_head == NULL);
- * EV_WRITE is only pending while the kernel refuses bytes; after on_closed()
- * nothing is called any more.
+ * EV_WRITE is only pending while the kernel connects or refuses bytes, and
+ * only then there is an event for it; after on_closed() nothing is called any
+ * more.
  *
  * Belongs to its loop's thread. Memory: the owner embeds it and keeps it until
  * on_closed() or sbuf_close(), and then until the end of the turn.
@@ -120,8 +121,8 @@ struct sbuf {
 	uint16_t reads;           /* how often bytes have come; wraps round */
 	struct timeout_item write_timeout;
 	struct loop_task rest_task; /* reads the rest in the next turn */
+	struct event *ev_write;     /* NULL: it is not pending */
 	struct event ev_read;
-	struct event ev_write;
 };
 
 void sbuf_init(struct sbuf *sb, struct loop *loop, const struct sbuf_handler *handler);
