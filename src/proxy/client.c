@@ -80,6 +80,8 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 	c->listener = (uint8_t)n->listener;
 	c->number = atomic_fetch_add_explicit(&worker->proxy->next_client, 1, memory_order_relaxed) + 1;
 	c->opened_ns = loop_now(&worker->loop);
+	c->streams = &c->first_streams;
+	c->stream_words = 1;
 	list_init(&c->node);
 	list_init(&c->requests);
 	timeout_item_init(&c->handshake_timeout);
@@ -152,7 +154,8 @@ static void release(struct loop_deferred *d)
 
 	if (c->early)
 		early_free(c->early);
-	free(c->streams);
+	if (c->streams != &c->first_streams)
+		free(c->streams);
 	free(c->keyspace);
 	use_forget_split(c);
 	driver_put(&c->worker->drivers, c->driver);

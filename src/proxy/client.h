@@ -87,6 +87,7 @@ struct client {
 	struct upload *upload;                /* the same (upload.h) */
 	struct client_login *login;           /* NULL: no cluster has asked for one, or the client is pooled */
 	uint64_t *streams;                    /* bit set of the client's stream ids in flight */
+	uint64_t first_streams;               /* that of those below 64, with which most drivers can do */
 	uint32_t stream_words;
 	uint32_t in_flight;
 	uint32_t paging_count;   /* of these, with continuous pages: max_requests_per_client does not count them */

@@ -54,11 +54,14 @@ static void mark_stream(struct client *c, int16_t stream)
 	const uint32_t word = (uint32_t)stream / 64;
 
 	if (unlikely(word >= c->stream_words)) {
-		uint32_t words = MAX(2, c->stream_words * 2);
+		uint32_t words = c->stream_words * 2;
+		uint64_t *old = c->streams == &c->first_streams ? NULL : c->streams;
 
 		while (words <= word)
 			words *= 2;
-		c->streams = xrealloc(c->streams, words * sizeof(*c->streams));
+		c->streams = xrealloc(old, words * sizeof(*c->streams));
+		if (!old)
+			c->streams[0] = c->first_streams;
 		memset(c->streams + c->stream_words, 0, (words - c->stream_words) * sizeof(*c->streams));
 		c->stream_words = words;
 	}

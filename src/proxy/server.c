@@ -12,8 +12,8 @@
 
 /* SUPPORTED, AUTHENTICATE and their like are short; a node that is none must not make us wait for 256 MiB. */
 #define LOGIN_MAX_FRAME (128 * 1024)
-/* Most connections never have more requests in flight. */
-#define INITIAL_IDS 64
+/* Of a client that has its own connections, they are idle or have little in flight: there may be thousands. */
+#define INITIAL_IDS 8
 
 static const struct wire_handler server_wire_handler;
 static bool poll_memory(struct loop_poll *poll);
