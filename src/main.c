@@ -494,7 +494,7 @@ static bool start_workers(void)
 	const uint64_t stamp = config_lua_stamp(&run.settings->lua);
 	char error[REHEARSAL_ERROR_MAX];
 
-	run.workers = xcalloc(run.settings->workers, sizeof(*run.workers));
+	run.workers = xcalloc_apart(run.settings->workers, sizeof(*run.workers));
 	run.proxy.workers = run.workers;
 	run.proxy.worker_count = run.settings->workers;
 	run.metrics = xcalloc(run.settings->workers, sizeof(*run.metrics));

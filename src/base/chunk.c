@@ -22,11 +22,14 @@ static const struct {
 	{ CHUNK_LARGE, 8 },
 };
 
-static _Atomic uint64_t large_bytes;
+/* The one count that all workers write on the way of requests, of those above 64 KiB. */
+static struct {
+	OWN_LINE _Atomic uint64_t bytes;
+} large;
 
 uint64_t chunk_large_bytes(void)
 {
-	return atomic_load_explicit(&large_bytes, memory_order_relaxed);
+	return atomic_load_explicit(&large.bytes, memory_order_relaxed);
 }
 
 void chunk_pool_init(struct chunk_pool *p)
@@ -87,7 +90,7 @@ struct chunk *chunk_try_new(struct chunk_pool *p, uint32_t size)
 		c->class_index = (uint16_t)i;
 		c->has_secret = false;
 		if (unlikely(i == CHUNK_CLASSES))
-			atomic_fetch_add_explicit(&large_bytes, cap, memory_order_relaxed);
+			atomic_fetch_add_explicit(&large.bytes, cap, memory_order_relaxed);
 	}
 	c->refs = 1;
 	p->used++;
@@ -128,6 +131,6 @@ void chunk_release(struct chunk *c)
 		return;
 	}
 	if (unlikely(i == CHUNK_CLASSES))
-		atomic_fetch_sub_explicit(&large_bytes, c->cap, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&large.bytes, c->cap, memory_order_relaxed);
 	free(c);
 }

@@ -38,6 +38,21 @@ void *xcalloc(size_t count, size_t size)
 	return p;
 }
 
+void *xcalloc_apart(size_t count, size_t size)
+{
+	size_t bytes;
+	void *p;
+
+	if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - CACHE_LINE)
+		out_of_memory(SIZE_MAX);
+	bytes = MAX((bytes + CACHE_LINE - 1) / CACHE_LINE, 1) * CACHE_LINE;
+	p = aligned_alloc(CACHE_LINE, bytes);
+	if (!p)
+		out_of_memory(bytes);
+	memset(p, 0, bytes);
+	return p;
+}
+
 void *xrealloc(void *old, size_t size)
 {
 	void *p = realloc(old, size ? size : 1);

@@ -37,7 +37,10 @@ int log_level_now = LOG_INFO;
 static bool log_json;
 /* Once it is a file's, the number stays for ever: others may be about to write to it. */
 static int log_fd = STDERR_FILENO;
-static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Not beside the level, which every thread looks at. */
+static struct {
+	OWN_LINE pthread_mutex_t lock;
+} limits = { PTHREAD_MUTEX_INITIALIZER };
 
 static const struct {
 	const char *word;
@@ -291,7 +294,7 @@ bool log_limit_pass(struct log_limit *limit, enum log_level level, const char *w
 	bool pass;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	pthread_mutex_lock(&limit_lock);
+	pthread_mutex_lock(&limits.lock);
 	if ((uint64_t)now.tv_sec - limit->window_start_s >= LOG_WINDOW_S) {
 		left_out = limit->dropped;
 		*limit = (struct log_limit){ .window_start_s = (uint64_t)now.tv_sec };
@@ -301,7 +304,7 @@ bool log_limit_pass(struct log_limit *limit, enum log_level level, const char *w
 		limit->lines++;
 	else
 		limit->dropped++;
-	pthread_mutex_unlock(&limit_lock);
+	pthread_mutex_unlock(&limits.lock);
 
 	if (left_out > 0)
 		log_write(level, "%s: %u more lines like the next one were left out", what, left_out);

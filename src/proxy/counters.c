@@ -51,19 +51,26 @@ struct counters {
 	struct family *families;
 	struct counter items[COUNTERS_CELLS + 1]; /* by number */
 	uint16_t slots[SLOTS];                    /* numbers by hash, linear probing; 0: free */
-	_Atomic int64_t *cells[];                 /* by thread, then by number */
+	_Atomic int64_t *cells;                   /* by thread, CELLS_STRIDE apart, then by number */
+	void *block;                              /* they lie in */
 };
 
+/* Of one thread, in whole lines. */
+#define CELLS_PER_LINE (CACHE_LINE / sizeof(int64_t))
+#define CELLS_STRIDE ((COUNTERS_CELLS / CELLS_PER_LINE + 1) * CELLS_PER_LINE)
+
+_Static_assert(CELLS_STRIDE > COUNTERS_CELLS, "numbers begin with 1");
 _Static_assert(COUNTERS_CELLS <= UINT16_MAX, "a number fits into a slot");
 
 struct counters *counters_new(unsigned workers)
 {
-	struct counters *c = xcalloc(1, sizeof(*c) + (workers + 2) * sizeof(c->cells[0]));
+	struct counters *c = xcalloc(1, sizeof(*c));
 
 	pthread_mutex_init(&c->lock, NULL);
 	c->arrays = workers + 2;
-	for (unsigned i = 0; i < c->arrays; i++)
-		c->cells[i] = xcalloc(COUNTERS_CELLS + 1, sizeof(*c->cells[i]));
+	/* calloc(): what is not counted in is never touched. A line more, so that the first one can begin where a line does. */
+	c->block = xcalloc(c->arrays * CELLS_STRIDE + CELLS_PER_LINE, sizeof(*c->cells));
+	c->cells = (void *)(((uintptr_t)c->block + CACHE_LINE - 1) & ~(uintptr_t)(CACHE_LINE - 1));
 	return c;
 }
 
@@ -81,8 +88,7 @@ void counters_free(struct counters *c)
 		free(c->items[i].labels);
 		free(c->items[i].bounds);
 	}
-	for (unsigned i = 0; i < c->arrays; i++)
-		free(c->cells[i]);
+	free(c->block);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -226,6 +232,11 @@ void counters_label(char *out, size_t size, const char *name, const char *value)
 
 /* ---- counting ---- */
 
+static inline _Atomic int64_t *cell_of(const struct counters *c, unsigned worker, unsigned number)
+{
+	return &c->cells[worker * CELLS_STRIDE + number];
+}
+
 unsigned counters_main(const struct counters *c)
 {
 	return c->arrays - 2;
@@ -238,7 +249,7 @@ unsigned counters_others(const struct counters *c)
 
 void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t n)
 {
-	_Atomic int64_t *cell = &c->cells[worker][number];
+	_Atomic int64_t *cell = cell_of(c, worker, number);
 	int64_t old;
 
 	if (unlikely(worker == counters_others(c))) {
@@ -252,7 +263,7 @@ void counters_add(struct counters *c, unsigned worker, unsigned number, int64_t 
 
 void counters_set(struct counters *c, unsigned worker, unsigned number, int64_t value)
 {
-	atomic_store_explicit(&c->cells[worker][number], value, memory_order_relaxed);
+	atomic_store_explicit(cell_of(c, worker, number), value, memory_order_relaxed);
 }
 
 void counters_observe(struct counters *c, unsigned worker, unsigned number, uint64_t ns)
@@ -277,7 +288,7 @@ int64_t counters_value(const struct counters *c, unsigned number)
 	if (number == 0) /* what could not be registered counts there, all together */
 		return 0;
 	for (unsigned i = 0; i < c->arrays; i++)
-		sum += (uint64_t)atomic_load_explicit(&c->cells[i][number], memory_order_relaxed);
+		sum += (uint64_t)atomic_load_explicit(cell_of(c, i, number), memory_order_relaxed);
 	return (int64_t)sum;
 }
 

@@ -74,7 +74,7 @@ struct node_stats *node_stats_get(struct node_table *t, enum node_role role, uns
 		node = add(t, role, address);
 	stats = atomic_load_explicit(&node->stats[worker], memory_order_relaxed);
 	if (!stats) {
-		stats = xcalloc(1, sizeof(*stats));
+		stats = xcalloc_apart(1, sizeof(*stats));
 		stats->bounds = &t->bounds[role];
 		stats->node = node;
 		atomic_store_explicit(&node->stats[worker], stats, memory_order_release);

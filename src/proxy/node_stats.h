@@ -82,7 +82,7 @@ struct node {
 struct node_table {
 	pthread_mutex_t lock; /* held by who adds */
 	unsigned workers;
-	struct histogram_bounds bounds[NODE_ROLES];
+	OWN_LINE struct histogram_bounds bounds[NODE_ROLES]; /* read with each answer: not beside the lock */
 	_Atomic unsigned count[NODE_ROLES];
 	struct node *nodes[NODE_ROLES][NODE_TABLE_MAX + 1]; /* the last: the shared one */
 };

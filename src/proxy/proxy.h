@@ -29,21 +29,13 @@ struct policy_engine;
 struct worker;
 
 struct proxy {
+	/* Read on the way of requests; written before the workers start, and by reloads. */
 	const struct settings *_Atomic settings;
 	struct worker *workers; /* for messages to all */
 	unsigned worker_count;
-	struct cluster clusters[CLUSTER_COUNT];
-	struct prepared_table prepared;
-	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */
-	struct flights mirror_repairs; /* the same on mirrors: apart, since a client's repair must not wait for those */
+	struct counters *counters;
+	struct plugin_set *plugins; /* what hooks_new makes them of */
 	struct histogram_bounds bounds[REQUEST_TYPES];
-	struct node_table nodes;
-	struct divergences divergences;
-	struct request_ids request_ids;
-	struct schema_state schema;
-	struct traces traces;
-	_Atomic uint32_t client_count; /* accepted and not yet closed, without those that are being refused */
-	_Atomic uint64_t next_client;  /* numbers for log lines */
 	/* Makes an engine of scripts for one worker; *out is NULL where the settings name none. False with the reason in
 	 * `error`. On the main thread; NULL: there are no engines. */
 	bool (*engine_new)(struct proxy *proxy, const struct settings *settings, unsigned worker,
@@ -52,17 +44,31 @@ struct proxy {
 	 * On the main thread, before the worker starts; NULL: there are none. */
 	bool (*hooks_new)(struct proxy *proxy, struct worker *worker, struct hooks **out, char *error,
 			  size_t error_size);
-	struct plugin_set *plugins; /* what hooks_new makes them of */
 	/* Each line of the metrics page, for plugins; on the main thread. NULL: there is no page. */
 	void (*visit_metrics)(void (*visit)(void *arg, const char *family, const char *type, const char *help,
 					    const char *suffix, const char *labels, double value),
 			      void *arg);
-	struct counters *counters;
+	/* Written by any thread, when clients come and go, statements are prepared, nodes change. */
+	OWN_LINE _Atomic uint32_t client_count; /* accepted and not yet closed, without those that are being refused */
+	_Atomic uint64_t next_client;           /* numbers for log lines */
 	struct limits limits;
 	struct gate gate;
-	uint8_t apart[64]; /* written per request with timestamps = add: not in a line with the above */
-	struct timestamps timestamps;
+	struct cluster clusters[CLUSTER_COUNT];
+	struct flights repairs;        /* PREPAREs under way for statements that a node has lost */
+	struct flights mirror_repairs; /* the same on mirrors: apart, since a client's repair must not wait for those */
+	struct divergences divergences;
+	struct schema_state schema;
+	struct traces traces;
+	OWN_LINE struct node_table nodes;
+	OWN_LINE struct prepared_table prepared;
+	/* With tracing_enabled, and with timestamps = add, all workers write here with every request, and nowhere else. */
+	OWN_LINE struct request_ids request_ids;
+	OWN_LINE struct timestamps timestamps;
 };
+
+_Static_assert(offsetof(struct prepared_table, sequence) / CACHE_LINE !=
+		       offsetof(struct prepared_table, lock) / CACHE_LINE,
+	       "every EXECUTE reads the first, and only who prepares, or misses in its cache, takes the second");
 
 void proxy_init(struct proxy *proxy, const struct settings *settings);
 /* Reads the files that the settings name for the clusters. False with the reason in `error`. Before the workers start. */

@@ -19,7 +19,7 @@ static void setup(void)
 	settings->heartbeat_retry_interval_min_ms = 100;
 	settings->heartbeat_retry_interval_max_ms = 1000;
 	settings->heartbeat_retry_backoff_factor = 2;
-	proxy = calloc(1, sizeof(*proxy));
+	proxy = xcalloc_apart(1, sizeof(*proxy));
 	w = calloc(1, sizeof(*w));
 	proxy->workers = w;
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {

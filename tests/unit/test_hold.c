@@ -13,8 +13,8 @@ static struct worker *workers;
 
 static void setup(void)
 {
-	proxy = xcalloc(1, sizeof(*proxy));
-	workers = xcalloc(2, sizeof(*workers));
+	proxy = xcalloc_apart(1, sizeof(*proxy));
+	workers = xcalloc_apart(2, sizeof(*workers));
 	proxy->workers = workers;
 	proxy->worker_count = 2;
 	for (unsigned i = 0; i < 2; i++) {
