@@ -1,6 +1,9 @@
 /* metrics_figures.c - see metrics_figures.h */
 #include "control/metrics_figures.h"
 
+#include <pthread.h>
+#include <time.h>
+
 #include "proxy/figures.h"
 #include "proxy/worker.h"
 
@@ -137,5 +140,32 @@ void metrics_figures_turns(struct metrics_page_writer *w)
 	metrics_page_family(w, "cqlferry_worker_busy_seconds_total", "counter",
 			    "Time that workers did something in, of all together");
 	w->sink->sample(w->sink, "", "", FIGURE(w, busy_ns) / 1e9);
-	write_gauge(w, "cqlferry_workers", "Workers: each is one thread", w->page->gate->proxy->worker_count);
+}
+
+/* 0 for a thread that does not run. */
+static double cpu_seconds(const struct worker *worker)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (!worker->is_running || pthread_getcpuclockid(worker->thread, &clock) != 0 || clock_gettime(clock, &ts) != 0)
+		return 0;
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+void metrics_figures_workers(struct metrics_page_writer *w)
+{
+	const struct proxy *proxy = w->page->gate ? w->page->gate->proxy : NULL;
+
+	if (!proxy)
+		return;
+	metrics_page_family(w, "cqlferry_worker_clients", "gauge", "Clients of each worker");
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		metrics_page_sample(w, "", (double)metric_read(&proxy->workers[i].metrics.client_connections),
+				    "worker=\"%u\"", i);
+	metrics_page_family(w, "cqlferry_worker_cpu_seconds_total", "counter",
+			    "Processor time of each worker's thread; one that needs a second in each second is full");
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		metrics_page_sample(w, "", cpu_seconds(&proxy->workers[i]), "worker=\"%u\"", i);
+	write_gauge(w, "cqlferry_workers", "Workers: each is one thread", proxy->worker_count);
 }

@@ -11,5 +11,7 @@ void metrics_figures_pools(struct metrics_page_writer *w);
 void metrics_figures_tls(struct metrics_page_writer *w);
 /* Nothing either before the workers were asked, and without plugins. */
 void metrics_figures_turns(struct metrics_page_writer *w);
+/* Of each worker alone. */
+void metrics_figures_workers(struct metrics_page_writer *w);
 
 #endif

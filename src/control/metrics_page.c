@@ -257,6 +257,7 @@ static void write_own(struct metrics_page_writer *w)
 			 offsetof(struct metrics, timeouts));
 	metrics_figures_tls(w);
 	metrics_figures_turns(w);
+	metrics_figures_workers(w);
 }
 
 static void write_proxy_counters(struct metrics_page_writer *w)

@@ -95,6 +95,14 @@ void client_accept(struct worker *worker, const struct newcomer *n)
 			  worker->index);
 }
 
+void client_listen(struct client *c, uint8_t events)
+{
+	c->events |= events;
+	if (!c->is_listener && events)
+		worker_client_listens(c->worker);
+	c->is_listener |= events != 0;
+}
+
 /* ---- frames before their turn ---- */
 
 struct early_frame {
@@ -223,7 +231,7 @@ static void close_now(struct client *c, const char *detail)
 	admission_end(c);
 	list_remove(&c->node);
 	loop_defer(&worker->loop, &c->deferred, release);
-	worker_client_gone(worker);
+	worker_client_gone(worker, c->is_listener);
 }
 
 void client_close(struct client *c, enum client_close_reason reason, const char *fmt, ...)

@@ -108,6 +108,7 @@ struct client {
 	bool waits_for_memory : 1;
 	bool waits_for_use : 1;  /* a USE is in flight (pooled), or held, and what is behind it has to wait */
 	bool use_is_held : 1;    /* by a plugin (held.h) */
+	bool is_listener : 1;    /* it has registered for events: worker_client_listens() */
 	bool holds_bulk : 1;     /* bulk_continue() has to do nothing: requests are being gone through */
 	char *keyspace;          /* as set by USE, NULL before */
 	struct use_split *split; /* dedicated: a cluster stands in another keyspace (use.h); NULL: none does */
@@ -185,6 +186,9 @@ void client_check_output(struct client *c);
 void client_adjust_reading(struct client *c);
 /* v5: frames behind READY or AUTHENTICATE are in segments. */
 void client_switch_framing(struct client *c);
+
+/* It has registered for events: enum event_kind bits. */
+void client_listen(struct client *c, uint8_t events);
 
 /* For worker->last_calls. */
 void client_on_last_call(struct timeout_item *item);

@@ -475,7 +475,7 @@ static void dispatch_register(struct arrival *a)
 		return;
 	}
 	if (!settings_forward_events(a->c->worker->settings)) {
-		a->c->events |= (uint8_t)kinds;
+		client_listen(a->c, (uint8_t)kinds);
 		client_send(a->c, a->f->stream, OP_READY, 0, NULL, 0);
 		return;
 	}

@@ -297,7 +297,7 @@ static ALWAYS_INLINE void send_readable(struct request *rq, enum cluster_id clus
 		return;
 	}
 	if (unlikely(rq->opcode == OP_REGISTER && f->opcode == OP_READY))
-		c->events |= rq->events;
+		client_listen(c, rq->events);
 	if ((f->opcode == OP_RESULT || f->opcode == OP_ERROR) && is_interesting(client_leg_compression(c, cluster), f))
 		send_interesting(rq, cluster, f);
 	else

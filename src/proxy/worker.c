@@ -275,7 +275,7 @@ static void run_give_client(struct loop_message *message)
 		admission_drop(w->proxy, &m->newcomer);
 		if (m->newcomer.refusal == LIMIT_NONE)
 			gate_leave(&w->proxy->gate, w->settings->max_handshakes);
-		worker_client_gone(w);
+		worker_client_gone(w, false);
 	} else {
 		client_accept(w, &m->newcomer);
 	}
@@ -287,8 +287,8 @@ struct worker *worker_least_loaded(struct worker *workers, unsigned count)
 	struct worker *best = &workers[0];
 
 	for (unsigned i = 1; i < count; i++) {
-		if (atomic_load_explicit(&workers[i].client_count, memory_order_relaxed) <
-		    atomic_load_explicit(&best->client_count, memory_order_relaxed))
+		if (atomic_load_explicit(&workers[i].load, memory_order_relaxed) <
+		    atomic_load_explicit(&best->load, memory_order_relaxed))
 			best = &workers[i];
 	}
 	return best;
@@ -299,7 +299,7 @@ void worker_give_client(struct worker *w, const struct newcomer *newcomer)
 	struct worker_message *m = message_new(w, run_give_client);
 
 	m->newcomer = *newcomer;
-	atomic_fetch_add_explicit(&w->client_count, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&w->load, WORKER_LOAD_CLIENT, memory_order_relaxed);
 	loop_post(&w->loop, &m->message);
 }
 
@@ -313,9 +313,18 @@ static void tell_if_drained(struct worker *w)
 	}
 }
 
-void worker_client_gone(struct worker *w)
+/*
+ * A driver opens its connection for events first and those for requests then. If each counted as one, two workers would
+ * take turns, and one of them would get the connections for requests of every driver.
+ */
+void worker_client_listens(struct worker *w)
 {
-	atomic_fetch_sub_explicit(&w->client_count, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&w->load, WORKER_LOAD_CLIENT - WORKER_LOAD_LISTENER, memory_order_relaxed);
+}
+
+void worker_client_gone(struct worker *w, bool listens)
+{
+	atomic_fetch_sub_explicit(&w->load, listens ? WORKER_LOAD_LISTENER : WORKER_LOAD_CLIENT, memory_order_relaxed);
 	tell_if_drained(w);
 }
 

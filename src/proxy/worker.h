@@ -16,8 +16,13 @@
 #include "proxy/proxy.h"
 #include "proxy/route_extras.h"
 
+/* What clients count for in worker->load. Drivers hold one connection for events, on which little else happens. */
+#define WORKER_LOAD_CLIENT 64
+#define WORKER_LOAD_LISTENER 1
+
+/* Its thread alone writes it while it runs, except where something else is said; they are an array, each in lines of its own. */
 struct worker {
-	struct loop loop;
+	OWN_LINE struct loop loop;
 	struct proxy *proxy;
 	const struct settings *settings;
 	uint8_t amends; /* AMEND_* bits: what these settings change in requests (amend.h) */
@@ -26,7 +31,6 @@ struct worker {
 	bool is_running;
 	bool is_draining;
 	struct list clients;
-	_Atomic uint32_t client_count; /* read by the listener to find the least loaded worker */
 	struct slab requests;
 	struct slab mirrored; /* copies of reads, see mirror.h */
 	struct timeout_queue request_timeouts;
@@ -66,7 +70,11 @@ struct worker {
 	/* Called on the worker's thread once, when it drains and its last client has gone. */
 	void (*on_drained)(struct worker *worker, void *arg);
 	void *on_drained_arg;
+	/* WORKER_LOAD_*, summed over its clients: written by those who accept as well, who look for the least loaded worker. */
+	OWN_LINE _Atomic uint32_t load;
 };
+
+_Static_assert(sizeof(struct worker) % CACHE_LINE == 0, "no two workers share a line");
 
 /*
  * Other settings on their way to a worker: made by the main thread with all
@@ -93,7 +101,7 @@ void worker_stop(struct worker *w);
 /* Frees everything; after every worker was stopped, since they send messages to each other. */
 void worker_free(struct worker *w);
 
-/* The one with the fewest clients. From any thread. */
+/* The one with the fewest clients, of which those that wait for events hardly count. From any thread. */
 struct worker *worker_least_loaded(struct worker *workers, unsigned count);
 /* From any thread: takes over an accepted socket and its places. */
 void worker_give_client(struct worker *w, const struct newcomer *newcomer);
@@ -135,7 +143,9 @@ void worker_shed(struct worker *w, enum cluster_id cluster, const struct net_add
  */
 const char *worker_keyspace(struct worker *w, const char *name);
 
-/* A client has gone: the drain may be over. */
-void worker_client_gone(struct worker *w);
+/* A client has registered for events: from now on it counts as one that does little else. */
+void worker_client_listens(struct worker *w);
+/* A client has gone: the drain may be over. `listens`: worker_client_listens() was called for it. */
+void worker_client_gone(struct worker *w, bool listens);
 
 #endif

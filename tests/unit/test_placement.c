@@ -18,7 +18,7 @@ static struct topology *t;
 static void setup(void)
 {
 	prepared_table_init(&table, 100, 1 << 20);
-	worker = calloc(1, sizeof(*worker));
+	worker = xcalloc_apart(1, sizeof(*worker));
 	prepared_front_init(&worker->prepared, &table);
 	client = calloc(1, sizeof(*client));
 	client->worker = worker;

@@ -14,7 +14,7 @@ static struct client *client;
 static void setup(void)
 {
 	prepared_table_init(&table, 100, 1000000);
-	worker = calloc(1, sizeof(*worker));
+	worker = xcalloc_apart(1, sizeof(*worker));
 	client = calloc(1, sizeof(*client));
 	prepared_front_init(&worker->prepared, &table);
 	client->worker = worker;
