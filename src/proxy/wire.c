@@ -17,6 +17,9 @@
 
 #include <string.h>
 
+/* A payload that fits into one buffer with its header and its trailer. */
+#define SEGMENT_SMALL (CHUNK_BUFFER - SEGMENT_HEAD_PLAIN - SEGMENT_TRAILER)
+
 static const struct sbuf_handler wire_sbuf_handler;
 
 void wire_init(struct wire *w, struct loop *loop, const struct wire_handler *handler, uint32_t max_frame)
@@ -324,12 +327,24 @@ static void keep_rest(struct wire *w, const uint8_t *data, size_t len, struct ch
 	w->rest_len = (uint32_t)len;
 }
 
-static void take_or_keep(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
+static __attribute__((noinline)) void take_or_keep(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
 {
 	const size_t used = take_payload(w, data, len, chunk);
 
 	if (unlikely(used < len) && still_reading(w))
 		keep_rest(w, data + used, len - used, chunk);
+}
+
+/* The payload of a segment that has come. Ordinary ones hold whole frames and nothing else. */
+static inline void take_whole(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk)
+{
+	size_t used = 0;
+	uint32_t need;
+
+	if (likely(!w->assembly && w->partial_head_len == 0))
+		used = take_frames(w, data, len, chunk, &need);
+	if (unlikely(used < len))
+		take_or_keep(w, data + used, len - used, chunk);
 }
 
 /* What was kept of an earlier segment. */
@@ -347,7 +362,7 @@ static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chu
 {
 	const bool lz4 = w->in_framing == WIRE_SEGMENTS_LZ4;
 	const uint32_t head = segment_head_len(lz4);
-	const struct frame none = { 0 };
+	static const struct frame none = { 0 };
 	struct segment s;
 	uint32_t total;
 
@@ -368,13 +383,13 @@ static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chu
 	if (!segment_payload_ok(data + head, s.wire_len, data + head + s.wire_len)) {
 		break_wire(w, WIRE_BAD_SEGMENT, &none);
 	} else if (!s.is_compressed) {
-		take_or_keep(w, data + head, s.wire_len, chunk);
+		take_whole(w, data + head, s.wire_len, chunk);
 	} else {
 		struct chunk *plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
 
 		plain->has_secret = w->sb.hears_secrets;
 		if (segment_decompress(&s, data + head, plain->data))
-			take_or_keep(w, plain->data, s.plain_len, plain);
+			take_whole(w, plain->data, s.plain_len, plain);
 		else
 			break_wire(w, WIRE_BAD_SEGMENT, &none);
 		chunk_unref(plain);
@@ -413,7 +428,8 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 
 /* ---- writing ---- */
 
-static void put_crc_of_parts(struct wire *w, uint8_t *trailer)
+/* The CRC32 of a payload that is spread over parts. */
+static uint32_t crc_of_parts(const struct wire *w)
 {
 	const struct sbuf_part *part = w->segment_part;
 	uint32_t off = w->segment_part_off;
@@ -433,7 +449,20 @@ static void put_crc_of_parts(struct wire *w, uint8_t *trailer)
 		off += n;
 		left -= n;
 	}
-	segment_trailer_write(trailer, crc);
+	return crc;
+}
+
+static void close_plain_segment(struct wire *w)
+{
+	const uint8_t *payload = w->segment_head + SEGMENT_HEAD_PLAIN;
+	uint32_t crc;
+
+	segment_head_write(w->segment_head, w->segment_len, true);
+	if (likely(w->segment_part == w->sb.out_tail)) /* all of it lies behind its header */
+		crc = segment_crc32(segment_crc32_start(), payload, w->segment_len);
+	else
+		crc = crc_of_parts(w);
+	segment_trailer_write(sbuf_reserve(&w->sb, SEGMENT_TRAILER), crc);
 }
 
 /* One segment of `len` plain bytes. What it becomes is copied when it is small, so that no large chunk waits half empty. */
@@ -452,13 +481,8 @@ static void put_lz4_segment(struct wire *w, const uint8_t *plain, uint32_t len, 
 /* Completes the open segment, if there is one. */
 static void close_segment(struct wire *w)
 {
-	if (w->segment_head && w->segment_len > 0) {
-		uint8_t trailer[SEGMENT_TRAILER];
-
-		segment_head_write(w->segment_head, w->segment_len, true);
-		put_crc_of_parts(w, trailer);
-		sbuf_write(&w->sb, trailer, sizeof(trailer));
-	}
+	if (w->segment_head)
+		close_plain_segment(w);
 	w->segment_head = NULL;
 	w->segment_len = 0;
 	if (w->plain_len > 0) {
@@ -495,16 +519,6 @@ static void send_short(struct wire *w, const uint8_t *head, const struct wire_pi
 	memcpy(sbuf_reserve(&w->sb, FRAME_SHORT_HEAD_LEN), head, FRAME_SHORT_HEAD_LEN);
 	for (unsigned i = 0; i < count; i++)
 		put_piece(&w->sb, &pieces[i], 0, pieces[i].len);
-}
-
-/* Reserves the header of a new segment; it and the beginning of its payload lie in one buffer, so that no write ends
- * between them (python-driver 3.29 loses bytes when a read ends inside a segment header). */
-static void open_segment(struct wire *w, uint32_t payload)
-{
-	w->segment_head = sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN, MIN(SEGMENT_HEAD_PLAIN + payload, 512));
-	w->segment_part = w->sb.out_tail;
-	w->segment_part_off = w->sb.out_tail->off + w->sb.out_tail->len;
-	w->segment_len = 0;
 }
 
 /* Where in the pieces of a frame the next slice begins. */
@@ -558,8 +572,8 @@ static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_p
 	}
 }
 
-static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
-			  uint32_t total)
+static ALWAYS_INLINE void send_in_plain(struct wire *w, const uint8_t *head, const struct wire_piece *pieces,
+					unsigned count, uint32_t total)
 {
 	/* The ordinary frame: one look for room, then copies. */
 	if (likely(total < WIRE_REF_MIN)) {
@@ -571,15 +585,38 @@ static void send_in_plain(struct wire *w, const uint8_t *head, const struct wire
 		put_piece(&w->sb, &pieces[i], 0, pieces[i].len);
 }
 
+/*
+ * Begins a segment: its header, and room for `n` bytes of its payload. Header
+ * and payload begin in one buffer, so that no write ends between them
+ * (python-driver 3.29 loses bytes when a read ends inside a segment header).
+ * Returns where the payload goes.
+ */
+static uint8_t *open_segment(struct wire *w, uint32_t n, uint32_t together)
+{
+	w->segment_head = sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN + n, SEGMENT_HEAD_PLAIN + together);
+	w->segment_part = w->sb.out_tail;
+	w->segment_part_off = w->sb.out_tail->off + w->sb.out_tail->len - n;
+	return w->segment_head + SEGMENT_HEAD_PLAIN;
+}
+
 static void send_in_segment(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
 			    uint32_t total)
 {
 	if (w->segment_head && w->segment_len + total > SEGMENT_MAX_PAYLOAD)
 		close_segment(w);
-	if (!w->segment_head)
-		open_segment(w, total);
+	if (w->segment_head) {
+		send_in_plain(w, head, pieces, count, total);
+		w->segment_len += total;
+		return;
+	}
+	w->segment_len = total;
+	/* The ordinary segment: one look for room for all of it, trailer included. */
+	if (likely(total <= SEGMENT_SMALL)) {
+		gather(open_segment(w, total, total + SEGMENT_TRAILER), head, pieces, count);
+		return;
+	}
+	open_segment(w, 0, FRAME_HEAD_LEN);
 	send_in_plain(w, head, pieces, count, total);
-	w->segment_len += total;
 }
 
 static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
