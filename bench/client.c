@@ -1,0 +1,257 @@
+/* client.c - see client.h */
+#include "client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "load.h"
+
+/* Errors that are told in full; the others are only counted. */
+#define TOLD_ERRORS 10
+
+/* ---- requests ---- */
+
+/* Exactly `percent` of 100 numbers in a row, well mixed: 37 has no divisor in common with 100. */
+static bool is_chosen(uint64_t number, unsigned percent)
+{
+	return number * 37 % 100 < percent;
+}
+
+static enum request_kind next_kind(const struct load *l)
+{
+	if (!is_chosen(l->started, l->options->write_percent))
+		return REQUEST_READ;
+	return is_chosen(l->writes, l->options->batch_percent) ? REQUEST_BATCH : REQUEST_WRITE;
+}
+
+void client_send(struct client *c, uint64_t started_ns)
+{
+	struct load *l = c->load;
+	const uint16_t stream = c->free[--c->free_count];
+	struct slot *slot = &c->slots[stream];
+	const struct template *t;
+
+	*slot = (struct slot){ .number = l->started, .started_ns = started_ns, .kind = next_kind(l), .is_out = true };
+	l->started++;
+	l->writes += slot->kind != REQUEST_READ;
+	t = &l->templates[slot->kind];
+	template_fill(t, slot->number, peer_frame(&c->peer, (int16_t)stream, t->opcode, t->body.len));
+}
+
+/* ---- answers ---- */
+
+static void on_error(struct client *c, const struct slot *slot, const struct frame *f)
+{
+	struct reader r = reader_over(f->body, f->length);
+	const uint32_t code = read_int(&r);
+	const struct strview text = read_string(&r);
+
+	if (c->load->errors++ < TOLD_ERRORS)
+		fprintf(stderr, "cqlbench: request %llu: %s: %.*s\n", (unsigned long long)slot->number,
+			cql_error_name(code), SV_ARG(text));
+}
+
+static void check_answer(const struct client *c, const struct slot *slot, const struct frame *f)
+{
+	uint8_t key[KEY_LEN];
+
+	if (f->opcode != OP_RESULT || f->length < 4)
+		die("request %llu was answered by %s", (unsigned long long)slot->number, cql_opcode_name(f->opcode));
+	if (slot->kind != REQUEST_READ) {
+		if (f->length != 4 || get_u32(f->body) != RESULT_VOID)
+			die("the write %llu got another request's answer", (unsigned long long)slot->number);
+		return;
+	}
+	key_write(key, slot->number);
+	if (f->length != 20 + c->load->options->value_len || get_u32(f->body) != RESULT_ROWS ||
+	    !value_is(f->body + 20, f->length - 20, key, c->load->read_mark))
+		die("the read %llu got another request's answer, or the wrong cluster's",
+		    (unsigned long long)slot->number);
+}
+
+static void on_answer(struct client *c, const struct frame *f)
+{
+	const bool is_error = f->opcode == OP_ERROR;
+	struct slot *slot;
+
+	if (f->stream < 0 || (unsigned)f->stream >= c->load->options->depth || !c->slots[f->stream].is_out)
+		die("an answer on stream %d, which no request waits for", f->stream);
+	slot = &c->slots[f->stream];
+	if (is_error)
+		on_error(c, slot, f);
+	else
+		check_answer(c, slot, f);
+	slot->is_out = false;
+	c->free[c->free_count++] = (uint16_t)f->stream;
+	load_on_answer(c->load, c, slot->started_ns, is_error);
+}
+
+/* ---- coming up ---- */
+
+static void send_text(struct client *c, uint8_t opcode, const char *text)
+{
+	struct writer w;
+
+	writer_init(&w);
+	write_long_string(&w, sv_from(text));
+	if (opcode == OP_QUERY)
+		write_short(&w, CL_ONE);
+	/* Flags: QUERY has them in every version, PREPARE since v5. */
+	if (c->load->options->version >= 5)
+		write_int(&w, 0);
+	else if (opcode == OP_QUERY)
+		write_byte(&w, 0);
+	peer_send(&c->peer, 0, opcode, w.data, w.len);
+	writer_free(&w);
+}
+
+static void on_open(struct peer *p)
+{
+	struct client *c = container_of(p, struct client, peer);
+	struct writer w;
+
+	writer_init(&w);
+	write_short(&w, 1);
+	write_cstring(&w, "CQL_VERSION");
+	write_cstring(&w, "3.0.0");
+	peer_send(p, 0, OP_STARTUP, w.data, w.len);
+	writer_free(&w);
+	c->step = STEP_STARTUP;
+}
+
+static struct template *make_template(struct client *c, enum request_kind kind, const struct prepared_ids *ids)
+{
+	const struct options *o = c->load->options;
+	const enum form form = kind == REQUEST_BATCH    ? FORM_BATCH
+			       : o->form == FORM_SIMPLE ? FORM_SIMPLE
+							: FORM_PREPARED;
+	struct template *t = &c->load->templates[kind];
+
+	template_make(t, form, kind != REQUEST_READ, ids, (uint8_t)o->version, o->value_len);
+	return t;
+}
+
+static void on_prepared(struct client *c, const struct frame *f)
+{
+	struct reader r = reader_over(f->body, f->length);
+	struct prepared_ids ids = { .metadata_id = { .is_null = true } };
+
+	if (read_int(&r) != RESULT_PREPARED)
+		die("PREPARE was not answered by PREPARED");
+	ids.id = read_short_bytes(&r);
+	if (c->load->options->version >= 5)
+		ids.metadata_id = read_short_bytes(&r);
+	if (!reader_ok(&r))
+		die("PREPARED cannot be read");
+	if (c->step == STEP_PREPARE_READ) {
+		make_template(c, REQUEST_READ, &ids);
+	} else {
+		make_template(c, REQUEST_WRITE, &ids);
+		make_template(c, REQUEST_BATCH, &ids);
+	}
+}
+
+static void expect(const struct client *c, const struct frame *f, uint8_t opcode)
+{
+	struct reader r = reader_over(f->body, f->length);
+	struct strview text;
+
+	if (f->opcode == opcode)
+		return;
+	if (f->opcode != OP_ERROR)
+		die("step %d: %s instead of %s", (int)c->step, cql_opcode_name(f->opcode), cql_opcode_name(opcode));
+	read_int(&r);
+	text = read_string(&r);
+	die("step %d: an error: %.*s", (int)c->step, SV_ARG(text));
+}
+
+static void become_ready(struct client *c)
+{
+	c->step = STEP_READY;
+	load_on_ready(c->load, c);
+}
+
+/* The next step of a connection that is not ready. */
+static void on_step(struct client *c, const struct frame *f)
+{
+	expect(c, f, c->step == STEP_STARTUP ? OP_READY : OP_RESULT);
+	switch (c->step) {
+	case STEP_STARTUP:
+		if (c->load->options->version >= 5)
+			peer_use_segments(&c->peer);
+		send_text(c, OP_QUERY, "USE ks");
+		c->step = STEP_USE;
+		break;
+	case STEP_USE:
+		if (f->length < 4 || get_u32(f->body) != RESULT_SET_KEYSPACE)
+			die("USE was not answered by SET_KEYSPACE");
+		if (c->load->is_prepared) {
+			become_ready(c);
+			break;
+		}
+		send_text(c, OP_PREPARE, TEXT_READ);
+		c->step = STEP_PREPARE_READ;
+		break;
+	case STEP_PREPARE_READ:
+		on_prepared(c, f);
+		send_text(c, OP_PREPARE, TEXT_WRITE);
+		c->step = STEP_PREPARE_WRITE;
+		break;
+	case STEP_PREPARE_WRITE:
+		on_prepared(c, f);
+		c->load->is_prepared = true;
+		become_ready(c);
+		break;
+	case STEP_CONNECT:
+	case STEP_READY:
+		break;
+	}
+}
+
+static void on_frame(struct peer *p, const struct frame *f)
+{
+	struct client *c = container_of(p, struct client, peer);
+
+	if (f->version != c->load->options->version)
+		die("a frame of version %u", f->version);
+	if (c->step == STEP_READY)
+		on_answer(c, f);
+	else
+		on_step(c, f);
+}
+
+static void on_closed(struct peer *p, const char *why)
+{
+	struct client *c = container_of(p, struct client, peer);
+
+	if (c->step != STEP_CONNECT)
+		die("the proxy closed a connection: %s", why);
+	load_on_refused(c->load, c);
+}
+
+static const struct peer_handler handler = { on_open, on_frame, on_closed };
+
+void client_init(struct client *c, struct load *load)
+{
+	const unsigned depth = load->options->depth;
+
+	*c = (struct client){ .load = load };
+	c->slots = xcalloc(depth, sizeof(*c->slots));
+	c->free = xcalloc(depth, sizeof(*c->free));
+	for (unsigned i = depth; i > 0; i--)
+		c->free[c->free_count++] = (uint16_t)(i - 1);
+}
+
+void client_connect(struct client *c)
+{
+	c->step = STEP_CONNECT;
+	c->leaves = false;
+	if (!peer_connect(&c->peer, &c->load->to_proxy, &handler, &c->load->proxy, (uint8_t)c->load->options->version))
+		load_on_refused(c->load, c);
+}
+
+void client_close(struct client *c)
+{
+	peer_close(&c->peer);
+	c->step = STEP_CONNECT;
+}

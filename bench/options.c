@@ -1,0 +1,245 @@
+/* options.c - see options.h */
+#include "options.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "template.h"
+
+#define MAX_CONNECTIONS 30000
+#define MAX_DEPTH 32768
+/* The largest value: with it a BATCH still fits into a segment. */
+#define MAX_VALUE 12000
+#define MAX_REQUESTS 10000000000ull
+#define MAX_SECONDS 86400
+#define OPEN_LOOP_DEPTH 64
+
+enum kind {
+	KIND_TEXT,   /* const char * */
+	KIND_NUMBER, /* unsigned */
+	KIND_COUNT,  /* uint64_t */
+	KIND_REAL,   /* double */
+	KIND_CHOICE, /* unsigned, which of the names */
+	KIND_FLAG,   /* bool */
+};
+
+struct spec {
+	const char *name;
+	enum kind kind;
+	size_t at; /* in struct options */
+	uint64_t min, max;
+	const char *argument;
+	const char *help;
+	const char *const *names; /* KIND_CHOICE */
+};
+
+static const char *const form_names[] = { "prepared", "simple", "batch", NULL };
+static const char *const reads_to_names[] = { "origin", "both", NULL };
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct spec specs[] = {
+	{ "proxy", KIND_TEXT, AT(proxy), 0, 0, "ADDRESS:PORT",
+	  "where the proxy listens or will listen (127.0.0.1:14002)", NULL },
+	{ "origin", KIND_TEXT, AT(origin), 0, 0, "ADDRESS:PORT",
+	  "where to be the origin cluster; without: it is not ours", NULL },
+	{ "target", KIND_TEXT, AT(target), 0, 0, "ADDRESS:PORT", "the same for the target cluster", NULL },
+	{ "connections", KIND_NUMBER, AT(connections), 1, MAX_CONNECTIONS, "N", "clients (1)", NULL },
+	{ "depth", KIND_NUMBER, AT(depth), 1, MAX_DEPTH, "N",
+	  "requests in flight on each (1), with --rate: at most (64)", NULL },
+	{ "write-percent", KIND_NUMBER, AT(write_percent), 0, 100, "N", "of the requests (0)", NULL },
+	{ "batch-percent", KIND_NUMBER, AT(batch_percent), 0, 100, "N", "of the writes: BATCH of 10 (0)", NULL },
+	{ "value-size", KIND_NUMBER, AT(value_len), VALUE_MIN, MAX_VALUE, "BYTES", "(64)", NULL },
+	{ "protocol", KIND_NUMBER, AT(version), 3, 5, "3|4|5", "(4)", NULL },
+	{ "form", KIND_CHOICE, AT(form), 0, 0, "prepared|simple|batch", "batch: as --batch-percent 100", form_names },
+	{ "reads", KIND_CHOICE, AT(reads_to), 0, 0, "origin|both", "which clusters may get reads (origin)",
+	  reads_to_names },
+	{ "seconds", KIND_REAL, AT(seconds), 0, MAX_SECONDS, "S", "measure for so long", NULL },
+	{ "requests", KIND_COUNT, AT(requests), 1, MAX_REQUESTS, "N", "or measure so many (10000)", NULL },
+	{ "warmup-seconds", KIND_REAL, AT(warmup_seconds), 0, MAX_SECONDS, "S",
+	  "before that; with --seconds: a fifth of it", NULL },
+	{ "warmup", KIND_COUNT, AT(warmup), 1, MAX_REQUESTS, "N", "or so many (1000)", NULL },
+	{ "rate", KIND_REAL, AT(rate), 0, 100000000, "N",
+	  "requests per second, whether answers come or not; latency counts from when one was due", NULL },
+	{ "idle", KIND_REAL, AT(idle_s), 0, MAX_SECONDS, "S", "send nothing, hold the connections for so long", NULL },
+	{ "churn", KIND_REAL, AT(churn), 0, 100000, "N", "close and open so many connections per second", NULL },
+	{ "pid-file", KIND_TEXT, AT(pid_file), 0, 0, "FILE", "the proxy's process, to be read when measuring begins",
+	  NULL },
+	{ "json", KIND_TEXT, AT(json), 0, 0, "FILE|-", "results as one object instead of NAME=VALUE lines", NULL },
+	{ "lockstep", KIND_FLAG, AT(lockstep), 0, 0, "", "in rounds, so that a run can be repeated exactly", NULL },
+	{ "patience", KIND_NUMBER, AT(patience_s), 1, 3600, "S", "without an answer, or until the proxy is up (60)",
+	  NULL },
+};
+
+static void print_usage(FILE *out)
+{
+	fputs("usage: cqlbench [OPTIONS]\n"
+	      "Starts fake clusters, waits for a proxy in front of them, sends it requests and checks each answer.\n",
+	      out);
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		char head[64];
+
+		snprintf(head, sizeof(head), "--%s %s", specs[i].name, specs[i].argument);
+		fprintf(out, "  %-30s %s\n", head, specs[i].help);
+	}
+	fputs("Prints a line when its clusters listen. Exit status 1 when any answer was wrong.\n", out);
+}
+
+static double take_real(const struct spec *spec, const char *text)
+{
+	char *end;
+	const double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= (double)spec->min && value <= (double)spec->max))
+		die("--%s %s: a number from %" PRIu64 " to %" PRIu64 " is needed", spec->name, text, spec->min,
+		    spec->max);
+	return value;
+}
+
+static unsigned take_choice(const struct spec *spec, const char *text)
+{
+	for (unsigned i = 0; spec->names[i]; i++) {
+		if (strcmp(text, spec->names[i]) == 0)
+			return i;
+	}
+	die("--%s %s: one of %s is needed", spec->name, text, spec->argument);
+}
+
+static void take(struct options *o, const struct spec *spec, const char *text)
+{
+	void *at = (char *)o + spec->at;
+
+	switch (spec->kind) {
+	case KIND_TEXT:
+		*(const char **)at = text;
+		break;
+	case KIND_NUMBER:
+		*(unsigned *)at = (unsigned)arguments_number(spec->name, text, spec->min, spec->max);
+		break;
+	case KIND_COUNT:
+		*(uint64_t *)at = arguments_number(spec->name, text, spec->min, spec->max);
+		break;
+	case KIND_REAL:
+		*(double *)at = take_real(spec, text);
+		break;
+	case KIND_CHOICE:
+		*(unsigned *)at = take_choice(spec, text);
+		break;
+	case KIND_FLAG:
+		*(bool *)at = true;
+		break;
+	}
+}
+
+/* What follows from others, and what does not go together. */
+static void complete(struct options *o)
+{
+	if (o->seconds > 0 && o->requests > 0)
+		die("--seconds and --requests: one of them");
+	if (o->warmup_seconds > 0 && o->warmup > 0)
+		die("--warmup-seconds and --warmup: one of them");
+	if (o->lockstep && (o->rate > 0 || o->churn > 0 || o->seconds > 0 || o->warmup_seconds > 0))
+		die("--lockstep: not with a rate, a time or a churn, which depend on the clock");
+	if (o->idle_s > 0 && (o->rate > 0 || o->seconds > 0 || o->requests > 0 || o->warmup > 0))
+		die("--idle: nothing is sent then");
+	if (o->seconds == 0 && o->requests == 0 && o->idle_s == 0)
+		o->requests = 10000;
+	if (o->seconds > 0 && o->warmup_seconds == 0 && o->warmup == 0)
+		o->warmup_seconds = o->seconds / 5;
+	if (o->warmup_seconds == 0 && o->warmup == 0 && o->idle_s == 0)
+		o->warmup = 1000;
+	if (o->depth == 0)
+		o->depth = o->rate > 0 ? OPEN_LOOP_DEPTH : 1;
+	if (o->form == FORM_BATCH)
+		o->batch_percent = 100;
+}
+
+void options_take(struct options *o, int argc, char **argv)
+{
+	struct option table[ARRAY_LEN(specs) + 2] = { 0 };
+	int index;
+	int key;
+
+	*o = (struct options){
+		.proxy = "127.0.0.1:14002", .connections = 1, .value_len = 64, .version = 4, .patience_s = 60
+	};
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		const int has_arg = specs[i].kind == KIND_FLAG ? no_argument : required_argument;
+
+		table[i] = (struct option){ specs[i].name, has_arg, NULL, 'o' };
+	}
+	table[ARRAY_LEN(specs)] = (struct option){ "help", no_argument, NULL, 'h' };
+	while ((key = getopt_long(argc, argv, "", table, &index)) != -1) {
+		if (key == 'h') {
+			print_usage(stdout);
+			exit(0);
+		}
+		if (key != 'o') {
+			print_usage(stderr);
+			exit(2);
+		}
+		take(o, &specs[index], optarg);
+	}
+	if (optind < argc)
+		die("%s: no argument is expected", argv[optind]);
+	complete(o);
+}
+
+/* As a JSON string; NULL is null. */
+static void print_text(FILE *out, const char *text)
+{
+	if (!text) {
+		fputs("null", out);
+		return;
+	}
+	fputc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			fputc('\\', out);
+		if ((unsigned char)*text < ' ')
+			fprintf(out, "\\u%04x", (unsigned)(unsigned char)*text);
+		else
+			fputc(*text, out);
+	}
+	fputc('"', out);
+}
+
+static void print_value(const struct options *o, const struct spec *spec, FILE *out)
+{
+	const void *at = (const char *)o + spec->at;
+
+	switch (spec->kind) {
+	case KIND_TEXT:
+		print_text(out, *(const char *const *)at);
+		break;
+	case KIND_NUMBER:
+		fprintf(out, "%u", *(const unsigned *)at);
+		break;
+	case KIND_COUNT:
+		fprintf(out, "%" PRIu64, *(const uint64_t *)at);
+		break;
+	case KIND_REAL:
+		fprintf(out, "%g", *(const double *)at);
+		break;
+	case KIND_CHOICE:
+		print_text(out, spec->names[*(const unsigned *)at]);
+		break;
+	case KIND_FLAG:
+		fputs(*(const bool *)at ? "true" : "false", out);
+		break;
+	}
+}
+
+void options_print_json(const struct options *o, FILE *out)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
+		fputs(i ? ", " : "{", out);
+		print_text(out, specs[i].name);
+		fputs(": ", out);
+		print_value(o, &specs[i], out);
+	}
+	fputc('}', out);
+}

@@ -1,0 +1,45 @@
+/* options.h - the command line of cqlbench. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <stdio.h>
+
+#include "base/common.h"
+
+enum reads_to {
+	READS_TO_ORIGIN,
+	READS_TO_BOTH, /* the target may get reads as well */
+};
+
+struct options {
+	const char *proxy;
+	const char *origin; /* NULL: not ours */
+	const char *target;
+	unsigned connections;
+	unsigned depth;
+	unsigned write_percent;
+	unsigned batch_percent; /* of the writes */
+	unsigned value_len;
+	unsigned version;
+	unsigned form;     /* enum form */
+	unsigned reads_to; /* enum reads_to */
+	/* A part that has no time ends by its number of requests. */
+	double seconds;
+	double warmup_seconds;
+	uint64_t requests;
+	uint64_t warmup;
+	double rate; /* 0: closed loop */
+	double idle_s;
+	double churn; /* connections per second */
+	const char *pid_file;
+	const char *json; /* NULL: lines for people */
+	bool lockstep;
+	unsigned patience_s;
+};
+
+/* Fills in the options; ends the program with a message when they make no sense. */
+void options_take(struct options *o, int argc, char **argv);
+/* {"proxy": "...", ...}: each as it was given or as its default is. */
+void options_print_json(const struct options *o, FILE *out);
+
+#endif
