@@ -12,6 +12,12 @@
 #include "base/log.h"
 #include "base/sbuf.h"
 
+/*
+ * A deadline is looked at so much later, so that those close to it are looked at together, and none too early:
+ * libevent's clock is that of the kernel's timer interrupt, up to 10 ms behind.
+ */
+#define SLACK_MS (LOOP_TICK_MS / 2)
+
 /* A peer that was told the connection is over gets so long to read it before the socket is closed. */
 #define LINGER_MS 2000
 
@@ -103,29 +109,40 @@ static void queue_expire(struct loop *loop, struct timeout_queue *q)
 	}
 }
 
+static uint64_t first_deadline(const struct timeout_queue *q)
+{
+	return list_is_empty(&q->items) ? UINT64_MAX
+					: list_entry(q->items.next, struct timeout_item, node)->deadline_ns;
+}
+
 static void tick_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
-	bool waiting = false;
+	uint64_t first = UINT64_MAX;
 
 	(void)fd;
 	(void)what;
-	loop->tick_armed = false;
+	loop->tick_ns = UINT64_MAX;
 	list_for_each_safe(node, tmp, &loop->queues) {
 		struct timeout_queue *q = list_entry(node, struct timeout_queue, node);
 
 		queue_expire(loop, q);
-		waiting |= !list_is_empty(&q->items);
+		first = MIN(first, first_deadline(q));
 	}
-	if (waiting && !loop->tick_armed)
-		loop_arm_tick(loop);
+	if (first < loop->tick_ns)
+		loop_arm_tick(loop, first);
 }
 
-void loop_arm_tick(struct loop *loop)
+void loop_arm_tick(struct loop *loop, uint64_t deadline_ns)
 {
-	const struct timeval tv = { .tv_sec = 0, .tv_usec = LOOP_TICK_MS * 1000 };
+	const uint64_t now = loop_now(loop);
+	const uint64_t at = MAX(deadline_ns + ms_to_ns(SLACK_MS), now + ms_to_ns(LOOP_TICK_MS));
+	const uint64_t us = (at - now) / 1000;
+	const struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
 
-	loop->tick_armed = true;
+	if (at >= loop->tick_ns)
+		return;
+	loop->tick_ns = at;
 	event_add(&loop->tick, &tv);
 }
 
@@ -149,9 +166,11 @@ void timeout_queue_set_duration(struct loop *loop, struct timeout_queue *q, uint
 		struct timeout_item *item = list_entry(node, struct timeout_item, node);
 
 		if (item->deadline_ns <= latest)
-			return;
+			break;
 		item->deadline_ns = latest;
 	}
+	if (first_deadline(q) < loop->tick_ns)
+		loop_arm_tick(loop, first_deadline(q));
 }
 
 static void poll_on_timeout(struct timeout_item *item)
@@ -171,6 +190,7 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 	list_init(&loop->deferred);
 	list_init(&loop->tasks);
 	list_init(&loop->queues);
+	loop->tick_ns = UINT64_MAX;
 	if (config) {
 		/* loop_now() is our clock: libevent need not read one of its own in every turn. */
 		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME);

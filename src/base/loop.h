@@ -27,7 +27,7 @@
 
 /* 256 KiB: a read of a busy socket rarely fills it, and it stays in the L2 cache (docs/performance.md). */
 #define LOOP_READ_BUFFER (256 * 1024)
-/* Time-outs are looked at every 50 ms; they last seconds. */
+/* Time-outs are looked at when the first is due, but no more often than every 50 ms; they last seconds. */
 #define LOOP_TICK_MS 50
 
 struct sbuf;
@@ -85,9 +85,9 @@ struct loop {
 	struct list tasks;
 	struct list queues;
 	struct event tick;
-	bool tick_armed;
 	bool stop;
-	uint64_t now_ns; /* valid when not 0; forgotten before the loop sleeps */
+	uint64_t tick_ns; /* when time-outs are looked at; UINT64_MAX: there are none */
+	uint64_t now_ns;  /* valid when not 0; forgotten before the loop sleeps */
 	/* Called at the end of each turn in which the clock was looked at, with the time since then; mostly NULL. */
 	void (*on_turn)(struct loop *loop, uint64_t ns);
 	struct chunk_pool chunks;
@@ -154,7 +154,8 @@ void timeout_queue_init(struct loop *loop, struct timeout_queue *q, uint64_t dur
  * the deadlines.
  */
 void timeout_queue_set_duration(struct loop *loop, struct timeout_queue *q, uint64_t duration_ms);
-void loop_arm_tick(struct loop *loop);
+/* A deadline before tick_ns. */
+void loop_arm_tick(struct loop *loop, uint64_t deadline_ns);
 
 static inline void timeout_item_init(struct timeout_item *item)
 {
@@ -167,8 +168,8 @@ static inline void timeout_start(struct loop *loop, struct timeout_queue *q, str
 	list_remove(&item->node);
 	item->deadline_ns = loop_now(loop) + q->duration_ns;
 	list_append(&q->items, &item->node);
-	if (unlikely(!loop->tick_armed))
-		loop_arm_tick(loop);
+	if (unlikely(item->deadline_ns < loop->tick_ns))
+		loop_arm_tick(loop, item->deadline_ns);
 }
 
 static inline void timeout_stop(struct timeout_item *item)

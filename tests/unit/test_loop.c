@@ -91,7 +91,32 @@ START_TEST(deadlines_in_order)
 	ck_assert_uint_ge(all[0].fired_ns - start, 100000000u);
 	ck_assert_uint_ge(late.fired_ns - start, 300000000u);
 	/* an empty loop has no timer running */
-	loop_until(!loop.tick_armed);
+	loop_until(loop.tick_ns == UINT64_MAX);
+}
+END_TEST
+
+START_TEST(no_tick_before_one_is_due)
+{
+	struct alarm late = alarm_new('z'), early = alarm_new('a');
+	const uint64_t start = loop_clock_ns();
+	unsigned turns = 0;
+
+	timeout_queue_init(&loop, &queue_a, 200, on_timeout);
+	timeout_queue_init(&loop, &queue_b, 3600000, on_timeout);
+	alarms_start(&late, 1, &queue_b);
+	ck_assert_uint_ge(loop.tick_ns, late.item.deadline_ns);
+	alarms_start(&early, 1, &queue_a);
+	ck_assert_uint_ge(loop.tick_ns, early.item.deadline_ns);
+	ck_assert_uint_lt(loop.tick_ns, late.item.deadline_ns);
+	for (; strlen(journal) == 0; turns++)
+		loop_turn(&loop, true);
+	ck_assert_str_eq(journal, "a");
+	ck_assert_uint_ge(early.fired_ns - start, 200000000u);
+	ck_assert_uint_le(turns, 3); /* one for the clock of libevent, which is coarse, and one for anything else */
+	timeout_queue_set_duration(&loop, &queue_b, 100);
+	ck_assert_uint_lt(loop.tick_ns, start + 3600000000000u);
+	loop_until(strlen(journal) == 2);
+	ck_assert_str_eq(journal, "az");
 }
 END_TEST
 
@@ -321,6 +346,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, deadlines_in_order);
+	tcase_add_test(tcase, no_tick_before_one_is_due);
 	tcase_add_test(tcase, deadlines_change_the_queue_they_are_on);
 	tcase_add_test(tcase, a_shorter_duration_counts_at_once);
 	tcase_add_test(tcase, a_longer_duration_is_for_what_comes);
