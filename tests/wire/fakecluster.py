@@ -13,6 +13,7 @@ Whatever the other side does that a real node would not accept, or that would co
 id that is in use, a change of version), is kept in `complaints`, which every test checks at its end.
 """
 import asyncio
+import functools
 import hashlib
 import re
 import socket
@@ -90,12 +91,18 @@ class Rule:
 
 # ---- what the nodes know about CQL: just enough ----
 
+COMMENT = re.compile(r"--[^\n]*|//[^\n]*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/")
+VERB = re.compile(r"[A-Za-z]+")
+
+
+@functools.lru_cache(16)  # each text is asked about several times, and the large ones take seconds
 def strip_comments(text):
-    return re.sub(r"--[^\n]*|//[^\n]*|/\*.*?\*/", " ", text, flags=re.S).strip()
+    return COMMENT.sub(" ", text).strip() if any(mark in text for mark in ("--", "//", "/*")) else text.strip()
 
 
+@functools.lru_cache(16)
 def verb_of(text):
-    match = re.match(r"[A-Za-z]+", strip_comments(text))
+    match = VERB.match(strip_comments(text))
     return match.group(0).upper() if match else ""
 
 
@@ -107,6 +114,7 @@ NAME = r'("(?:[^"]|"")+"|\w+)'
 TABLE = re.compile(rf"\b(?:FROM|INTO|UPDATE|TRUNCATE)\s+(?:TABLE\s+)?{NAME}(?:\s*\.\s*{NAME})?", re.I)
 
 
+@functools.lru_cache(16)
 def table_of(text):
     """(keyspace or None, table) of a statement that names one, or (None, None)."""
     match = TABLE.search(strip_comments(text))
@@ -118,6 +126,8 @@ def table_of(text):
 
 def markers_of(text):
     """The bind markers outside strings: "?" or the name."""
+    if "?" not in text and ":" not in text:
+        return []
     plain = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "''", strip_comments(text))
     return [m if m == "?" else m[1:] for m in re.findall(r"\?|(?<![\w:]):[A-Za-z]\w*", plain)]
 
@@ -307,7 +317,7 @@ class Cluster:
 
 
 def is_conditional(text):
-    return verb_of(text) in ("INSERT", "UPDATE", "DELETE", "BEGIN") and re.search(r"\bIF\b", text) is not None
+    return verb_of(text) in ("INSERT", "UPDATE", "DELETE", "BEGIN") and "IF" in text and re.search(r"\bIF\b", text) is not None
 
 
 class Node:
