@@ -16,13 +16,12 @@ set -u
 . "$(dirname "$0")/setup.sh"
 
 REPORTS=$CQLFERRY_BUILD/reports
-STAGES="static build-gcc unit classify build-asan unit-asan wire-asan wire-pooled wire-zdm docs guards mutants cluster failover pairs drivers parity demo build-clang dist"
+STAGES="static build-gcc unit classify build-asan unit-asan docs guards cluster wire-asan pairs wire-pooled drivers wire-zdm failover mutants demo build-clang dist parity"
 LONG_STAGES="wire mutants-all cluster-asan pairs-asan build-tsan unit-tsan wire-tsan build-fuzz fuzz distcheck"
 PASSED=0
 FAILED=0
 SKIPPED=0
 NOTES=()
-CHILD=
 
 # ---- the stages ----------------------------------------------------------------
 # Each is a function stage_NAME with dashes as underscores; output goes to its log. It leaves its counts in
@@ -128,11 +127,11 @@ python_tests() {
 	return "$status"
 }
 
-# wire_tests BUILD STAGE [PYTEST ARGUMENTS]: they wait more than they work, so more of them than there are cores.
+# wire_tests BUILD STAGE [PYTEST ARGUMENTS]: they wait more than they work, so twice as many of them as there are cores.
 wire_tests() {
 	local build=$1 stage=$2
 	shift 2
-	python_tests "$build" "$stage" wire -n $(($(nproc) + 1)) --dist loadfile "$@"
+	python_tests "$build" "$stage" wire -n $(($(nproc) * 2)) --dist loadfile "$@"
 }
 
 stage_wire() {
@@ -322,10 +321,62 @@ limit() {
 	esac
 }
 
-declare -A STATUS
+# Stages of different lanes run beside each other, those of one lane in order. Tests on real nodes wait half of their time,
+# which the others can use. What builds for others, or counts what a core does, runs alone.
+lane() {
+	case $1 in
+	cluster* | failover | pairs* | drivers | demo) echo nodes ;;
+	build-clang) echo rest ;;
+	guards | parity | build-*) echo alone ;;
+	*) echo rest ;;
+	esac
+}
 
-run_stage() {
-	local name=$1 log=$REPORTS/$1.log build started passed=0 failed=0 skipped=0 status
+declare -A STATUS=()  # of the stages that have ended: their exit status
+declare -A STARTED=() # of those that were begun: when
+declare -A RUNNING=() # by lane: the stage
+declare -A CHILD=()   # by stage that runs: its process
+
+# run_stages STAGE...: each once, as soon as there is room for it.
+run_stages() {
+	local waiting=("$@") left name
+	while [ ${#waiting[@]} -gt 0 ]; do
+		left=()
+		for name in "${waiting[@]}"; do
+			if [ -n "${STARTED[$name]-}" ]; then
+				continue
+			elif has_room "$name" "${left[@]}"; then
+				start_stage "$name"
+			else
+				left+=("$name")
+			fi
+		done
+		waiting=("${left[@]}")
+		[ ${#CHILD[@]} -eq 0 ] || await_stage
+	done
+	while [ ${#CHILD[@]} -gt 0 ]; do
+		await_stage
+	done
+}
+
+# has_room STAGE EARLIER...: whether it may start now; EARLIER are those before it that may not.
+has_room() {
+	local name lane
+	lane=$(lane "$1")
+	shift
+	if [ "$lane" = alone ]; then
+		[ $# -eq 0 ] && [ ${#RUNNING[@]} -eq 0 ]
+		return
+	fi
+	[ -z "${RUNNING[alone]-}${RUNNING[$lane]-}" ] || return 1
+	for name in "$@"; do
+		[ "$(lane "$name")" != alone ] || return 1
+	done
+}
+
+start_stage() {
+	local name=$1 build
+	STARTED[$name]=$SECONDS
 	build=$(needs "$name")
 	if [ -n "$build" ] && [ "${STATUS[$build]-1}" -ne 0 ]; then
 		NOTES+=("FAILED  $name: not run, $build has failed")
@@ -335,14 +386,26 @@ run_stage() {
 		return
 	fi
 	rm -f "$REPORTS/$name.count"
-	printf '%-12s ' "$name"
-	started=$SECONDS
-	with_limit "$name" >"$log" 2>&1 </dev/null &
-	CHILD=$!
-	wait "$CHILD"
-	status=$?
-	CHILD=
+	with_limit "$name" >"$REPORTS/$name.log" 2>&1 </dev/null &
+	CHILD[$name]=$!
+	RUNNING[$(lane "$name")]=$name
+}
+
+# Waits until a stage ends, and takes in what it says.
+await_stage() {
+	local status=0 name ended
+	wait -n -p ended "${CHILD[@]}" || status=$?
+	for name in "${!CHILD[@]}"; do
+		[ "${CHILD[$name]}" != "$ended" ] || break
+	done
+	unset "CHILD[$name]" "RUNNING[$(lane "$name")]"
 	STATUS[$name]=$status
+	count_stage "$name" "$status"
+}
+
+# count_stage NAME STATUS adds a stage that has ended to the result and prints its line.
+count_stage() {
+	local name=$1 status=$2 log=$REPORTS/$1.log passed=0 failed=0 skipped=0 line
 	if [ -s "$REPORTS/$name.count" ]; then
 		read -r passed failed skipped <"$REPORTS/$name.count"
 		while read -r line; do
@@ -358,7 +421,8 @@ run_stage() {
 	PASSED=$((PASSED + passed))
 	FAILED=$((FAILED + failed))
 	SKIPPED=$((SKIPPED + skipped))
-	printf '%4d passed, %d failed, %d skipped in %d s\n' "$passed" "$failed" "$skipped" $((SECONDS - started))
+	printf '%-12s %4d passed, %d failed, %d skipped in %d s\n' "$name" "$passed" "$failed" "$skipped" \
+		$((SECONDS - STARTED[$name]))
 	if [ "$status" -ne 0 ]; then
 		printf -- '---- the end of %s:\n' "$log"
 		tail -n 40 "$log"
@@ -402,14 +466,14 @@ end_group() {
 
 finish() {
 	trap - EXIT INT TERM
-	if [ -n "$CHILD" ]; then
-		kill "$CHILD" 2>/dev/null
-		wait "$CHILD"
-	fi
+	[ ${#CHILD[@]} -eq 0 ] || {
+		kill "${CHILD[@]}" 2>/dev/null
+		wait "${CHILD[@]}"
+	}
 }
 
 main() {
-	local wanted=() name long=
+	local builds=() wanted=() long=
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--all) long=$LONG_STAGES ;;
@@ -423,7 +487,8 @@ main() {
 			;;
 		*)
 			[[ " $STAGES $LONG_STAGES " = *" $1 "* ]] || die "unknown stage $1; --list names them"
-			wanted+=("$(needs "$1")" "$1")
+			builds+=("$(needs "$1")")
+			wanted+=("$1")
 			;;
 		esac
 		shift
@@ -440,9 +505,8 @@ main() {
 	trap finish EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	for name in "${wanted[@]}"; do
-		[ -z "$name" ] || [ -n "${STATUS[$name]-}" ] || run_stage "$name"
-	done
+	# shellcheck disable=SC2068
+	run_stages ${builds[@]} "${wanted[@]}"
 
 	printf '\n'
 	[ ${#NOTES[@]} -eq 0 ] || printf '%s\n' "${NOTES[@]}" ''
