@@ -657,11 +657,6 @@ uint8_t *sbuf_reserve_together(struct sbuf *sb, uint32_t n, uint32_t together)
 	return p;
 }
 
-uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n)
-{
-	return sbuf_reserve_together(sb, n, n);
-}
-
 void sbuf_write(struct sbuf *sb, const void *data, size_t len)
 {
 	const uint8_t *p = data;

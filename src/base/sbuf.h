@@ -141,10 +141,23 @@ MUSTCHECK bool sbuf_adopt(struct sbuf *sb, int fd, struct tls_context *tls);
 /* The same for a connection that begins with a prelude. */
 MUSTCHECK bool sbuf_adopt_behind(struct sbuf *sb, int fd, struct tls_context *tls, struct sbuf_prelude *prelude);
 
-/* Room for n (at most CHUNK_BUFFER) bytes at the end of the output, to be filled before anything else is queued. */
-uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n);
 /* As sbuf_reserve(), in a buffer that has room for `together` bytes (at most CHUNK_BUFFER) in a row. */
 uint8_t *sbuf_reserve_together(struct sbuf *sb, uint32_t n, uint32_t together);
+/* Room for n (at most CHUNK_BUFFER) bytes at the end of the output, to be filled before anything else is queued. */
+static ALWAYS_INLINE uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n)
+{
+	struct sbuf_part *part = sb->out_tail;
+
+	/* Behind what this turn has queued already: nothing is left to be done but to count. */
+	if (likely(sb->is_dirty && part && part->is_buffer && part->chunk->cap - part->off - part->len >= n)) {
+		uint8_t *p = part->chunk->data + part->off + part->len;
+
+		part->len += n;
+		sb->out_bytes += n;
+		return p;
+	}
+	return sbuf_reserve_together(sb, n, n);
+}
 /* Copies. */
 void sbuf_write(struct sbuf *sb, const void *data, size_t len);
 /* Queues a slice of a chunk; takes a reference of its own. */

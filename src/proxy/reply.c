@@ -103,10 +103,7 @@ static uint32_t result_kind(struct loop *loop, enum cql_compression compression,
 static void send_pieces(struct client *c, const struct request *rq, const struct frame *f, uint8_t flags,
 			const struct wire_piece *pieces, unsigned count, uint32_t length)
 {
-	uint8_t head[FRAME_HEAD_LEN];
-
-	frame_head_write(head, true, f->version, flags, rq->stream, f->opcode, length);
-	wire_send(&c->wire, head, pieces, count);
+	wire_send_frame(&c->wire, true, f->version, flags, rq->stream, f->opcode, pieces, count, length);
 	client_check_output(c);
 }
 

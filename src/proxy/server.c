@@ -226,14 +226,11 @@ void server_replace_leg(struct server *s, struct leg *leg, struct leg *next)
 bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const struct wire_piece *pieces,
 		 unsigned count, uint32_t length)
 {
-	uint8_t head[FRAME_HEAD_LEN];
-
 	Assert(!leg_is_out(leg));
 	if (unlikely(!wire_is_writable(&s->wire) || !take_id(s, leg)))
 		return false;
 	s->last_used_ns = loop_now(s->wire.sb.loop);
-	frame_head_write(head, false, s->version, flags, (int16_t)leg->stream, opcode, length);
-	wire_send(&s->wire, head, pieces, count);
+	wire_send_frame(&s->wire, false, s->version, flags, (int16_t)leg->stream, opcode, pieces, count, length);
 	return true;
 }
 

@@ -71,7 +71,7 @@ static void break_wire(struct wire *w, enum wire_bad bad, const struct frame *f)
 }
 
 /* Checks a header as soon as all of it is there; false after on_bad(). */
-static bool check_head(struct wire *w, const struct frame *f)
+static ALWAYS_INLINE bool check_head(struct wire *w, const struct frame *f)
 {
 	const bool requests = w->handler->expects_requests;
 
@@ -654,6 +654,15 @@ void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct 
 		send_in_segment(w, head, pieces, count, total);
 	else
 		send_in_lz4(w, head, pieces, count, total);
+}
+
+void wire_send_otherwise(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
+			 const struct wire_piece *pieces, unsigned count, uint32_t length)
+{
+	uint8_t head[FRAME_HEAD_LEN];
+
+	frame_head_write(head, response, version, flags, stream, opcode, length);
+	wire_send(w, head, pieces, count);
 }
 
 void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len)

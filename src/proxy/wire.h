@@ -12,6 +12,8 @@
 #ifndef PROXY_WIRE_H
 #define PROXY_WIRE_H
 
+#include <string.h>
+
 #include "base/sbuf.h"
 #include "cql/frame.h"
 #include "cql/segment.h"
@@ -125,12 +127,46 @@ uint32_t wire_large_len(const struct wire *w);
 void wire_set_in_framing(struct wire *w, enum wire_framing framing);
 void wire_set_out_framing(struct wire *w, enum wire_framing framing);
 
+static inline bool wire_is_writable(const struct wire *w)
+{
+	return sbuf_is_writable(&w->sb);
+}
+
 /*
  * Queues one frame: `head` as frame_head_write() made it with the length of
  * all pieces together. Small pieces are copied, large ones of a chunk are
  * referenced.
  */
 void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count);
+/* What wire_send_frame() does with any other frame. */
+void wire_send_otherwise(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
+			 const struct wire_piece *pieces, unsigned count, uint32_t length);
+/*
+ * wire_send() for who has the fields of the header: the ordinary frame is put
+ * together where it leaves from. What every request needs two or three times.
+ */
+static ALWAYS_INLINE void wire_send_frame(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream,
+					  uint8_t opcode, const struct wire_piece *pieces, unsigned count,
+					  uint32_t length)
+{
+	const uint32_t total = FRAME_HEAD_LEN + length;
+	uint8_t *out;
+
+	if (unlikely(length >= WIRE_REF_MIN - FRAME_HEAD_LEN || frame_head_is_short(version) || !wire_is_writable(w) ||
+		     (w->out_framing != WIRE_PLAIN &&
+		      (!w->segment_head || w->segment_len + total > SEGMENT_MAX_PAYLOAD)))) {
+		wire_send_otherwise(w, response, version, flags, stream, opcode, pieces, count, length);
+		return;
+	}
+	w->segment_len += total; /* of no meaning outside of segments */
+	out = sbuf_reserve(&w->sb, total);
+	frame_head_write(out, response, version, flags, stream, opcode, length);
+	out += FRAME_HEAD_LEN;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(out, pieces[i].data, pieces[i].len);
+		out += pieces[i].len;
+	}
+}
 /* Queues one frame whose body is copied. */
 void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len);
 /* A password is in what was queued in this turn: the buffers it lies in are overwritten after use. */
@@ -141,11 +177,6 @@ void wire_mark_secret(struct wire *w);
  */
 unsigned wire_edit(const uint8_t *body, uint32_t len, struct chunk *chunk, const struct frame_edit *edits,
 		   unsigned edit_count, struct wire_piece *pieces, uint32_t *length);
-
-static inline bool wire_is_writable(const struct wire *w)
-{
-	return sbuf_is_writable(&w->sb);
-}
 
 /* Bytes that wait to be written. */
 static inline size_t wire_pending(const struct wire *w)
