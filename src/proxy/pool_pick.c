@@ -23,11 +23,15 @@ struct need {
 	bool spreads;
 };
 
+static inline bool is_large(const struct request *rq)
+{
+	return rq->len > rq->client->worker->settings->large_frame_size;
+}
+
 static struct need need_of(const struct request *rq)
 {
 	return (struct need){
-		.lane = { .keyspace = rq->in_keyspace,
-			  .is_large = rq->len > rq->client->worker->settings->large_frame_size },
+		.lane = { .keyspace = rq->in_keyspace, .is_large = is_large(rq) },
 		.any_keyspace = !rq->needs_keyspace,
 		.spreads = rq->client->worker->settings->connections_per_host > 1,
 	};
@@ -124,6 +128,33 @@ static inline struct server *member_pick(struct pool *pool, struct backend *back
 	return f.server ? f.server : f.blocked;
 }
 
+/*
+ * What look() finds where one lane is enough for a node and the first could
+ * not be in better shape, which is nearly always so. NULL: it has to be asked.
+ */
+static ALWAYS_INLINE struct server *first_lane(const struct pool *pool, const struct backend *backend,
+					       const struct request *rq)
+{
+	const struct list *lanes;
+	const struct lane *lane;
+	struct server *s;
+
+	if (unlikely(backend->slot >= pool->member_count))
+		return NULL;
+	lanes = &pool->members[backend->slot].lanes;
+	if (unlikely(list_is_empty(lanes)))
+		return NULL;
+	lane = list_entry(lanes->next, struct lane, node);
+	s = lane->server;
+	if (unlikely(lane->state != LANE_READY || s->state != SERVER_READY || lane->is_large != is_large(rq) ||
+		     rq->needs_keyspace || pool->worker->settings->connections_per_host > 1))
+		return NULL;
+	if (unlikely(s->orphans > 0 || !server_has_room(s) || wire_pending(&s->wire) > LANE_OUTPUT_MAX ||
+		     s->wire.has_large || s->waits))
+		return NULL;
+	return s;
+}
+
 /* ---- the node ---- */
 
 /* The node that was chosen has no lane for it (yet): any other that has one. */
@@ -147,11 +178,12 @@ static struct server *pick_elsewhere(struct pool *pool, const struct need *need,
 }
 
 /* A connection to a replica. NULL when they are not known, or none that is up has one (yet). */
-static struct server *pick_replica(struct pool *pool, struct request *rq, const struct need *need,
-				   const struct net_address *not_at)
+static __attribute__((noinline)) struct server *pick_replica(struct pool *pool, struct request *rq,
+							     const struct net_address *not_at)
 {
 	struct request_leg *leg = &rq->legs[pool->cluster];
 	struct backends *b = pool_backends(pool);
+	const struct need need = need_of(rq);
 	struct server *s = NULL;
 	struct replicas r;
 	unsigned first = 0;
@@ -162,28 +194,27 @@ static struct server *pick_replica(struct pool *pool, struct request *rq, const 
 	leg->placement = PLACED_OTHER;
 	if (r.count > 1 && !placement_keeps_order(rq))
 		first = backends_less_loaded(b, r.nodes, r.count);
-	for (unsigned i = 0; i < r.count && !s; i++)
-		s = member_pick(pool, r.nodes[(first + i) % r.count], need);
+	for (unsigned i = 0; i < r.count && !s; i++) {
+		struct backend *backend = r.nodes[(first + i) % r.count];
+
+		s = first_lane(pool, backend, rq);
+		if (unlikely(!s))
+			s = member_pick(pool, backend, &need);
+	}
 	if (likely(s))
 		leg->placement = PLACED_REPLICA;
 	return s;
 }
 
-enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct net_address *not_at, struct server **out)
+/* Where first_lane() does not do: any lane of the node, or of another one. */
+static __attribute__((noinline)) enum pool_answer pick_any(struct request *rq, unsigned cluster,
+							   struct backend *backend, const struct net_address *not_at,
+							   struct server **out)
 {
 	struct pool *pool = rq->client->pool[cluster];
 	struct backends *b = pool_backends(pool);
 	const struct need need = need_of(rq);
-	struct backend *backend;
 
-	if (pool->worker->settings->load_balancing == BALANCE_TOKEN_AWARE && b->candidate_count > 1) {
-		*out = pick_replica(pool, rq, &need, not_at);
-		if (likely(*out))
-			return POOL_PICKED;
-	}
-	backend = backends_choose(b, not_at);
-	if (unlikely(!backend))
-		return POOL_DOWN;
 	*out = member_pick(pool, backend, &need);
 	if (likely(*out))
 		return POOL_PICKED;
@@ -196,6 +227,24 @@ enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct ne
 	if (pool_is_full(pool, backend))
 		worker_shed(pool->worker, pool->cluster, &backend->address);
 	return POOL_WAIT;
+}
+
+enum pool_answer pool_pick(struct request *rq, unsigned cluster, const struct net_address *not_at, struct server **out)
+{
+	struct pool *pool = rq->client->pool[cluster];
+	struct backends *b = pool_backends(pool);
+	struct backend *backend;
+
+	if (b->candidate_count > 1 && pool->worker->settings->load_balancing == BALANCE_TOKEN_AWARE) {
+		*out = pick_replica(pool, rq, not_at);
+		if (likely(*out))
+			return POOL_PICKED;
+	}
+	backend = likely(b->candidate_count == 1) ? b->candidates[0] : backends_choose(b, not_at);
+	if (unlikely(!backend))
+		return POOL_DOWN;
+	*out = first_lane(pool, backend, rq);
+	return likely(*out) ? POOL_PICKED : pick_any(rq, cluster, backend, not_at, out);
 }
 
 enum pool_answer pool_pick_at(const struct request *rq, unsigned cluster, const struct net_address *address,
