@@ -57,12 +57,12 @@ bool message_skip_preamble(const uint8_t *body, uint32_t len, uint8_t flags, boo
  * A bound value. Up to v3 every negative length means null (so Cassandra reads
  * it); v4 brought "unset" and the refusal of what is below it.
  */
-static inline struct bytesview read_bound_value(struct reader *r, bool has_unset)
+static ALWAYS_INLINE struct bytesview read_bound_value(struct reader *r, bool has_unset)
 {
 	return has_unset ? read_value(r) : read_bytes(r);
 }
 
-static void read_values(struct reader *r, struct query_params *q)
+static ALWAYS_INLINE void read_values(struct reader *r, struct query_params *q)
 {
 	const bool has_unset = version_has(q->version, VERSION_UNSET);
 	uint32_t start;
@@ -78,7 +78,7 @@ static void read_values(struct reader *r, struct query_params *q)
 		q->values_offset = start;
 }
 
-static bool read_paging(struct reader *r, struct query_params *q, const char **why)
+static ALWAYS_INLINE bool read_paging(struct reader *r, struct query_params *q, const char **why)
 {
 	if (q->flags & QUERY_PAGE_SIZE)
 		q->page_size = read_int(r);
@@ -100,7 +100,7 @@ struct tail {
 	struct strview keyspace;
 };
 
-static bool read_tail(struct reader *r, uint32_t flags, struct tail *t, const char **why)
+static ALWAYS_INLINE bool read_tail(struct reader *r, uint32_t flags, struct tail *t, const char **why)
 {
 	*t = (struct tail){ .keyspace = SV("") };
 	if (flags & QUERY_SERIAL_CONSISTENCY)
@@ -150,14 +150,14 @@ static const uint32_t known_flags[128] = {
 	[VERSION_DSE2] = FLAGS_DSE1 | QUERY_KEYSPACE,
 };
 
-static uint32_t read_flags(struct reader *r, uint8_t version)
+static ALWAYS_INLINE uint32_t read_flags(struct reader *r, uint8_t version)
 {
 	uint32_t flags = version_has(version, VERSION_INT_FLAGS) ? read_int(r) : read_byte(r);
 
 	return flags & known_flags[version & 0x7f];
 }
 
-static bool read_params(struct reader *r, uint8_t version, struct query_params *q, const char **why)
+static ALWAYS_INLINE bool read_params(struct reader *r, uint8_t version, struct query_params *q, const char **why)
 {
 	struct tail tail;
 
