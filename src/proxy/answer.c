@@ -126,6 +126,21 @@ static inline bool may_diverge(const struct request *rq)
 		rq->legs[CLUSTER_ORIGIN].outcome != rq->legs[CLUSTER_TARGET].outcome);
 }
 
+/* Both clusters have done what they were told, and nothing has to be looked at: which answer counts is known. */
+static ALWAYS_INLINE bool is_agreed(const struct request *rq)
+{
+	return rq->legs[CLUSTER_ORIGIN].outcome == OUTCOME_OK && rq->legs[CLUSTER_TARGET].outcome == OUTCOME_OK &&
+	       (rq->opcode == OP_EXECUTE || rq->opcode == OP_QUERY) && rq->verdict.write_type != WRITE_CAS;
+}
+
+static ALWAYS_INLINE void answer_agreed(struct request *rq, const struct request_leg *leg, const struct frame *f)
+{
+	const struct frame kept = answer_kept(rq);
+
+	reply_send(rq, (enum cluster_id)rq->verdict.answer_from, leg->cluster == rq->verdict.answer_from ? f : &kept);
+	request_end(rq);
+}
+
 /* Both legs have ended; `f` is the answer that came last, of `leg`. */
 static void answer_merged(struct request *rq, struct request_leg *leg, struct frame *f)
 {
@@ -194,7 +209,10 @@ static void leg_ended(struct request_leg *leg, struct frame *f)
 	}
 	count_failure(rq);
 	if (rq->has_kept) {
-		answer_merged(rq, leg, f);
+		if (likely(is_agreed(rq)))
+			answer_agreed(rq, leg, f);
+		else
+			answer_merged(rq, leg, f);
 		return;
 	}
 	if (unlikely(rq->opcode == OP_PREPARE) && !rq->is_local &&

@@ -169,7 +169,7 @@ static struct bytesview id_in(const struct prepared *p, unsigned index)
 
 static bool ids_equal(struct bytesview a, struct bytesview b)
 {
-	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+	return a.len == b.len && prepared_id_same(a.p, b.p, a.len);
 }
 
 static uint64_t size_of_text(const char *text)

@@ -194,12 +194,15 @@ static void release(struct request *rq)
 	if (unlikely(has_more(rq)))
 		release_more(rq);
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
-		leg_abandon(&rq->legs[i].leg);
-		list_remove(&rq->legs[i].waiting); /* a repair without waiters ends by itself */
+		if (unlikely(leg_is_out(&rq->legs[i].leg)))
+			leg_abandon(&rq->legs[i].leg);
+		if (unlikely(!list_is_empty(&rq->legs[i].waiting))) /* a repair without waiters ends by itself */
+			list_remove(&rq->legs[i].waiting);
 	}
 	timeout_stop(&rq->timeout);
 	list_remove(&rq->node);
-	answer_drop_kept(rq);
+	if (rq->has_kept)
+		answer_drop_kept(rq);
 	rq->client->kept_bytes -= rq->len + rq->packed_len;
 	if (rq->body)
 		chunk_unref(rq->body);
