@@ -35,7 +35,7 @@ void client_send(struct client *c, uint64_t started_ns)
 	l->started++;
 	l->writes += slot->kind != REQUEST_READ;
 	t = &l->templates[slot->kind];
-	template_fill(t, slot->number, peer_frame(&c->peer, (int16_t)stream, t->opcode, t->body.len));
+	template_send(t, slot->number, &c->peer, (int16_t)stream);
 }
 
 /* ---- answers ---- */
@@ -108,12 +108,17 @@ static void send_text(struct client *c, uint8_t opcode, const char *text)
 static void on_open(struct peer *p)
 {
 	struct client *c = container_of(p, struct client, peer);
+	const enum cql_compression compression = (enum cql_compression)c->load->options->compression;
 	struct writer w;
 
 	writer_init(&w);
-	write_short(&w, 1);
+	write_short(&w, compression == COMPRESSION_NONE ? 1 : 2);
 	write_cstring(&w, "CQL_VERSION");
 	write_cstring(&w, "3.0.0");
+	if (compression != COMPRESSION_NONE) {
+		write_cstring(&w, "COMPRESSION");
+		write_cstring(&w, cql_compression_name(compression));
+	}
 	peer_send(p, 0, OP_STARTUP, w.data, w.len);
 	writer_free(&w);
 	c->step = STEP_STARTUP;
@@ -177,6 +182,7 @@ static void on_step(struct client *c, const struct frame *f)
 	expect(c, f, c->step == STEP_STARTUP ? OP_READY : OP_RESULT);
 	switch (c->step) {
 	case STEP_STARTUP:
+		peer_use_compression(&c->peer, (enum cql_compression)c->load->options->compression);
 		if (c->load->options->version >= 5)
 			peer_use_segments(&c->peer);
 		send_text(c, OP_QUERY, "USE ks");
@@ -248,6 +254,8 @@ void client_connect(struct client *c)
 	c->leaves = false;
 	if (!peer_connect(&c->peer, &c->load->to_proxy, &handler, &c->load->proxy, (uint8_t)c->load->options->version))
 		load_on_refused(c->load, c);
+	else if (c->load->tls)
+		peer_secure(&c->peer, c->load->tls);
 }
 
 void client_close(struct client *c)

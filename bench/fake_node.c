@@ -8,9 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cql/compress.h"
+#include "cql/message.h"
 #include "cql/rows.h"
 
 #define ID_LEN 16
+/* What comes before the value in RESULT/ROWS. */
+#define ROW_HEAD 20
 
 /* A connection that the proxy made. */
 struct session {
@@ -18,26 +22,7 @@ struct session {
 	struct fake_node *node;
 };
 
-/* ---- keys, values, ids ---- */
-
-void key_write(uint8_t key[KEY_LEN], uint64_t number)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (unsigned i = 0; i < KEY_LEN; i++)
-		key[i] = (uint8_t)digits[number >> (60 - 4 * i) & 15];
-}
-
-void value_write(uint8_t *out, uint32_t len, const uint8_t *key, char mark)
-{
-	memcpy(out, key, KEY_LEN);
-	memset(out + KEY_LEN, mark, len - KEY_LEN);
-}
-
-bool value_is(const uint8_t *value, uint32_t len, const uint8_t *key, char mark)
-{
-	return len >= VALUE_MIN && memcmp(value, key, KEY_LEN) == 0 && value[KEY_LEN] == mark && value[len - 1] == mark;
-}
+/* ---- ids ---- */
 
 static void id_write(uint8_t id[ID_LEN], const struct fake_node *node, bool is_write)
 {
@@ -70,14 +55,23 @@ static void send_void(struct session *s, const struct frame *f)
 static void send_value(struct session *s, const struct frame *f, const uint8_t *key)
 {
 	const uint32_t len = s->node->value_len;
-	uint8_t *at = peer_frame(&s->peer, f->stream, OP_RESULT, 5 * 4 + len);
+	const bool is_large = len >= PEER_SHARE_MIN;
+	uint8_t *at;
 
+	if (is_large) {
+		peer_frame_begin(&s->peer, f->stream, OP_RESULT, ROW_HEAD + len);
+		at = peer_room(&s->peer, ROW_HEAD + VALUE_HEAD);
+	} else {
+		at = peer_frame(&s->peer, f->stream, OP_RESULT, ROW_HEAD + len);
+	}
 	put_u32(at, RESULT_ROWS);
 	put_u32(at + 4, ROWS_NO_METADATA);
 	put_u32(at + 8, 1);
 	put_u32(at + 12, 1);
 	put_u32(at + 16, len);
-	value_write(at + 20, len, key, s->node->mark);
+	value_write(at + ROW_HEAD, is_large ? VALUE_HEAD : len, key, s->node->mark);
+	if (is_large)
+		peer_share(&s->peer, value_pattern(), len - VALUE_HEAD);
 }
 
 static void send_body(struct session *s, const struct frame *f, uint8_t opcode, struct writer *w)
@@ -91,10 +85,14 @@ static void send_supported(struct session *s, const struct frame *f)
 	struct writer w;
 
 	writer_init(&w);
-	write_short(&w, 1);
+	write_short(&w, 2);
 	write_cstring(&w, "CQL_VERSION");
 	write_short(&w, 1);
 	write_cstring(&w, "3.4.6");
+	write_cstring(&w, "COMPRESSION");
+	write_short(&w, 2);
+	write_cstring(&w, "snappy");
+	write_cstring(&w, "lz4");
 	send_body(s, f, OP_SUPPORTED, &w);
 }
 
@@ -253,9 +251,12 @@ static void on_prepare(struct session *s, const struct frame *f)
 		die("%s got a PREPARE of something else: %.*s", s->node->name, SV_ARG(text));
 }
 
+/* Who looks at the writes himself may have other values, which only begin alike. */
 static void check_written(const struct session *s, struct bytesview key, struct bytesview value)
 {
-	if (key.len != KEY_LEN || !value_is(value.p, value.len, key.p, MARK_WRITTEN))
+	bool (*check)(const uint8_t *, uint32_t, const uint8_t *, char) = s->node->on_write ? value_begins : value_is;
+
+	if (key.len != KEY_LEN || !check(value.p, value.len, key.p, MARK_WRITTEN))
 		die("%s got a write whose value is not its key's", s->node->name);
 }
 
@@ -331,6 +332,26 @@ static void on_statement(struct session *s, const struct frame *f, struct strvie
 	}
 }
 
+static bool take_option(void *arg, struct strview key, struct strview value)
+{
+	return !sv_equal(key, SV("COMPRESSION")) || compression_from_name(value, arg);
+}
+
+/* The answer is the last frame without compression and segments (native protocol v5, section 2.3.1). */
+static void on_startup(struct session *s, const struct frame *f)
+{
+	enum cql_compression compression = COMPRESSION_NONE;
+
+	if (!message_each_option(f->body, f->length, take_option, &compression))
+		die("%s got a STARTUP that cannot be read", s->node->name);
+	if (f->version >= 5 && compression == COMPRESSION_SNAPPY)
+		die("%s was asked for snappy, which v5 does not have", s->node->name);
+	peer_send(&s->peer, f->stream, OP_READY, NULL, 0);
+	peer_use_compression(&s->peer, compression);
+	if (f->version >= 5)
+		peer_use_segments(&s->peer);
+}
+
 static void on_query(struct session *s, const struct frame *f)
 {
 	struct reader r = reader_over(f->body, f->length);
@@ -362,9 +383,7 @@ static void on_frame(struct peer *p, const struct frame *f)
 		send_supported(s, f);
 		return;
 	case OP_STARTUP:
-		peer_send(p, f->stream, OP_READY, NULL, 0);
-		if (f->version >= 5)
-			peer_use_segments(p);
+		on_startup(s, f);
 		return;
 	case OP_REGISTER:
 		peer_send(p, f->stream, OP_READY, NULL, 0);
@@ -408,6 +427,8 @@ static void on_connection(struct source *source, uint32_t events)
 	s = xcalloc(1, sizeof(*s));
 	peer_adopt(&s->peer, node->set, &handler, fd, node->max_version);
 	s->node = node;
+	if (node->tls)
+		peer_secure(&s->peer, node->tls);
 }
 
 void fake_node_listen(struct fake_node *node, const char *address, uint16_t port)

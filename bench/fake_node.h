@@ -11,10 +11,7 @@
 #define BENCH_FAKE_NODE_H
 
 #include "peer.h"
-
-/* A key as it is sent: 16 hexadecimal digits. */
-#define KEY_LEN 16
-#define VALUE_MIN (KEY_LEN + 1)
+#include "value.h"
 
 struct fake_node {
 	struct source source; /* the listening socket */
@@ -25,6 +22,7 @@ struct fake_node {
 	struct peer_set *set; /* its connections */
 	uint8_t max_version;
 	uint32_t value_len;
+	struct ssl_ctx_st *tls; /* NULL: connections are not encrypted */
 	/* Requests for ks.t that have arrived. */
 	uint64_t reads;
 	uint64_t writes;
@@ -34,15 +32,6 @@ struct fake_node {
 
 /* Listens on address:port; `mark`, `name`, `set`, `max_version` and `value_len` are filled in already. */
 void fake_node_listen(struct fake_node *node, const char *address, uint16_t port);
-
-void key_write(uint8_t key[KEY_LEN], uint64_t number);
-/* Writes the value of a key: the key, the cluster's mark, filled up to `len` bytes. */
-void value_write(uint8_t *out, uint32_t len, const uint8_t *key, char mark);
-/* True when the bytes are that. */
-bool value_is(const uint8_t *value, uint32_t len, const uint8_t *key, char mark);
-
-/* Writes go to both clusters alike, so the mark in what is written is neutral. */
-#define MARK_WRITTEN 'w'
 
 /* The statements that may be prepared, and their texts when they are not. */
 #define TEXT_READ "SELECT v FROM ks.t WHERE k = ?"

@@ -321,7 +321,8 @@ void load_run(struct load *l)
 
 /* ---- begin and end ---- */
 
-static void listen_as(struct load *l, struct fake_node *node, char mark, const char *name, const char *where)
+static void listen_as(struct load *l, struct fake_node *node, char mark, const char *name, const char *where,
+		      struct ssl_ctx_st *tls)
 {
 	*node = (struct fake_node){
 		.fd = -1,
@@ -330,6 +331,7 @@ static void listen_as(struct load *l, struct fake_node *node, char mark, const c
 		.set = &l->to_nodes,
 		.max_version = (uint8_t)l->options->version,
 		.value_len = l->options->value_len,
+		.tls = tls,
 	};
 	if (where)
 		arguments_listen(node, where);
@@ -347,14 +349,20 @@ static const struct pace *choose_pace(const struct options *o)
 void load_init(struct load *l, const struct options *options)
 {
 	const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	const unsigned tls = options->tls;
+	struct ssl_ctx_st *server = NULL;
 
+	if (tls & (TLS_ORIGIN | TLS_TARGET))
+		server = secure_context_server(options->cert, options->key);
 	*l = (struct load){ .options = options, .pace = choose_pace(options) };
 	l->window.begin_ns = l->window.end_ns = UINT64_MAX;
 	peer_set_init(&l->to_proxy, epoll_fd);
 	peer_set_init(&l->to_nodes, epoll_fd);
 	l->proxy = arguments_proxy(options->proxy);
-	listen_as(l, &l->origin, 'o', "origin", options->origin);
-	listen_as(l, &l->target, 't', "target", options->target);
+	if (tls & TLS_CLIENTS)
+		l->tls = secure_context_client(options->ca);
+	listen_as(l, &l->origin, 'o', "origin", options->origin, tls & TLS_ORIGIN ? server : NULL);
+	listen_as(l, &l->target, 't', "target", options->target, tls & TLS_TARGET ? server : NULL);
 	l->read_mark = options->origin ? l->origin.mark : options->target ? l->target.mark : MARK_WRITTEN;
 	l->clients = xcalloc(options->connections, sizeof(*l->clients));
 	for (unsigned i = 0; i < options->connections; i++)

@@ -58,6 +58,7 @@ struct load {
 	struct fake_node origin, target;
 	char read_mark; /* of the cluster that reads come from */
 	struct net_address proxy;
+	struct ssl_ctx_st *tls; /* of the clients; NULL: they have none */
 	struct template templates[REQUEST_KINDS];
 	bool is_prepared; /* they are made */
 

@@ -11,8 +11,6 @@
 
 #define MAX_CONNECTIONS 30000
 #define MAX_DEPTH 32768
-/* The largest value: with it a BATCH still fits into a segment. */
-#define MAX_VALUE 12000
 #define MAX_REQUESTS 10000000000ull
 #define MAX_SECONDS 86400
 #define OPEN_LOOP_DEPTH 64
@@ -23,6 +21,7 @@ enum kind {
 	KIND_COUNT,  /* uint64_t */
 	KIND_REAL,   /* double */
 	KIND_CHOICE, /* unsigned, which of the names */
+	KIND_SET,    /* unsigned, a bit for each of the names */
 	KIND_FLAG,   /* bool */
 };
 
@@ -33,10 +32,12 @@ struct spec {
 	uint64_t min, max;
 	const char *argument;
 	const char *help;
-	const char *const *names; /* KIND_CHOICE */
+	const char *const *names; /* KIND_CHOICE, KIND_SET */
 };
 
 static const char *const form_names[] = { "prepared", "simple", "batch", NULL };
+static const char *const compression_names[] = { "none", "lz4", "snappy", NULL };
+static const char *const tls_names[] = { "clients", "origin", "target", NULL };
 static const char *const reads_to_names[] = { "origin", "both", NULL };
 
 #define AT(member) offsetof(struct options, member)
@@ -52,11 +53,18 @@ static const struct spec specs[] = {
 	  "requests in flight on each (1), with --rate: at most (64)", NULL },
 	{ "write-percent", KIND_NUMBER, AT(write_percent), 0, 100, "N", "of the requests (0)", NULL },
 	{ "batch-percent", KIND_NUMBER, AT(batch_percent), 0, 100, "N", "of the writes: BATCH of 10 (0)", NULL },
-	{ "value-size", KIND_NUMBER, AT(value_len), VALUE_MIN, MAX_VALUE, "BYTES", "(64)", NULL },
+	{ "value-size", KIND_NUMBER, AT(value_len), VALUE_MIN, VALUE_MAX, "BYTES", "(64)", NULL },
 	{ "protocol", KIND_NUMBER, AT(version), 3, 5, "3|4|5", "(4)", NULL },
 	{ "form", KIND_CHOICE, AT(form), 0, 0, "prepared|simple|batch", "batch: as --batch-percent 100", form_names },
 	{ "reads", KIND_CHOICE, AT(reads_to), 0, 0, "origin|both", "which clusters may get reads (origin)",
 	  reads_to_names },
+	{ "compression", KIND_CHOICE, AT(compression), 0, 0, "none|lz4|snappy", "what the clients ask for (none)",
+	  compression_names },
+	{ "tls", KIND_SET, AT(tls), 0, 0, "clients,origin,target", "any of them: who speaks TLS", tls_names },
+	{ "cert", KIND_TEXT, AT(cert), 0, 0, "FILE", "PEM, the certificate of our clusters", NULL },
+	{ "key", KIND_TEXT, AT(key), 0, 0, "FILE", "PEM, its key", NULL },
+	{ "ca", KIND_TEXT, AT(ca), 0, 0, "FILE", "PEM, who has signed the proxy's certificate; without: unchecked",
+	  NULL },
 	{ "seconds", KIND_REAL, AT(seconds), 0, MAX_SECONDS, "S", "measure for so long", NULL },
 	{ "requests", KIND_COUNT, AT(requests), 1, MAX_REQUESTS, "N", "or measure so many (10000)", NULL },
 	{ "warmup-seconds", KIND_REAL, AT(warmup_seconds), 0, MAX_SECONDS, "S",
@@ -108,6 +116,25 @@ static unsigned take_choice(const struct spec *spec, const char *text)
 	die("--%s %s: one of %s is needed", spec->name, text, spec->argument);
 }
 
+/* Bits, for names that commas separate. */
+static unsigned take_set(const struct spec *spec, const char *text)
+{
+	unsigned set = 0;
+
+	while (*text) {
+		const size_t len = strcspn(text, ",");
+		unsigned i = 0;
+
+		while (spec->names[i] && (strlen(spec->names[i]) != len || memcmp(spec->names[i], text, len) != 0))
+			i++;
+		if (!spec->names[i])
+			die("--%s %s: some of %s are needed", spec->name, text, spec->argument);
+		set |= 1u << i;
+		text += len + (text[len] == ',');
+	}
+	return set;
+}
+
 static void take(struct options *o, const struct spec *spec, const char *text)
 {
 	void *at = (char *)o + spec->at;
@@ -128,6 +155,9 @@ static void take(struct options *o, const struct spec *spec, const char *text)
 	case KIND_CHOICE:
 		*(unsigned *)at = take_choice(spec, text);
 		break;
+	case KIND_SET:
+		*(unsigned *)at = take_set(spec, text);
+		break;
 	case KIND_FLAG:
 		*(bool *)at = true;
 		break;
@@ -143,6 +173,10 @@ static void complete(struct options *o)
 		die("--warmup-seconds and --warmup: one of them");
 	if (o->lockstep && (o->rate > 0 || o->churn > 0 || o->seconds > 0 || o->warmup_seconds > 0))
 		die("--lockstep: not with a rate, a time or a churn, which depend on the clock");
+	if ((o->tls & (TLS_ORIGIN | TLS_TARGET)) && (!o->cert || !o->key))
+		die("--tls: our clusters need --cert and --key");
+	if (o->compression == COMPRESSION_SNAPPY && o->version >= 5)
+		die("--compression snappy: v5 does not have it");
 	if (o->idle_s > 0 && (o->rate > 0 || o->seconds > 0 || o->requests > 0 || o->warmup > 0))
 		die("--idle: nothing is sent then");
 	if (o->seconds == 0 && o->requests == 0 && o->idle_s == 0)
@@ -207,6 +241,21 @@ static void print_text(FILE *out, const char *text)
 	fputc('"', out);
 }
 
+static void print_set(FILE *out, const char *const *names, unsigned set)
+{
+	const char *comma = "";
+
+	fputc('[', out);
+	for (unsigned i = 0; names[i]; i++) {
+		if (!(set & 1u << i))
+			continue;
+		fputs(comma, out);
+		print_text(out, names[i]);
+		comma = ", ";
+	}
+	fputc(']', out);
+}
+
 static void print_value(const struct options *o, const struct spec *spec, FILE *out)
 {
 	const void *at = (const char *)o + spec->at;
@@ -226,6 +275,9 @@ static void print_value(const struct options *o, const struct spec *spec, FILE *
 		break;
 	case KIND_CHOICE:
 		print_text(out, spec->names[*(const unsigned *)at]);
+		break;
+	case KIND_SET:
+		print_set(out, spec->names, *(const unsigned *)at);
 		break;
 	case KIND_FLAG:
 		fputs(*(const bool *)at ? "true" : "false", out);

@@ -11,6 +11,13 @@ enum reads_to {
 	READS_TO_BOTH, /* the target may get reads as well */
 };
 
+/* Who speaks TLS. */
+enum tls_side {
+	TLS_CLIENTS = 1,
+	TLS_ORIGIN = 2,
+	TLS_TARGET = 4,
+};
+
 struct options {
 	const char *proxy;
 	const char *origin; /* NULL: not ours */
@@ -21,8 +28,13 @@ struct options {
 	unsigned batch_percent; /* of the writes */
 	unsigned value_len;
 	unsigned version;
-	unsigned form;     /* enum form */
-	unsigned reads_to; /* enum reads_to */
+	unsigned form;        /* enum form */
+	unsigned reads_to;    /* enum reads_to */
+	unsigned compression; /* enum cql_compression */
+	unsigned tls;         /* bits of enum tls_side */
+	const char *cert;     /* PEM files */
+	const char *key;
+	const char *ca;
 	/* A part that has no time ends by its number of requests. */
 	double seconds;
 	double warmup_seconds;

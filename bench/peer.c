@@ -11,10 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cql/segment.h"
+#include "framing.h"
 
-/* Larger than any frame or segment that is sent here, so that a read always makes progress. */
+/* What one read takes at most; larger frames are read into memory of their own. */
 #define READ_BUFFER (512 * 1024)
+/* An incomplete frame that misses more than this is read where it will lie, instead of being moved for the read. */
+#define MISSING_MIN 4096
+/* Of one sendmsg(). */
+#define MAX_PIECES 64
 
 static uint8_t read_buffer[READ_BUFFER];
 
@@ -81,17 +85,29 @@ void peer_close(struct peer *p)
 	if (p->fd < 0)
 		return;
 	undirty(p);
+	secure_free(p->tls);
+	p->tls = NULL;
 	close(p->fd);
 	p->fd = -1;
 	writer_free(&p->in);
+	writer_free(&p->large);
 	writer_free(&p->frames);
-	writer_free(&p->out);
+	outbox_free(&p->out);
 }
 
 static void lose(struct peer *p, const char *why)
 {
 	peer_close(p);
 	p->handler->on_closed(p, why);
+}
+
+/* After a read or write of n bytes: none at the end, -1 with errno. */
+static void lose_by(struct peer *p, ssize_t n)
+{
+	if (n == 0)
+		lose(p, "closed by the other side");
+	else
+		lose(p, p->tls && errno == EPROTO ? secure_error() : strerror(errno));
 }
 
 /* ---- writing ---- */
@@ -106,14 +122,39 @@ static void mark_dirty(struct peer *p)
 	p->set->dirty_end = &p->next_dirty;
 }
 
+/* Frames that leave as they are need not be packed. */
+static bool is_packed(const struct peer *p)
+{
+	return p->in_segments || p->compression != COMPRESSION_NONE;
+}
+
+uint8_t *peer_room(struct peer *p, uint32_t length)
+{
+	return is_packed(p) ? writer_reserve(&p->frames, length) : outbox_reserve(&p->out, length);
+}
+
+void peer_share(struct peer *p, const uint8_t *data, uint32_t length)
+{
+	/* TLS would make a record of each piece. */
+	if (is_packed(p) || p->tls)
+		memcpy(peer_room(p, length), data, length);
+	else
+		outbox_share(&p->out, data, length);
+}
+
 uint8_t *peer_frame(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length)
 {
-	struct writer *w = p->in_segments ? &p->frames : &p->out;
-	uint8_t *at = writer_reserve(w, FRAME_HEAD_LEN + length);
+	uint8_t *at = peer_room(p, FRAME_HEAD_LEN + length);
 
 	frame_head_write(at, p->is_node, p->version, 0, stream, opcode, length);
 	mark_dirty(p);
 	return at + FRAME_HEAD_LEN;
+}
+
+void peer_frame_begin(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length)
+{
+	frame_head_write(peer_room(p, FRAME_HEAD_LEN), p->is_node, p->version, 0, stream, opcode, length);
+	mark_dirty(p);
 }
 
 void peer_send(struct peer *p, int16_t stream, uint8_t opcode, const void *body, uint32_t length)
@@ -129,63 +170,54 @@ void peer_use_segments(struct peer *p)
 	p->in_segments = true;
 }
 
-static void put_segment(struct peer *p, const uint8_t *payload, uint32_t length)
+void peer_use_compression(struct peer *p, enum cql_compression compression)
 {
-	uint8_t *at = writer_reserve(&p->out, SEGMENT_HEAD_PLAIN + length + SEGMENT_TRAILER);
-
-	segment_head_write(at, length, true);
-	memcpy(at + SEGMENT_HEAD_PLAIN, payload, length);
-	segment_trailer_write(at + SEGMENT_HEAD_PLAIN + length, segment_crc32(segment_crc32_start(), payload, length));
+	p->compression = compression;
 }
 
-/* As many whole frames as fit share a segment. */
-static void put_frames_into_segments(struct peer *p)
+static ssize_t write_pieces(struct peer *p)
 {
-	uint32_t begin = 0;
-	uint32_t end = 0;
+	struct iovec pieces[MAX_PIECES];
+	struct msghdr message = { .msg_iov = pieces };
 
-	while (end < p->frames.len) {
-		const uint32_t total = FRAME_HEAD_LEN + get_u32(p->frames.data + end + 5);
+	if (p->tls || p->out.ref_count == 0) {
+		const uint8_t *at = p->out.bytes.data + p->out.sent;
+		const size_t len = p->out.bytes.len - p->out.sent;
 
-		if (total > SEGMENT_MAX_PAYLOAD)
-			die("a frame of %u bytes does not fit into a segment", total);
-		if (end + total - begin > SEGMENT_MAX_PAYLOAD) {
-			put_segment(p, p->frames.data + begin, end - begin);
-			begin = end;
-		}
-		end += total;
+		return p->tls ? secure_write(p->tls, at, len) : send(p->fd, at, len, MSG_NOSIGNAL);
 	}
-	if (end > begin)
-		put_segment(p, p->frames.data + begin, end - begin);
-	p->frames.len = 0;
+	message.msg_iovlen = outbox_pieces(&p->out, pieces, MAX_PIECES);
+	return sendmsg(p->fd, &message, MSG_NOSIGNAL);
+}
+
+static void wait_for_room(struct peer *p, bool waits)
+{
+	if (p->waits_for_room != waits)
+		set_events(p, waits ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	p->waits_for_room = waits;
 }
 
 /* False when the peer was lost: its handler may have freed it. */
 static bool flush(struct peer *p)
 {
-	put_frames_into_segments(p);
-	while (p->sent < p->out.len) {
-		ssize_t n = send(p->fd, p->out.data + p->sent, p->out.len - p->sent, MSG_NOSIGNAL);
+	if (p->frames.len > 0)
+		framing_pack(p);
+	while (!outbox_is_empty(&p->out)) {
+		ssize_t n = write_pieces(p);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			if (!p->waits_for_room)
-				set_events(p, EPOLLIN | EPOLLOUT);
-			p->waits_for_room = true;
+			wait_for_room(p, true);
 			return true;
 		}
-		if (n < 0) {
-			lose(p, strerror(errno));
+		if (n <= 0) {
+			lose_by(p, n);
 			return false;
 		}
-		p->sent += (uint32_t)n;
+		outbox_advance(&p->out, (size_t)n);
 	}
-	p->sent = 0;
-	p->out.len = 0;
-	if (p->waits_for_room)
-		set_events(p, EPOLLIN);
-	p->waits_for_room = false;
+	wait_for_room(p, false);
 	return true;
 }
 
@@ -195,95 +227,104 @@ void peer_set_flush(struct peer_set *set)
 		struct peer *p = set->dirty;
 
 		undirty(p);
-		if (!p->is_connecting && !p->waits_for_room)
+		if (!p->is_connecting && !p->is_handshaking && !p->waits_for_room)
 			flush(p);
 	}
 }
 
 /* ---- reading ---- */
 
-/* Hands up the whole frames; returns the bytes used, stopping where the framing changes. */
-static uint32_t take_frames(struct peer *p, uint8_t *data, uint32_t len)
+static ssize_t take_off(struct peer *p, void *buf, size_t size)
 {
-	const bool in_segments = p->in_segments;
-	uint32_t used = 0;
+	ssize_t n;
 
-	while (len - used >= FRAME_HEAD_LEN && p->fd >= 0 && p->in_segments == in_segments) {
-		struct frame f;
-
-		frame_head_read(&f, data + used);
-		if (f.length > READ_BUFFER / 2)
-			die("a frame announces %u bytes", f.length);
-		if (len - used - FRAME_HEAD_LEN < f.length)
-			break;
-		if (f.is_response == p->is_node)
-			die("a frame goes the wrong way");
-		f.body = data + used + FRAME_HEAD_LEN;
-		f.chunk = NULL;
-		used += FRAME_HEAD_LEN + f.length;
-		p->handler->on_frame(p, &f);
-	}
-	return used;
+	do
+		n = p->tls ? secure_read(p->tls, buf, size) : recv(p->fd, buf, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
-/* One segment; returns its length, 0 when it is not complete. */
-static uint32_t take_segment(struct peer *p, uint8_t *data, uint32_t len)
+/* Into the global buffer, what is there already of a frame in front. */
+static ssize_t read_and_take(struct peer *p)
 {
-	struct segment s;
+	const uint32_t old = p->in.len;
+	uint32_t used;
+	uint32_t len;
+	ssize_t n;
 
-	switch (segment_head_read(&s, false, data, len)) {
-	case PARSE_AGAIN:
-		return 0;
-	case PARSE_BAD:
-		die("a segment header is damaged");
-	case PARSE_OK:
-		break;
-	}
-	if (len < SEGMENT_HEAD_PLAIN + s.wire_len + SEGMENT_TRAILER)
-		return 0;
-	data += SEGMENT_HEAD_PLAIN;
-	if (!segment_payload_ok(data, s.wire_len, data + s.wire_len))
-		die("a segment is damaged");
-	if (!s.self_contained || take_frames(p, data, s.wire_len) < s.wire_len)
-		die("a segment ends within a frame");
-	return SEGMENT_HEAD_PLAIN + s.wire_len + SEGMENT_TRAILER;
-}
-
-static void take(struct peer *p, uint8_t *data, uint32_t len)
-{
-	uint32_t used = 0;
-
-	while (used < len && p->fd >= 0) {
-		const bool in_segments = p->in_segments;
-		uint32_t n = in_segments ? take_segment(p, data + used, len - used)
-					 : take_frames(p, data + used, len - used);
-
-		used += n;
-		if (n == 0 || (!in_segments && !p->in_segments))
-			break;
-	}
+	if (old > 0)
+		memcpy(read_buffer, p->in.data, old);
+	n = take_off(p, read_buffer + old, READ_BUFFER - old);
+	if (n <= 0)
+		return n;
+	len = old + (uint32_t)n;
+	used = framing_take(p, read_buffer, len);
 	if (p->fd < 0)
-		return;
+		return n;
 	p->in.len = 0;
 	if (used < len)
-		write_raw(&p->in, data + used, len - used);
+		write_raw(&p->in, read_buffer + used, len - used);
+	return n;
+}
+
+/* The rest of a large frame or segment, and nothing behind it. */
+static ssize_t read_rest(struct peer *p, uint32_t missing)
+{
+	struct writer whole;
+	ssize_t n = take_off(p, writer_reserve(&p->in, missing), missing);
+
+	p->in.len -= missing - (n > 0 ? (uint32_t)n : 0);
+	if (n < (ssize_t)missing)
+		return n;
+	/* The peer may be closed meanwhile, its buffers freed. */
+	whole = p->in;
+	p->in = (struct writer){ 0 };
+	framing_take(p, whole.data, whole.len);
+	whole.len = 0;
+	if (p->fd >= 0)
+		p->in = whole;
+	else
+		writer_free(&whole);
+	return n;
 }
 
 static void read_some(struct peer *p)
 {
 	ssize_t n;
 
-	if (p->in.len > 0)
-		memcpy(read_buffer, p->in.data, p->in.len);
-	do
-		n = recv(p->fd, read_buffer + p->in.len, READ_BUFFER - p->in.len, 0);
-	while (n < 0 && errno == EINTR);
-	if (n > 0)
-		take(p, read_buffer, p->in.len + (uint32_t)n);
-	else if (n == 0)
-		lose(p, "closed by the other side");
-	else if (errno != EAGAIN)
-		lose(p, strerror(errno));
+	p->set->read_ns = clock_ns();
+	do {
+		const uint32_t need = p->in.len > 0 ? framing_need(p, p->in.data, p->in.len) : 0;
+
+		if (need > p->in.len + MISSING_MIN || need > READ_BUFFER / 2)
+			n = read_rest(p, need - p->in.len);
+		else
+			n = read_and_take(p);
+	} while (n > 0 && p->fd >= 0 && p->tls && secure_has_more(p->tls));
+	if (n <= 0 && !(n < 0 && errno == EAGAIN))
+		lose_by(p, n);
+}
+
+/* ---- coming up ---- */
+
+static void handshake(struct peer *p)
+{
+	bool wants_write = false;
+	int rc = secure_handshake(p->tls, &wants_write);
+
+	if (rc < 0) {
+		lose_by(p, -1);
+		return;
+	}
+	wait_for_room(p, rc == 0 && wants_write);
+	if (rc == 0)
+		return;
+	p->is_handshaking = false;
+	if (p->handler->on_open)
+		p->handler->on_open(p);
+	/* What came with the end of the handshake is in OpenSSL's buffer. */
+	if (p->fd >= 0 && secure_has_more(p->tls))
+		read_some(p);
 }
 
 static void finish_connecting(struct peer *p)
@@ -299,7 +340,10 @@ static void finish_connecting(struct peer *p)
 	}
 	p->is_connecting = false;
 	set_events(p, EPOLLIN);
-	p->handler->on_open(p);
+	if (p->is_handshaking)
+		handshake(p);
+	else
+		p->handler->on_open(p);
 }
 
 static void on_events(struct source *source, uint32_t events)
@@ -308,6 +352,10 @@ static void on_events(struct source *source, uint32_t events)
 
 	if (p->is_connecting) {
 		finish_connecting(p);
+		return;
+	}
+	if (p->is_handshaking) {
+		handshake(p);
 		return;
 	}
 	if ((events & EPOLLOUT) && !flush(p))
@@ -342,4 +390,10 @@ bool peer_connect(struct peer *p, struct peer_set *set, const struct peer_handle
 	p->is_connecting = true;
 	set_events(p, EPOLLOUT);
 	return true;
+}
+
+void peer_secure(struct peer *p, struct ssl_ctx_st *context)
+{
+	p->tls = secure_new(context, p->fd);
+	p->is_handshaking = true;
 }

@@ -1,18 +1,17 @@
 /*
  * peer.h - one non-blocking connection of cqlbench or cqlorder that carries CQL frames,
- * plain or in v5 segments; clients and fake nodes both are a peer plus a
- * handler. Frames queued in one turn of the loop leave in one write.
- *
- * Only what a load generator needs: no TLS, no compression, and no frame that
- * is larger than a segment. An input that does not fit ends the program: then
- * the proxy has a defect, and there is nothing to measure.
+ * plain, compressed or in v5 segments, with or without TLS; clients and fake
+ * nodes both are a peer plus a handler. Frames queued in one turn of the loop
+ * leave in one write. An input that does not fit ends the program: then the
+ * proxy has a defect, and there is nothing to measure.
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
 
 #include "base/net.h"
 #include "cql/frame.h"
-#include "cql/writer.h"
+#include "outbox.h"
+#include "secure.h"
 
 /* What an event of the epoll set belongs to. */
 struct source {
@@ -34,6 +33,7 @@ struct peer_set {
 	int epoll_fd;
 	struct peer *dirty;
 	struct peer **dirty_end;
+	uint64_t read_ns; /* when the frames came that are being handed up */
 };
 
 struct peer {
@@ -42,16 +42,19 @@ struct peer {
 	const struct peer_handler *handler;
 	int fd; /* -1: closed */
 	uint8_t version;
+	enum cql_compression compression;
 	bool is_node; /* of its frames: responses */
 	bool is_connecting;
+	bool is_handshaking; /* TLS */
 	bool in_segments;
 	bool is_dirty;
 	bool waits_for_room; /* EPOLLOUT is asked for */
 	struct peer *next_dirty;
+	struct ssl_st *tls;   /* NULL: none */
 	struct writer in;     /* what has arrived of an incomplete frame or segment */
-	struct writer frames; /* to be put into segments at the flush */
-	struct writer out;    /* bytes for the socket */
-	uint32_t sent;        /* of `out` */
+	struct writer large;  /* what has arrived of a frame in several segments */
+	struct writer frames; /* to be compressed or put into segments at the flush */
+	struct outbox out;    /* bytes for the socket */
 };
 
 /* Prints a message and exits with 1. */
@@ -68,13 +71,27 @@ void peer_adopt(struct peer *p, struct peer_set *set, const struct peer_handler 
 MUSTCHECK bool peer_connect(struct peer *p, struct peer_set *set, const struct peer_handler *handler,
 			    const struct net_address *to, uint8_t version);
 void peer_close(struct peer *p);
+/* Right after one of these two: TLS is spoken, as the context says as server or client. on_open() comes after the handshake. */
+void peer_secure(struct peer *p, struct ssl_ctx_st *context);
 
 /* From the next frame on, in both directions; what was queued before leaves as it is. */
 void peer_use_segments(struct peer *p);
+/* The same; up to v4 every body is compressed that is not empty, in v5 every segment that becomes smaller (lz4 only). */
+void peer_use_compression(struct peer *p, enum cql_compression compression);
 
 /* A frame of `length` bytes: queues the header, returns where the body has to be put at once. */
 uint8_t *peer_frame(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length);
 void peer_send(struct peer *p, int16_t stream, uint8_t opcode, const void *body, uint32_t length);
+
+/*
+ * A large frame in pieces: the header announces `length` bytes, then peer_room() and peer_share() are called until there
+ * are so many. What is shared is not copied where that can be avoided; it must live as long as the program.
+ */
+void peer_frame_begin(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length);
+uint8_t *peer_room(struct peer *p, uint32_t length);
+void peer_share(struct peer *p, const uint8_t *data, uint32_t length);
+/* Pieces of at least this size are worth it. */
+#define PEER_SHARE_MIN (8 * 1024)
 
 /* Writes what the peers of the set have queued. */
 void peer_set_flush(struct peer_set *set);

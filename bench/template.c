@@ -5,10 +5,28 @@
 
 #include "fake_node.h"
 
-static void put_gap(struct template *t, uint32_t value_len)
+/* Without patterns: ids, keys, the texts. */
+#define BODY_MAX 4096
+
+/* A key, or the place where a value begins with it. */
+static void put_key(struct template *t)
 {
 	t->gaps[t->gap_count++] = t->body.len;
-	memset(writer_reserve(&t->body, value_len), MARK_WRITTEN, value_len);
+	writer_reserve(&t->body, KEY_LEN);
+}
+
+static void put_value(struct template *t, uint32_t value_len)
+{
+	const uint32_t pattern_len = value_len - VALUE_HEAD;
+
+	put_key(t);
+	write_byte(&t->body, MARK_WRITTEN);
+	if (value_len < PEER_SHARE_MIN) {
+		write_raw(&t->body, value_pattern(), pattern_len);
+	} else {
+		t->patterns[t->pattern_count++] = t->body.len;
+		t->pattern_len = pattern_len;
+	}
 }
 
 /* The values of EXECUTE and of a child of BATCH: a key and, for a write, its value. */
@@ -16,11 +34,11 @@ static void put_values(struct template *t, bool is_write, uint32_t value_len)
 {
 	write_short(&t->body, is_write ? 2 : 1);
 	write_int(&t->body, KEY_LEN);
-	put_gap(t, KEY_LEN);
+	put_key(t);
 	if (!is_write)
 		return;
 	write_int(&t->body, value_len);
-	put_gap(t, value_len);
+	put_value(t, value_len);
 }
 
 /* Consistency and flags begin <query_parameters>, native protocol v5, section 4.1.4. */
@@ -67,13 +85,13 @@ static void make_query(struct template *t, bool is_write, uint8_t version, uint3
 	t->opcode = OP_QUERY;
 	write_int(&t->body, 0);
 	put_text(t, is_write ? "INSERT INTO ks.t (k, v) VALUES ('" : "SELECT v FROM ks.t WHERE k = '");
-	put_gap(t, KEY_LEN);
+	put_key(t);
 	if (is_write) {
 		put_text(t, "', '");
-		put_gap(t, value_len);
+		put_value(t, value_len);
 	}
 	put_text(t, is_write ? "')" : "'");
-	put_u32(t->body.data, t->body.len - 4);
+	put_u32(t->body.data, t->body.len + t->pattern_count * t->pattern_len - 4);
 	put_parameters(t, version, 0);
 }
 
@@ -87,9 +105,10 @@ void template_make(struct template *t, enum form form, bool is_write, const stru
 		make_batch(t, ids, version, value_len);
 	else
 		make_execute(t, is_write, ids, version, value_len);
+	t->length = t->body.len + t->pattern_count * t->pattern_len;
 }
 
-void template_fill(const struct template *t, uint64_t number, uint8_t *out)
+static void fill(const struct template *t, uint64_t number, uint8_t *out)
 {
 	uint8_t key[KEY_LEN];
 
@@ -97,4 +116,27 @@ void template_fill(const struct template *t, uint64_t number, uint8_t *out)
 	memcpy(out, t->body.data, t->body.len);
 	for (unsigned i = 0; i < t->gap_count; i++)
 		memcpy(out + t->gaps[i], key, KEY_LEN);
+}
+
+static void send_large(const struct template *t, uint64_t number, struct peer *p, int16_t stream)
+{
+	uint8_t body[BODY_MAX];
+	uint32_t at = 0;
+
+	fill(t, number, body);
+	peer_frame_begin(p, stream, t->opcode, t->length);
+	for (unsigned i = 0; i < t->pattern_count; i++) {
+		memcpy(peer_room(p, t->patterns[i] - at), body + at, t->patterns[i] - at);
+		peer_share(p, value_pattern(), t->pattern_len);
+		at = t->patterns[i];
+	}
+	memcpy(peer_room(p, t->body.len - at), body + at, t->body.len - at);
+}
+
+void template_send(const struct template *t, uint64_t number, struct peer *p, int16_t stream)
+{
+	if (t->pattern_count > 0)
+		send_large(t, number, p, stream);
+	else
+		fill(t, number, peer_frame(p, stream, t->opcode, t->length));
 }

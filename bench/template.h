@@ -2,8 +2,7 @@
 #ifndef BENCH_TEMPLATE_H
 #define BENCH_TEMPLATE_H
 
-#include "cql/tables.h"
-#include "cql/writer.h"
+#include "peer.h"
 
 #define BATCH_CHILDREN 10
 #define TEMPLATE_MAX_GAPS (2 * BATCH_CHILDREN)
@@ -17,9 +16,13 @@ enum form {
 struct template
 {
 	uint8_t opcode;
-	struct writer body;
-	uint32_t gaps[TEMPLATE_MAX_GAPS]; /* offsets in the body */
+	uint32_t length;                  /* of the whole body */
+	struct writer body;               /* without the patterns of large values */
+	uint32_t gaps[TEMPLATE_MAX_GAPS]; /* where keys are, in `body` */
 	unsigned gap_count;
+	uint32_t patterns[BATCH_CHILDREN]; /* where these patterns belong */
+	unsigned pattern_count;
+	uint32_t pattern_len;
 };
 
 /* What was said at PREPARE; metadata_id only since v5. */
@@ -31,7 +34,7 @@ struct prepared_ids {
 void template_make(struct template *t, enum form form, bool is_write, const struct prepared_ids *ids, uint8_t version,
 		   uint32_t value_len);
 
-/* Copies the body to `out` with the key of that number in its gaps. */
-void template_fill(const struct template *t, uint64_t number, uint8_t *out);
+/* Queues the request with the key of that number. */
+void template_send(const struct template *t, uint64_t number, struct peer *p, int16_t stream);
 
 #endif
