@@ -18,14 +18,14 @@ uint64_t arguments_number(const char *name, const char *text, uint64_t min, uint
 	return n;
 }
 
-/* Cuts "ADDRESS:PORT"; the address is copied. */
-static char *split_address(const char *text, uint16_t *port)
+/* Cuts "ADDRESS:PORT"; the address is copied. Port 0, where to listen, is any that is free. */
+static char *split_address(const char *text, uint16_t min_port, uint16_t *port)
 {
 	const char *colon = strrchr(text, ':');
 
 	if (!colon)
 		die("%s: ADDRESS:PORT is needed", text);
-	*port = (uint16_t)arguments_number("port", colon + 1, 1, 65535);
+	*port = (uint16_t)arguments_number("port", colon + 1, min_port, 65535);
 	return xstrndup(text, (size_t)(colon - text));
 }
 
@@ -33,7 +33,7 @@ struct net_address arguments_proxy(const char *text)
 {
 	struct net_address proxy;
 	uint16_t port;
-	char *address = split_address(text, &port);
+	char *address = split_address(text, 1, &port);
 
 	if (!net_parse_ip(address, port, &proxy))
 		die("--proxy %s: an IP address is needed", address);
@@ -44,7 +44,7 @@ struct net_address arguments_proxy(const char *text)
 void arguments_listen(struct fake_node *node, const char *text)
 {
 	uint16_t port;
-	char *address = split_address(text, &port);
+	char *address = split_address(text, 0, &port);
 
 	fake_node_listen(node, address, port);
 	free(address);

@@ -10,14 +10,17 @@
 
 #include "load.h"
 #include "report.h"
+#include "selftest.h"
 
-static void say_listening(const struct options *o)
+static void say_listening(const struct load *l)
 {
+	char text[NET_TEXT_MAX];
+
 	printf("listening");
-	if (o->origin)
-		printf(" origin=%s", o->origin);
-	if (o->target)
-		printf(" target=%s", o->target);
+	if (l->options->origin)
+		printf(" origin=%s", net_format(&l->origin.address, text));
+	if (l->options->target)
+		printf(" target=%s", net_format(&l->target.address, text));
 	printf("\n");
 	fflush(stdout);
 }
@@ -28,8 +31,10 @@ int main(int argc, char **argv)
 	struct options options;
 
 	options_take(&options, argc, argv);
+	if (options.selftest)
+		return selftest_run();
 	load_init(&load, &options);
-	say_listening(&options);
+	say_listening(&load);
 	load_run(&load);
 	report_write(&load);
 	load_check_clusters(&load);

@@ -14,6 +14,8 @@
 /* While the proxy is not there yet. */
 #define RETRY_NS 50000000ull
 #define SECOND_NS 1000000000ull
+/* After the last answer: a second answer to a request would come by then, if it was not taken for another's before. */
+#define LISTEN_NS 5000000ull
 
 /* Read at most once for what one event has brought: it came at one time. */
 static uint64_t load_now(struct load *l)
@@ -55,6 +57,9 @@ void load_on_answer(struct load *l, struct client *c, uint64_t started_ns, bool 
 {
 	const uint64_t now = load_now(l);
 
+	/* An answer that came twice would else be taken for that of the request which the first one made room for. */
+	if (started_ns == now)
+		die("an answer came before its request was sent");
 	l->answered++;
 	l->progress_ns = now;
 	if (is_measured(l, l->pace->counts_from_due ? started_ns : now)) {
@@ -233,7 +238,13 @@ static void advance(struct load *l)
 		l->phase = PHASE_DRAINS;
 		return;
 	case PHASE_DRAINS:
-		if (all_is_answered(l))
+		if (!all_is_answered(l))
+			return;
+		l->phase = PHASE_LISTENS;
+		l->until_ns = now + LISTEN_NS;
+		return;
+	case PHASE_LISTENS:
+		if (now >= l->until_ns)
 			l->phase = PHASE_DONE;
 		return;
 	case PHASE_DONE:
@@ -266,9 +277,9 @@ static void flush(struct load *l)
 
 static uint64_t wake_ns(const struct load *l, uint64_t now)
 {
-	uint64_t wake = MIN(now + SECOND_NS, l->pace->due_ns(l));
+	uint64_t wake = MIN(now + SECOND_NS / 4, l->pace->due_ns(l));
 
-	if (l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES)
+	if (l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES || l->phase == PHASE_LISTENS)
 		wake = MIN(wake, l->until_ns);
 	if (l->refused)
 		wake = MIN(wake, l->retry_ns);

@@ -24,6 +24,7 @@ enum phase {
 	PHASE_WARMS_UP,
 	PHASE_MEASURES,
 	PHASE_DRAINS,
+	PHASE_LISTENS, /* whether anything comes that nobody has asked for */
 	PHASE_DONE,
 };
 
@@ -85,7 +86,7 @@ struct load {
 
 /* Listens as the clusters that are ours. The options must live as long as the run. */
 void load_init(struct load *l, const struct options *options);
-/* Returns when the last request has been answered. */
+/* Returns when the last request has been answered, and nothing more has come. */
 void load_run(struct load *l);
 /* Ends the program when a request is missing at a cluster, or was there twice. */
 void load_check_clusters(const struct load *l);

@@ -78,6 +78,8 @@ static const struct spec specs[] = {
 	  NULL },
 	{ "json", KIND_TEXT, AT(json), 0, 0, "FILE|-", "results as one object instead of NAME=VALUE lines", NULL },
 	{ "lockstep", KIND_FLAG, AT(lockstep), 0, 0, "", "in rounds, so that a run can be repeated exactly", NULL },
+	{ "selftest", KIND_FLAG, AT(selftest), 0, 0, "", "only show that counters, histogram and checks can be trusted",
+	  NULL },
 	{ "patience", KIND_NUMBER, AT(patience_s), 1, 3600, "S", "without an answer, or until the proxy is up (60)",
 	  NULL },
 };
@@ -206,6 +208,7 @@ void options_take(struct options *o, int argc, char **argv)
 		table[i] = (struct option){ specs[i].name, has_arg, NULL, 'o' };
 	}
 	table[ARRAY_LEN(specs)] = (struct option){ "help", no_argument, NULL, 'h' };
+	optind = 0; /* the self-test reads more than one command line */
 	while ((key = getopt_long(argc, argv, "", table, &index)) != -1) {
 		if (key == 'h') {
 			print_usage(stdout);

@@ -46,6 +46,7 @@ struct options {
 	const char *pid_file;
 	const char *json; /* NULL: lines for people */
 	bool lockstep;
+	bool selftest;
 	unsigned patience_s;
 };
 
