@@ -319,9 +319,11 @@ void load_run(struct load *l)
 	l->progress_ns = clock_ns();
 	/* Else the kernel wakes us up to 50 us late, to spare wake-ups. */
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
-	while (l->phase != PHASE_DONE) {
+	for (;;) {
 		come_up(l, load_now(l));
 		advance(l);
+		if (l->phase == PHASE_DONE)
+			return;
 		if (l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES)
 			l->pace->turn(l, load_now(l));
 		churn(l, load_now(l));
