@@ -41,6 +41,22 @@ struct net_address arguments_proxy(const char *text)
 	return proxy;
 }
 
+unsigned arguments_proxies(const char *text, struct net_address out[ARGUMENTS_PROXIES])
+{
+	char *copy = xstrdup(text), *rest = NULL;
+	unsigned n = 0;
+
+	for (char *one = strtok_r(copy, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+		if (n == ARGUMENTS_PROXIES)
+			die("--proxy %s: more than %d", text, ARGUMENTS_PROXIES);
+		out[n++] = arguments_proxy(one);
+	}
+	if (n == 0)
+		die("--proxy %s: ADDRESS:PORT is needed", text);
+	free(copy);
+	return n;
+}
+
 void arguments_listen(struct fake_node *node, const char *text)
 {
 	uint16_t port;

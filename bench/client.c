@@ -88,6 +88,11 @@ static void on_answer(struct client *c, const struct frame *f)
 
 /* ---- coming up ---- */
 
+static unsigned proxy_of(const struct client *c)
+{
+	return (unsigned)(c - c->load->clients) % c->load->proxy_count;
+}
+
 static void send_text(struct client *c, uint8_t opcode, const char *text)
 {
 	struct writer w;
@@ -148,6 +153,8 @@ static void on_prepared(struct client *c, const struct frame *f)
 		ids.metadata_id = read_short_bytes(&r);
 	if (!reader_ok(&r))
 		die("PREPARED cannot be read");
+	if (c->load->templates[c->step == STEP_PREPARE_READ ? REQUEST_READ : REQUEST_WRITE].length > 0)
+		return; /* another proxy has said the same */
 	if (c->step == STEP_PREPARE_READ) {
 		make_template(c, REQUEST_READ, &ids);
 	} else {
@@ -191,7 +198,7 @@ static void on_step(struct client *c, const struct frame *f)
 	case STEP_USE:
 		if (f->length < 4 || get_u32(f->body) != RESULT_SET_KEYSPACE)
 			die("USE was not answered by SET_KEYSPACE");
-		if (c->load->is_prepared) {
+		if (c->load->is_prepared[proxy_of(c)]) {
 			become_ready(c);
 			break;
 		}
@@ -205,7 +212,7 @@ static void on_step(struct client *c, const struct frame *f)
 		break;
 	case STEP_PREPARE_WRITE:
 		on_prepared(c, f);
-		c->load->is_prepared = true;
+		c->load->is_prepared[proxy_of(c)] = true;
 		become_ready(c);
 		break;
 	case STEP_CONNECT:
@@ -252,7 +259,8 @@ void client_connect(struct client *c)
 {
 	c->step = STEP_CONNECT;
 	c->leaves = false;
-	if (!peer_connect(&c->peer, &c->load->to_proxy, &handler, &c->load->proxy, (uint8_t)c->load->options->version))
+	if (!peer_connect(&c->peer, &c->load->to_proxy, &handler, &c->load->proxies[proxy_of(c)],
+			  (uint8_t)c->load->options->version))
 		load_on_refused(c->load, c);
 	else if (c->load->tls)
 		peer_secure(&c->peer, c->load->tls);

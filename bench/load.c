@@ -76,7 +76,7 @@ void load_on_drop(struct load *l, uint64_t due_ns)
 
 /* ---- connections come and go ---- */
 
-/* One after the other: the proxy may not listen yet, and the first one prepares for all. */
+/* One after the other: the proxy may not listen yet, and the first one of each prepares for all. */
 static void come_up(struct load *l, uint64_t now)
 {
 	if (l->refused && now >= l->retry_ns) {
@@ -371,7 +371,7 @@ void load_init(struct load *l, const struct options *options)
 	l->window.begin_ns = l->window.end_ns = UINT64_MAX;
 	peer_set_init(&l->to_proxy, epoll_fd);
 	peer_set_init(&l->to_nodes, epoll_fd);
-	l->proxy = arguments_proxy(options->proxy);
+	l->proxy_count = arguments_proxies(options->proxy, l->proxies);
 	if (tls & TLS_CLIENTS)
 		l->tls = secure_context_client(options->ca);
 	listen_as(l, &l->origin, 'o', "origin", options->origin, tls & TLS_ORIGIN ? server : NULL);

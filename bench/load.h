@@ -12,6 +12,7 @@
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
+#include "arguments.h"
 #include "fake_node.h"
 #include "histogram.h"
 #include "options.h"
@@ -57,11 +58,12 @@ struct load {
 	struct peer_set to_proxy; /* clients */
 	struct peer_set to_nodes; /* the nodes' connections */
 	struct fake_node origin, target;
-	char read_mark; /* of the cluster that reads come from */
-	struct net_address proxy;
+	char read_mark;                                /* of the cluster that reads come from */
+	struct net_address proxies[ARGUMENTS_PROXIES]; /* clients take turns */
+	unsigned proxy_count;
 	struct ssl_ctx_st *tls; /* of the clients; NULL: they have none */
 	struct template templates[REQUEST_KINDS];
-	bool is_prepared; /* they are made */
+	bool is_prepared[ARGUMENTS_PROXIES]; /* the templates are made, and this proxy knows their statements */
 
 	struct client *clients;
 	unsigned connected; /* clients whose first connecting has begun */

@@ -43,8 +43,8 @@ static const char *const reads_to_names[] = { "origin", "both", NULL };
 #define AT(member) offsetof(struct options, member)
 
 static const struct spec specs[] = {
-	{ "proxy", KIND_TEXT, AT(proxy), 0, 0, "ADDRESS:PORT",
-	  "where the proxy listens or will listen (127.0.0.1:14002)", NULL },
+	{ "proxy", KIND_TEXT, AT(proxy), 0, 0, "ADDRESS:PORT[,...]",
+	  "where the proxy listens or will listen (127.0.0.1:14002); several: clients are spread over them", NULL },
 	{ "origin", KIND_TEXT, AT(origin), 0, 0, "ADDRESS:PORT",
 	  "where to be the origin cluster; without: it is not ours", NULL },
 	{ "target", KIND_TEXT, AT(target), 0, 0, "ADDRESS:PORT", "the same for the target cluster", NULL },

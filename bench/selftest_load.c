@@ -30,7 +30,7 @@ static void load_through_relay(const struct selftest *self)
 				.clusters = { &l.origin.address, &l.target.address },
 				.fault = (enum fault)self->fault };
 	relay_listen(&relay);
-	l.proxy = relay.address;
+	l.proxies[0] = relay.address;
 	load_run(&l);
 }
 
