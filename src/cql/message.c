@@ -62,6 +62,34 @@ static ALWAYS_INLINE struct bytesview read_bound_value(struct reader *r, bool ha
 	return has_unset ? read_value(r) : read_bytes(r);
 }
 
+/* Past n bound values: what requests consist of, so the bounds are looked at without what other reads need. */
+static ALWAYS_INLINE void skip_values(struct reader *r, unsigned n, bool has_unset)
+{
+	const uint8_t *p = r->p;
+
+	for (; n > 0; n--) {
+		uint32_t len;
+
+		if (unlikely(r->end - p < 4)) {
+			r->bad = true;
+			return;
+		}
+		len = get_u32(p);
+		p += 4;
+		if (likely(len <= INT32_MAX)) {
+			if (unlikely((size_t)(r->end - p) < len)) {
+				r->bad = true;
+				return;
+			}
+			p += len;
+		} else if (has_unset && len < (uint32_t)-2) {
+			r->bad = true;
+			return;
+		}
+	}
+	r->p = p;
+}
+
 static ALWAYS_INLINE void read_values(struct reader *r, struct query_params *q)
 {
 	const bool has_unset = version_has(q->version, VERSION_UNSET);
@@ -69,10 +97,13 @@ static ALWAYS_INLINE void read_values(struct reader *r, struct query_params *q)
 
 	q->value_count = read_short(r);
 	start = reader_offset(r);
-	for (uint16_t n = q->value_count; n > 0 && reader_ok(r); n--) {
-		if (q->flags & QUERY_NAMES_FOR_VALUES)
+	if (likely(!(q->flags & QUERY_NAMES_FOR_VALUES))) {
+		skip_values(r, q->value_count, has_unset);
+	} else {
+		for (uint16_t n = q->value_count; n > 0 && reader_ok(r); n--) {
 			read_string(r);
-		read_bound_value(r, has_unset);
+			read_bound_value(r, has_unset);
+		}
 	}
 	if (q->value_count > 0)
 		q->values_offset = start;
@@ -235,32 +266,37 @@ bool message_parse_execute(const uint8_t *body, uint32_t len, uint32_t offset, u
 	return read_params(&r, version, &out->params, why);
 }
 
-static bool read_child(struct reader *r, uint8_t version, struct batch_child *out, const char **why)
+/* `from` in a copy of its own, which the compiler can keep in registers while `out` is written. */
+static ALWAYS_INLINE bool read_child(struct reader *from, bool has_unset, struct batch_child *out, const char **why)
 {
-	uint8_t kind = read_byte(r);
+	struct reader r = *from;
+	const uint8_t kind = read_byte(&r);
 
-	*out = (struct batch_child){ .text = SV(""), .id = { .is_null = true } };
-	if (!reader_ok(r) || kind > 1)
+	if (unlikely(!reader_ok(&r) || kind > 1))
 		return fail(why, "kind of a batched statement");
 	out->is_prepared = kind == 1;
-	if (out->is_prepared) {
-		out->id = read_short_bytes(r);
-		out->id_offset = reader_offset(r) - out->id.len;
+	if (likely(out->is_prepared)) {
+		out->id = read_short_bytes(&r);
+		out->id_offset = reader_offset(&r) - out->id.len;
+		out->text = SV("");
 	} else {
-		out->text = read_long_string(r);
+		out->text = read_long_string(&r);
+		out->id = (struct bytesview){ .is_null = true };
+		out->id_offset = 0;
 	}
-	if (!reader_ok(r))
+	if (unlikely(!reader_ok(&r)))
 		return fail(why, out->is_prepared ? "prepared id in a batch" : "query text in a batch");
-	out->value_count = read_short(r);
-	out->values_offset = reader_offset(r);
-	for (uint16_t n = out->value_count; n > 0 && reader_ok(r); n--)
-		read_bound_value(r, version_has(version, VERSION_UNSET));
-	return reader_ok(r) || fail(why, "bound values in a batch");
+	out->value_count = read_short(&r);
+	out->values_offset = reader_offset(&r);
+	skip_values(&r, out->value_count, has_unset);
+	*from = r;
+	return likely(reader_ok(&r)) || fail(why, "bound values in a batch");
 }
 
 bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version, struct batch_message *out,
 			 const char **why)
 {
+	const bool has_unset = version_has(version, VERSION_UNSET);
 	struct reader r = reader_from(body, len, offset);
 	struct batch_child child;
 	struct tail tail;
@@ -274,7 +310,7 @@ bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uin
 		return fail(why, "number of batched statements");
 	out->children_offset = reader_offset(&r);
 	for (uint16_t n = out->child_count; n > 0; n--) {
-		if (!read_child(&r, version, &child, why))
+		if (!read_child(&r, has_unset, &child, why))
 			return false;
 	}
 	out->consistency_offset = reader_offset(&r);
@@ -299,13 +335,29 @@ bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uin
 	return true;
 }
 
+bool message_batch_begin(const uint8_t *body, uint32_t len, uint8_t flags, uint32_t *children_offset,
+			 unsigned *child_count)
+{
+	uint32_t offset = 0;
+	struct reader r;
+	const char *why;
+
+	if (!message_skip_preamble(body, len, flags, false, &offset, &why))
+		return false;
+	r = reader_from(body, len, offset);
+	read_byte(&r); /* its type */
+	*child_count = read_short(&r);
+	*children_offset = reader_offset(&r);
+	return reader_ok(&r);
+}
+
 bool message_batch_child(const uint8_t *body, uint32_t len, uint32_t *offset, struct batch_child *out)
 {
 	struct reader r = reader_from(body, len, *offset);
 	const char *why;
 
 	/* The batch was checked as a whole; here every negative length may mean "no bytes", as up to v3. */
-	if (!read_child(&r, 3, out, &why))
+	if (!read_child(&r, false, out, &why))
 		return false;
 	*offset = reader_offset(&r);
 	return true;

@@ -105,6 +105,9 @@ MUSTCHECK bool message_parse_execute(const uint8_t *body, uint32_t len, uint32_t
 MUSTCHECK bool message_parse_batch(const uint8_t *body, uint32_t len, uint32_t offset, uint8_t version,
 				   struct batch_message *out, const char **why);
 
+/* Of the body of a batch with the flags of its frame: where its children begin, and their number. */
+MUSTCHECK bool message_batch_begin(const uint8_t *body, uint32_t len, uint8_t flags, uint32_t *children_offset,
+				   unsigned *child_count);
 /* Walks over the children of a parsed batch: start with *offset = m->children_offset, call child_count times. */
 MUSTCHECK bool message_batch_child(const uint8_t *body, uint32_t len, uint32_t *offset, struct batch_child *out);
 

@@ -335,19 +335,33 @@ static void note_prepared(const struct settings *settings, const struct prepared
 		note_route(settings, text, &facts, keyspace, out);
 }
 
-/* All prepared children must be known; the first unknown one is answered. */
-static bool check_children(struct arrival *a, const struct batch_message *m, struct children *out)
+/* Notes what a batch with this prepared child may do. False when it may not be in one, which then has been answered. */
+static bool note_child(struct arrival *a, const struct prepared_ref *ref, struct children *out)
 {
-	struct worker *worker = a->c->worker;
+	out->lack_on |= prepared_lacks(ref->entry);
+	out->allows &= ref->allows;
+	if (unlikely(out->tables != NULL))
+		note_prepared(a->c->worker->settings, ref->entry, out);
+	else if (unlikely(out->by_rules))
+		route_add_child(&out->route, &ref->verdict);
+	if (likely(ref->entry->verdict.to != 0))
+		return true;
+	client_send_error(a->c, a->f->stream, CQL_ERR_INVALID, /* no cluster knows its id */
+			  "a statement that the proxy answers itself (a read of a system table, a call of "
+			  "InsightsRpc) cannot be a part of a batch");
+	return false;
+}
+
+/* All prepared children must be known; the first unknown one is answered. `last` is released by the caller. */
+static bool check_each_child(struct arrival *a, const struct batch_message *m, struct children *out,
+			     struct prepared_last *last)
+{
+	const struct prepared_ref *noted = NULL;
 	uint32_t offset = m->children_offset;
 
-	out->route = (struct route_children){ .to = 0 };
-	out->are_qualified = out->are_known = true;
-	out->allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
 	for (unsigned i = 0; i < m->child_count; i++) {
+		const struct prepared_ref *ref;
 		struct batch_child child;
-		struct prepared_ref *ref;
-		bool is_virtual;
 
 		if (!message_batch_child(a->plain.data, a->plain.len, &offset, &child)) {
 			arrival_refuse(a, "child statement");
@@ -357,29 +371,30 @@ static bool check_children(struct arrival *a, const struct batch_message *m, str
 			note_text(a, child.text, m->keyspace.len > 0 ? m->keyspace : client_keyspace(a->c), out);
 			continue;
 		}
-		out->has_prepared = true;
-		ref = prepared_find(&worker->prepared, child.id);
+		ref = prepared_find_again(&a->c->worker->prepared, child.id, last);
 		if (!ref) {
 			answer_unprepared(a, child.id);
 			return false;
 		}
-		is_virtual = ref->entry->verdict.to == 0;
-		out->lack_on |= prepared_lacks(ref->entry);
-		out->allows &= ref->allows;
-		if (unlikely(out->tables != NULL))
-			note_prepared(worker->settings, ref->entry, out);
-		else if (unlikely(out->by_rules))
-			route_add_child(&out->route, &ref->verdict);
-		prepared_release(ref);
-		if (is_virtual) { /* no cluster knows its id */
-			client_send_error(
-				a->c, a->f->stream, CQL_ERR_INVALID,
-				"a statement that the proxy answers itself (a read of a system table, a call of "
-				"InsightsRpc) cannot be a part of a batch");
+		if (ref != noted && !note_child(a, ref, out))
 			return false;
-		}
+		noted = ref;
 	}
+	out->has_prepared = noted != NULL;
 	return true;
+}
+
+static bool check_children(struct arrival *a, const struct batch_message *m, struct children *out)
+{
+	struct prepared_last last = { 0 };
+	bool ok;
+
+	out->route = (struct route_children){ .to = 0 };
+	out->are_qualified = out->are_known = true;
+	out->allows = m->child_count > 0 ? ALLOWS_TIMESTAMP : 0;
+	ok = check_each_child(a, m, out, &last);
+	prepared_last_release(&last);
+	return ok;
 }
 
 /*

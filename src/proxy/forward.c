@@ -91,51 +91,6 @@ static void plan_edits(const struct request *rq, unsigned cluster, struct leg_ed
 	}
 }
 
-/* Copies the body of a BATCH with the ids of one cluster; ids differ in length only between kinds of servers. */
-static bool send_batch(struct request_leg *leg, struct server *s)
-{
-	struct request *rq = leg->request;
-	struct worker *worker = rq->client->worker;
-	struct batch_message m;
-	struct writer w;
-	uint32_t offset = 0;
-	uint32_t at = 0;
-	const char *why;
-	bool ok;
-
-	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why) ||
-	    !message_parse_batch(rq->data, rq->len, offset, rq->client->version, &m, &why))
-		return false;
-	writer_init(&w);
-	offset = m.children_offset;
-	for (unsigned i = 0; i < m.child_count; i++) {
-		struct batch_child child;
-		struct prepared_ref *ref;
-
-		if (!message_batch_child(rq->data, rq->len, &offset, &child))
-			break;
-		if (!child.is_prepared)
-			continue;
-		ref = prepared_find(&worker->prepared, child.id);
-		/* Evicted since the batch was checked, or prepared anew on the other cluster: the node will say UNPREPARED. */
-		if (!ref || ref->entry->id[leg->cluster].len == 0) {
-			if (ref)
-				prepared_release(ref);
-			continue;
-		}
-		write_raw(&w, rq->data + at, child.id_offset - 2 - at);
-		write_short_bytes(&w, ref->entry->id[leg->cluster].bytes, ref->entry->id[leg->cluster].len);
-		at = child.id_offset + child.id.len;
-		prepared_release(ref);
-	}
-	write_raw(&w, rq->data + at, rq->len - at);
-	if (unlikely(rq->consistency_offset)) /* behind the children: as far from the end as in the original */
-		put_u16(w.data + w.len - (rq->len - rq->consistency_offset), amend_level(rq, leg->cluster));
-	ok = server_send_body(s, &leg->leg, rq->opcode, rq->flags, w.data, w.len);
-	writer_free(&w);
-	return ok;
-}
-
 static ALWAYS_INLINE void build(const struct request *rq, unsigned cluster, enum cql_compression compression,
 				struct forward_frame *out)
 {
@@ -175,6 +130,143 @@ static ALWAYS_INLINE bool send_plainly(struct request_leg *leg, struct server *s
 		settle_id(rq, leg->cluster);
 	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
 	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
+}
+
+/* The children of a BATCH, one after the other, with what their prepared ids stand for on one cluster. */
+struct children {
+	const struct request *rq;
+	unsigned cluster;
+	uint32_t offset;
+	unsigned left;
+	struct prepared_last last;
+	struct batch_child child;
+	const struct prepared_id *id; /* of the child, on the cluster */
+};
+
+static bool children_begin(struct children *c, const struct request *rq, unsigned cluster)
+{
+	*c = (struct children){ .rq = rq, .cluster = cluster };
+	return message_batch_begin(rq->data, rq->len, rq->flags, &c->offset, &c->left);
+}
+
+/*
+ * To the next child whose id may have to be changed. Not to one that was evicted since the batch was checked, or
+ * prepared anew on the other cluster: the node will say UNPREPARED.
+ */
+static bool children_next(struct children *c)
+{
+	const struct prepared_ref *ref;
+
+	for (; c->left > 0; c->left--) {
+		if (!message_batch_child(c->rq->data, c->rq->len, &c->offset, &c->child))
+			return false;
+		if (!c->child.is_prepared)
+			continue;
+		ref = prepared_find_again(&c->rq->client->worker->prepared, c->child.id, &c->last);
+		if (!ref || ref->entry->id[c->cluster].len == 0)
+			continue;
+		c->id = &ref->entry->id[c->cluster];
+		c->left--;
+		return true;
+	}
+	return false;
+}
+
+static void children_end(struct children *c)
+{
+	prepared_last_release(&c->last);
+}
+
+enum batch_ids {
+	BATCH_AS_IT_CAME, /* its ids are those of the cluster */
+	BATCH_CHANGED,
+	BATCH_OF_OTHER_LENGTH, /* ids differ in length, which they only do between kinds of servers */
+	BATCH_NO_MEMORY,
+};
+
+/* A copy of the body, made for the first id that differs, which gets the ids of a cluster in place. */
+static enum batch_ids change_ids(const struct request *rq, unsigned cluster, struct chunk **copy)
+{
+	enum batch_ids result = BATCH_AS_IT_CAME;
+	struct children c;
+
+	*copy = NULL;
+	if (!children_begin(&c, rq, cluster))
+		return result;
+	while (children_next(&c)) {
+		if (unlikely(c.id->len != c.child.id.len)) {
+			result = BATCH_OF_OTHER_LENGTH;
+			break;
+		}
+		if (memcmp(c.id->bytes, c.child.id.p, c.id->len) == 0)
+			continue;
+		if (!*copy) {
+			*copy = chunk_try_new(&rq->client->worker->loop.chunks, rq->len);
+			result = *copy ? BATCH_CHANGED : BATCH_NO_MEMORY;
+			if (!*copy)
+				break;
+			memcpy((*copy)->data, rq->data, rq->len);
+		}
+		memcpy((*copy)->data + c.child.id_offset, c.id->bytes, c.id->len);
+	}
+	children_end(&c);
+	return result;
+}
+
+/* The same where the body becomes longer or shorter. */
+static void rewrite_ids(const struct request *rq, unsigned cluster, struct writer *w)
+{
+	struct children c;
+	uint32_t at = 0;
+
+	if (children_begin(&c, rq, cluster)) {
+		while (children_next(&c)) {
+			write_raw(w, rq->data + at, c.child.id_offset - 2 - at);
+			write_short_bytes(w, c.id->bytes, c.id->len);
+			at = c.child.id_offset + c.child.id.len;
+		}
+		children_end(&c);
+	}
+	write_raw(w, rq->data + at, rq->len - at);
+}
+
+/* It stands behind the children: as far from the end as in the original. */
+static void put_level(const struct request *rq, unsigned cluster, uint8_t *body, uint32_t len)
+{
+	if (unlikely(rq->consistency_offset))
+		put_u16(body + len - (rq->len - rq->consistency_offset), amend_level(rq, cluster));
+}
+
+/* The body of a BATCH with the ids of one cluster. */
+static bool send_batch(struct request_leg *leg, struct server *s)
+{
+	struct request *rq = leg->request;
+	struct wire_piece piece;
+	struct chunk *copy;
+	struct writer w;
+	bool ok = false;
+
+	switch (change_ids(rq, leg->cluster, &copy)) {
+	case BATCH_AS_IT_CAME:
+		return send_plainly(leg, s);
+	case BATCH_CHANGED:
+		put_level(rq, leg->cluster, copy->data, rq->len);
+		piece = (struct wire_piece){ .data = copy->data, .len = rq->len, .chunk = copy };
+		ok = server_send(s, &leg->leg, rq->opcode, rq->flags, &piece, 1, rq->len);
+		break;
+	case BATCH_OF_OTHER_LENGTH:
+		writer_init(&w);
+		rewrite_ids(rq, leg->cluster, &w);
+		put_level(rq, leg->cluster, w.data, w.len);
+		ok = server_send_body(s, &leg->leg, rq->opcode, rq->flags, w.data, w.len);
+		writer_free(&w);
+		break;
+	case BATCH_NO_MEMORY:
+		break;
+	}
+	if (copy)
+		chunk_unref(copy);
+	return ok;
 }
 
 static bool send_specially(struct request_leg *leg, struct server *s)

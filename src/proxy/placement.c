@@ -53,17 +53,11 @@ static uint16_t table_of(struct prepared_ref *ref, unsigned cluster, const struc
 /* The first statement of a BATCH that is prepared. */
 static bool first_prepared(const struct request *rq, struct batch_child *child)
 {
-	uint32_t offset = 0;
-	struct reader r;
+	uint32_t offset;
 	unsigned count;
-	const char *why;
 
-	if (!message_skip_preamble(rq->data, rq->len, rq->flags, false, &offset, &why))
+	if (!message_batch_begin(rq->data, rq->len, rq->flags, &offset, &count))
 		return false;
-	r = reader_from(rq->data, rq->len, offset);
-	read_byte(&r); /* its type */
-	count = read_short(&r);
-	offset = reader_offset(&r);
 	for (unsigned i = 0; i < count; i++) {
 		if (!message_batch_child(rq->data, rq->len, &offset, child))
 			return false;

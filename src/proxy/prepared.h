@@ -21,6 +21,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/list.h"
 #include "cql/reader.h"
@@ -194,6 +195,31 @@ struct prepared *prepared_find_on(struct prepared_table *t, unsigned cluster, st
 /* Its entry alone, which the caller unrefs, without a look at the settings: for those who are being asked about them. */
 struct prepared *prepared_peek(const struct prepared_front *f, struct bytesview id);
 void prepared_release(struct prepared_ref *ref);
+
+/* What was asked for last: the children of a batch often are of one statement. Begins as zeros. */
+struct prepared_last {
+	struct prepared_ref *ref;
+	struct bytesview id; /* it must outlive this */
+};
+
+static inline void prepared_last_release(struct prepared_last *last)
+{
+	if (last->ref)
+		prepared_release(last->ref);
+	last->ref = NULL;
+}
+
+/* prepared_find(), without asking again for the id of the last call; the reference stays with `last`. */
+static inline struct prepared_ref *prepared_find_again(struct prepared_front *f, struct bytesview id,
+						       struct prepared_last *last)
+{
+	if (last->ref && last->id.len == id.len && memcmp(last->id.p, id.p, id.len) == 0)
+		return last->ref;
+	prepared_last_release(last);
+	last->ref = prepared_find(f, id);
+	last->id = id;
+	return last->ref;
+}
 
 /* Whether this node has it; for nodes beyond PREPARED_NODES true: they will say UNPREPARED. From any thread. */
 static inline bool prepared_is_on(const struct prepared *p, unsigned cluster, unsigned node)

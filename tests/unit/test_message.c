@@ -401,6 +401,7 @@ START_TEST(batch)
 	const char *why;
 	struct parsed p = parsed_get("requests.hex", version, "batch");
 	uint32_t offset;
+	unsigned count;
 
 	ck_assert(message_parse_batch(p.body, p.len, p.offset, p.f.version, &m, &why));
 	ck_assert_uint_eq(m.type, BATCH_UNLOGGED);
@@ -432,6 +433,11 @@ START_TEST(batch)
 	ck_assert_uint_eq(child.value_count, 0);
 	/* behind the last child stand the consistency and the flags */
 	ck_assert_uint_eq(offset + 2, m.flags_offset);
+	ck_assert(message_batch_begin(p.body, p.len, p.f.flags, &offset, &count));
+	ck_assert_uint_eq(offset, m.children_offset);
+	ck_assert_uint_eq(count, 3);
+	for (uint32_t len = 0; len < m.children_offset; len++)
+		ck_assert(!message_batch_begin(p.body, len, p.f.flags, &offset, &count));
 	parsed_free(&p);
 
 	p = parsed_get("requests.hex", version, "batch_empty");

@@ -4,7 +4,7 @@ import pytest
 import behaviour
 from behaviour import Hold, error, unprepared
 from cqlwire import CL, Column, Err, Kind, Op, RowsFlag, Type, UNSET, requests, responses
-from fakecluster import RESULT_COLUMNS
+from fakecluster import Cluster, RESULT_COLUMNS
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error, reached
 
 READ = "SELECT * FROM ks.t WHERE k = ?"
@@ -130,6 +130,27 @@ async def test_a_batch_of_texts_and_ids(bench, version, compression):
         expected.insert(2, (text, [b"x"]))
         assert got.children == expected and got.request.kind == 1
         assert got.params == requests.Params(**params)
+
+
+@pytest.mark.parametrize("size", [10, 20000])
+@pytest.mark.parametrize("length", [11, 16, 40])
+async def test_a_batch_with_ids_of_another_length(make_bench, length, size):
+    """Each cluster has a consistency level of its own, too, which stands behind the children."""
+    def configure(bench):
+        bench.target.prepared_id = lambda text, keyspace: (Cluster.prepared_id(bench.target, text, keyspace) * 3)[:length]
+
+    bench = await make_bench(fresh=True, configure=configure, sections={"target": {"write_consistency": "ONE:ALL"}})
+    c = await bench.client()
+    one, other = await c.prepare(WRITE), await c.prepare(WRITE + " USING TTL 1")
+    children = [(p.prepared_id, [b"k%d" % n, b"v" * size]) for n, p in enumerate([one, one, other, one])]
+    children.insert(1, (WRITE, [b"x", b"y"]))
+    assert (await c.batch(children, consistency=CL.ONE)).kind == Kind.VOID
+    for n, (cluster, level) in enumerate(zip(bench.clusters, (CL.ONE, CL.ALL))):
+        own = {p.prepared_id: ids(bench, text)[n] for p, text in ((one, WRITE), (other, WRITE + " USING TTL 1"))}
+        got = cluster.requests(Op.BATCH)[0]
+        assert got.children == [(own.get(statement, statement), values) for statement, values in children]
+        assert got.params.consistency == level
+    assert len(ids(bench, WRITE)[1]) == length
 
 
 @pytest.mark.checklist(198)
