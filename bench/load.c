@@ -335,7 +335,7 @@ void load_run(struct load *l)
 /* ---- begin and end ---- */
 
 static void listen_as(struct load *l, struct fake_node *node, char mark, const char *name, const char *where,
-		      struct ssl_ctx_st *tls)
+		      const struct delay *delay, double error_percent, struct ssl_ctx_st *tls)
 {
 	*node = (struct fake_node){
 		.fd = -1,
@@ -345,6 +345,9 @@ static void listen_as(struct load *l, struct fake_node *node, char mark, const c
 		.max_version = (uint8_t)l->options->version,
 		.value_len = l->options->value_len,
 		.tls = tls,
+		.delay_min_ns = delay->min_ns,
+		.delay_max_ns = delay->max_ns,
+		.error_share = (uint64_t)(error_percent / 100 * 0x1p32),
 	};
 	if (where)
 		arguments_listen(node, where);
@@ -374,8 +377,10 @@ void load_init(struct load *l, const struct options *options)
 	l->proxy_count = arguments_proxies(options->proxy, l->proxies);
 	if (tls & TLS_CLIENTS)
 		l->tls = secure_context_client(options->ca);
-	listen_as(l, &l->origin, 'o', "origin", options->origin, tls & TLS_ORIGIN ? server : NULL);
-	listen_as(l, &l->target, 't', "target", options->target, tls & TLS_TARGET ? server : NULL);
+	listen_as(l, &l->origin, 'o', "origin", options->origin, &options->origin_delay, options->origin_errors,
+		  tls & TLS_ORIGIN ? server : NULL);
+	listen_as(l, &l->target, 't', "target", options->target, &options->target_delay, options->target_errors,
+		  tls & TLS_TARGET ? server : NULL);
 	l->read_mark = options->origin ? l->origin.mark : options->target ? l->target.mark : MARK_WRITTEN;
 	l->clients = xcalloc(options->connections, sizeof(*l->clients));
 	for (unsigned i = 0; i < options->connections; i++)

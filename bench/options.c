@@ -22,6 +22,7 @@ enum kind {
 	KIND_REAL,   /* double */
 	KIND_CHOICE, /* unsigned, which of the names */
 	KIND_SET,    /* unsigned, a bit for each of the names */
+	KIND_DELAY,  /* struct delay */
 	KIND_FLAG,   /* bool */
 };
 
@@ -65,6 +66,12 @@ static const struct spec specs[] = {
 	{ "key", KIND_TEXT, AT(key), 0, 0, "FILE", "PEM, its key", NULL },
 	{ "ca", KIND_TEXT, AT(ca), 0, 0, "FILE", "PEM, who has signed the proxy's certificate; without: unchecked",
 	  NULL },
+	{ "origin-delay", KIND_DELAY, AT(origin_delay), 0, 0, "D", "our origin answers late: 2ms, 500us-3ms, 1s",
+	  NULL },
+	{ "target-delay", KIND_DELAY, AT(target_delay), 0, 0, "D", "the same for our target", NULL },
+	{ "origin-errors", KIND_REAL, AT(origin_errors), 0, 100, "PERCENT",
+	  "our origin's answers that are time-outs (0)", NULL },
+	{ "target-errors", KIND_REAL, AT(target_errors), 0, 100, "PERCENT", "the same for our target", NULL },
 	{ "seconds", KIND_REAL, AT(seconds), 0, MAX_SECONDS, "S", "measure for so long", NULL },
 	{ "requests", KIND_COUNT, AT(requests), 1, MAX_REQUESTS, "N", "or measure so many (10000)", NULL },
 	{ "warmup-seconds", KIND_REAL, AT(warmup_seconds), 0, MAX_SECONDS, "S",
@@ -137,6 +144,42 @@ static unsigned take_set(const struct spec *spec, const char *text)
 	return set;
 }
 
+/* A number and its unit; returns what follows, NULL when it is none. */
+static const char *take_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		double ns;
+	} units[] = { { "us", 1e3 }, { "ms", 1e6 }, { "s", 1e9 } };
+	char *end;
+	const double value = strtod(text, &end);
+
+	if (end == text || !(value >= 0 && value <= MAX_SECONDS))
+		return NULL;
+	for (unsigned i = 0; i < ARRAY_LEN(units); i++) {
+		const size_t len = strlen(units[i].name);
+
+		if (strncmp(end, units[i].name, len) == 0) {
+			*ns = (uint64_t)(value * units[i].ns);
+			return end + len;
+		}
+	}
+	return NULL;
+}
+
+static struct delay take_delay(const struct spec *spec, const char *text)
+{
+	struct delay delay;
+	const char *rest = take_time(text, &delay.min_ns);
+
+	delay.max_ns = delay.min_ns;
+	if (rest && *rest == '-')
+		rest = take_time(rest + 1, &delay.max_ns);
+	if (!rest || *rest || delay.max_ns < delay.min_ns)
+		die("--%s %s: a time as 2ms or 500us-3ms is needed", spec->name, text);
+	return delay;
+}
+
 static void take(struct options *o, const struct spec *spec, const char *text)
 {
 	void *at = (char *)o + spec->at;
@@ -159,6 +202,9 @@ static void take(struct options *o, const struct spec *spec, const char *text)
 		break;
 	case KIND_SET:
 		*(unsigned *)at = take_set(spec, text);
+		break;
+	case KIND_DELAY:
+		*(struct delay *)at = take_delay(spec, text);
 		break;
 	case KIND_FLAG:
 		*(bool *)at = true;
@@ -259,6 +305,12 @@ static void print_set(FILE *out, const char *const *names, unsigned set)
 	fputc(']', out);
 }
 
+/* In seconds, as a pair. */
+static void print_delay(FILE *out, const struct delay *delay)
+{
+	fprintf(out, "[%g, %g]", (double)delay->min_ns / 1e9, (double)delay->max_ns / 1e9);
+}
+
 static void print_value(const struct options *o, const struct spec *spec, FILE *out)
 {
 	const void *at = (const char *)o + spec->at;
@@ -281,6 +333,9 @@ static void print_value(const struct options *o, const struct spec *spec, FILE *
 		break;
 	case KIND_SET:
 		print_set(out, spec->names, *(const unsigned *)at);
+		break;
+	case KIND_DELAY:
+		print_delay(out, at);
 		break;
 	case KIND_FLAG:
 		fputs(*(const bool *)at ? "true" : "false", out);

@@ -18,6 +18,11 @@ enum tls_side {
 	TLS_TARGET = 4,
 };
 
+/* How late a cluster answers: evenly spread; both 0: at once. */
+struct delay {
+	uint64_t min_ns, max_ns;
+};
+
 struct options {
 	const char *proxy;
 	const char *origin; /* NULL: not ours */
@@ -35,6 +40,8 @@ struct options {
 	const char *cert;     /* PEM files */
 	const char *key;
 	const char *ca;
+	struct delay origin_delay, target_delay;
+	double origin_errors, target_errors; /* percent */
 	/* A part that has no time ends by its number of requests. */
 	double seconds;
 	double warmup_seconds;

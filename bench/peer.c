@@ -151,10 +151,15 @@ uint8_t *peer_frame(struct peer *p, int16_t stream, uint8_t opcode, uint32_t len
 	return at + FRAME_HEAD_LEN;
 }
 
-void peer_frame_begin(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length)
+uint8_t *peer_copy(struct peer *p, const uint8_t *frame, uint32_t length, int16_t stream)
 {
-	frame_head_write(peer_room(p, FRAME_HEAD_LEN), p->is_node, p->version, 0, stream, opcode, length);
+	uint8_t *at = peer_room(p, length);
+
+	memcpy(at, frame, length);
+	at[0] = (uint8_t)(p->version | (p->is_node ? FRAME_DIRECTION : 0));
+	put_u16(at + 2, (uint16_t)stream);
 	mark_dirty(p);
+	return at + FRAME_HEAD_LEN;
 }
 
 void peer_send(struct peer *p, int16_t stream, uint8_t opcode, const void *body, uint32_t length)

@@ -81,13 +81,14 @@ void peer_use_compression(struct peer *p, enum cql_compression compression);
 
 /* A frame of `length` bytes: queues the header, returns where the body has to be put at once. */
 uint8_t *peer_frame(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length);
+/* A frame that was made before, header and body: copies it under this stream id; returns where the copied body is. */
+uint8_t *peer_copy(struct peer *p, const uint8_t *frame, uint32_t length, int16_t stream);
 void peer_send(struct peer *p, int16_t stream, uint8_t opcode, const void *body, uint32_t length);
 
 /*
- * A large frame in pieces: the header announces `length` bytes, then peer_room() and peer_share() are called until there
- * are so many. What is shared is not copied where that can be avoided; it must live as long as the program.
+ * A large frame in pieces: peer_copy() of its header and first bytes, then these two until all that the header announces
+ * is there. What is shared is not copied where that can be avoided; it must live as long as the program.
  */
-void peer_frame_begin(struct peer *p, int16_t stream, uint8_t opcode, uint32_t length);
 uint8_t *peer_room(struct peer *p, uint32_t length);
 void peer_share(struct peer *p, const uint8_t *data, uint32_t length);
 /* Pieces of at least this size are worth it. */

@@ -15,10 +15,8 @@ enum form {
 
 struct template
 {
-	uint8_t opcode;
-	uint32_t length;                  /* of the whole body */
-	struct writer body;               /* without the patterns of large values */
-	uint32_t gaps[TEMPLATE_MAX_GAPS]; /* where keys are, in `body` */
+	struct writer frame;              /* header and body, without the patterns of large values */
+	uint32_t gaps[TEMPLATE_MAX_GAPS]; /* where keys are in it */
 	unsigned gap_count;
 	uint32_t patterns[BATCH_CHILDREN]; /* where these patterns belong */
 	unsigned pattern_count;

@@ -3,17 +3,30 @@
 
 #include <string.h>
 
+#include "cql/reader.h"
+
 /* Not a multiple of the pattern's period, so that a part in the wrong place is seen. */
 #define LOOK_EVERY 4093
 /* Of so many bytes the second half is one letter. */
 #define PERIOD 64
 
+/* Eight digits of a number of 32 bits: a nibble in each byte, then those above 9 are moved on to the letters. */
+static void digits_write(uint8_t *out, uint32_t number)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t x = number;
+
+	x = (x << 16 | x) & 0x0000ffff0000ffffu;
+	x = (x << 8 | x) & 0x00ff00ff00ff00ffu;
+	x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0fu;
+	x += '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '9' - 1);
+	put_u64(out, x);
+}
+
 void key_write(uint8_t key[KEY_LEN], uint64_t number)
 {
-	static const char digits[] = "0123456789abcdef";
-
-	for (unsigned i = 0; i < KEY_LEN; i++)
-		key[i] = (uint8_t)digits[number >> (60 - 4 * i) & 15];
+	digits_write(key, (uint32_t)(number >> 32));
+	digits_write(key + KEY_LEN / 2, (uint32_t)number);
 }
 
 const uint8_t *value_pattern(void)
