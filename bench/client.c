@@ -153,7 +153,7 @@ static void on_prepared(struct client *c, const struct frame *f)
 		ids.metadata_id = read_short_bytes(&r);
 	if (!reader_ok(&r))
 		die("PREPARED cannot be read");
-	if (c->load->templates[c->step == STEP_PREPARE_READ ? REQUEST_READ : REQUEST_WRITE].length > 0)
+	if (c->load->templates[c->step == STEP_PREPARE_READ ? REQUEST_READ : REQUEST_WRITE].frame.len > 0)
 		return; /* another proxy has said the same */
 	if (c->step == STEP_PREPARE_READ) {
 		make_template(c, REQUEST_READ, &ids);

@@ -6,10 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "body.h"
+
 /* The fault befalls this request of its kind. */
 #define FAULTY_REQUEST 50
 #define MAX_STREAMS 64
-#define ID_LEN 16
 
 enum {
 	ORIGIN,
@@ -49,12 +50,12 @@ struct line {
 static bool is_write(const struct frame *f)
 {
 	/* The second byte of an id says what it stands for, see fake_node.c. */
-	return f->opcode == OP_BATCH || (f->opcode == OP_EXECUTE && f->body[3] == 'w');
+	return f->opcode == OP_BATCH || (f->opcode == OP_EXECUTE && f->body[3] == 1);
 }
 
 static bool is_read(const struct frame *f)
 {
-	return f->opcode == OP_EXECUTE && f->body[3] == 'r';
+	return f->opcode == OP_EXECUTE && f->body[3] == 0;
 }
 
 /* The fault that befalls a request: to one of them the one of the relay, to all others none. */
@@ -84,10 +85,10 @@ static void translate(uint8_t *body, uint32_t length)
 
 	memset(id, 7, sizeof(id));
 	id[0] = 'o';
-	id[1] = 'w';
+	id[1] = 1;
 	while ((at = memmem(body, length, id, sizeof(id))) != NULL)
 		*at = 't';
-	id[1] = 'r';
+	id[1] = 0;
 	while ((at = memmem(body, length, id, sizeof(id))) != NULL)
 		*at = 't';
 }
