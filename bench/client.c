@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "body.h"
 #include "load.h"
 
 /* Errors that are told in full; the others are only counted. */
@@ -19,6 +20,8 @@ static bool is_chosen(uint64_t number, unsigned percent)
 
 static enum request_kind next_kind(const struct load *l)
 {
+	if (l->phase == PHASE_STORES)
+		return REQUEST_WRITE;
 	if (!is_chosen(l->started, l->options->write_percent))
 		return REQUEST_READ;
 	return is_chosen(l->writes, l->options->batch_percent) ? REQUEST_BATCH : REQUEST_WRITE;
@@ -29,9 +32,13 @@ void client_send(struct client *c, uint64_t started_ns)
 	struct load *l = c->load;
 	const uint16_t stream = c->free[--c->free_count];
 	struct slot *slot = &c->slots[stream];
+	const uint64_t keys = l->options->keys;
 	const struct template *t;
 
-	*slot = (struct slot){ .number = l->started, .started_ns = started_ns, .kind = next_kind(l), .is_out = true };
+	*slot = (struct slot){ .number = keys ? l->started % keys : l->started,
+			       .started_ns = started_ns,
+			       .kind = next_kind(l),
+			       .is_out = true };
 	l->started++;
 	l->writes += slot->kind != REQUEST_READ;
 	t = &l->templates[slot->kind];
@@ -51,8 +58,24 @@ static void on_error(struct client *c, const struct slot *slot, const struct fra
 			cql_error_name(code), SV_ARG(text));
 }
 
+/*
+ * RESULT/ROWS, native protocol v5, section 4.2.5.2: kind, flags, number of columns, then metadata, which clusters of others
+ * send with the answers to QUERY; in the end the number of rows and the value with its length.
+ */
+static bool is_one_row(const struct frame *f, uint32_t value_len)
+{
+	const uint8_t *end = f->body + f->length - value_len;
+
+	if (f->length < 20 + value_len || get_u32(f->body) != RESULT_ROWS)
+		return false;
+	if ((get_u32(f->body + 4) & ROWS_NO_METADATA) && f->length != 20 + value_len)
+		return false;
+	return get_u32(f->body + 8) == 1 && get_u32(end - 8) == 1 && get_u32(end - 4) == value_len;
+}
+
 static void check_answer(const struct client *c, const struct slot *slot, const struct frame *f)
 {
+	const uint32_t value_len = c->load->options->value_len;
 	uint8_t key[KEY_LEN];
 
 	if (f->opcode != OP_RESULT || f->length < 4)
@@ -63,8 +86,7 @@ static void check_answer(const struct client *c, const struct slot *slot, const 
 		return;
 	}
 	key_write(key, slot->number);
-	if (f->length != 20 + c->load->options->value_len || get_u32(f->body) != RESULT_ROWS ||
-	    !value_is(f->body + 20, f->length - 20, key, c->load->read_mark))
+	if (!is_one_row(f, value_len) || !value_is(f->body + f->length - value_len, value_len, key, c->load->read_mark))
 		die("the read %llu got another request's answer, or the wrong cluster's",
 		    (unsigned long long)slot->number);
 }
@@ -129,16 +151,35 @@ static void on_open(struct peer *p)
 	c->step = STEP_STARTUP;
 }
 
-static struct template *make_template(struct client *c, enum request_kind kind, const struct prepared_ids *ids)
+static void log_in(struct client *c)
+{
+	const struct options *o = c->load->options;
+	struct writer w;
+
+	writer_init(&w);
+	body_auth_response(&w, sv_from(o->user), sv_from(o->password));
+	peer_send(&c->peer, 0, OP_AUTH_RESPONSE, w.data, w.len);
+	writer_free(&w);
+}
+
+/* A statement with the name of the keyspace in it. */
+static void send_for_keyspace(struct client *c, enum step step, uint8_t opcode, const char *before, const char *after)
+{
+	char *text = xasprintf("%s%s%s", before, c->load->options->keyspace, after);
+
+	send_text(c, opcode, text);
+	free(text);
+	c->step = step;
+}
+
+static void make_template(struct client *c, enum request_kind kind, const struct prepared_ids *ids)
 {
 	const struct options *o = c->load->options;
 	const enum form form = kind == REQUEST_BATCH    ? FORM_BATCH
 			       : o->form == FORM_SIMPLE ? FORM_SIMPLE
 							: FORM_PREPARED;
-	struct template *t = &c->load->templates[kind];
 
-	template_make(t, form, kind != REQUEST_READ, ids, (uint8_t)o->version, o->value_len);
-	return t;
+	template_make(&c->load->templates[kind], form, kind != REQUEST_READ, ids, o);
 }
 
 static void on_prepared(struct client *c, const struct frame *f)
@@ -183,32 +224,71 @@ static void become_ready(struct client *c)
 	load_on_ready(c->load, c);
 }
 
+static uint8_t expected_opcode(const struct client *c)
+{
+	if (c->step == STEP_STARTUP)
+		return c->load->options->user ? OP_AUTHENTICATE : OP_READY;
+	return c->step == STEP_LOG_IN ? OP_AUTH_SUCCESS : OP_RESULT;
+}
+
+static void use_keyspace(struct client *c)
+{
+	send_for_keyspace(c, STEP_USE, OP_QUERY, "USE ", "");
+}
+
+/* The connection can be used. */
+static void on_logged_in(struct client *c)
+{
+	if (c->load->options->create && !c->load->is_prepared[proxy_of(c)])
+		send_for_keyspace(c, STEP_CREATE_KEYSPACE, OP_QUERY, "CREATE KEYSPACE IF NOT EXISTS ",
+				  " WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}");
+	else
+		use_keyspace(c);
+}
+
+static void on_started(struct client *c)
+{
+	peer_use_compression(&c->peer, (enum cql_compression)c->load->options->compression);
+	/* Segments begin behind READY or AUTHENTICATE, native protocol v5, section 2.3.1. */
+	if (c->load->options->version >= 5)
+		peer_use_segments(&c->peer);
+	if (!c->load->options->user) {
+		on_logged_in(c);
+		return;
+	}
+	log_in(c);
+	c->step = STEP_LOG_IN;
+}
+
 /* The next step of a connection that is not ready. */
 static void on_step(struct client *c, const struct frame *f)
 {
-	expect(c, f, c->step == STEP_STARTUP ? OP_READY : OP_RESULT);
+	expect(c, f, expected_opcode(c));
 	switch (c->step) {
 	case STEP_STARTUP:
-		peer_use_compression(&c->peer, (enum cql_compression)c->load->options->compression);
-		if (c->load->options->version >= 5)
-			peer_use_segments(&c->peer);
-		send_text(c, OP_QUERY, "USE ks");
-		c->step = STEP_USE;
+		on_started(c);
+		break;
+	case STEP_LOG_IN:
+		on_logged_in(c);
+		break;
+	case STEP_CREATE_KEYSPACE:
+		send_for_keyspace(c, STEP_CREATE_TABLE, OP_QUERY, "CREATE TABLE IF NOT EXISTS ",
+				  ".t (k text PRIMARY KEY, v text)");
+		break;
+	case STEP_CREATE_TABLE:
+		use_keyspace(c);
 		break;
 	case STEP_USE:
 		if (f->length < 4 || get_u32(f->body) != RESULT_SET_KEYSPACE)
 			die("USE was not answered by SET_KEYSPACE");
-		if (c->load->is_prepared[proxy_of(c)]) {
+		if (c->load->is_prepared[proxy_of(c)])
 			become_ready(c);
-			break;
-		}
-		send_text(c, OP_PREPARE, TEXT_READ);
-		c->step = STEP_PREPARE_READ;
+		else
+			send_for_keyspace(c, STEP_PREPARE_READ, OP_PREPARE, "SELECT v FROM ", ".t WHERE k = ?");
 		break;
 	case STEP_PREPARE_READ:
 		on_prepared(c, f);
-		send_text(c, OP_PREPARE, TEXT_WRITE);
-		c->step = STEP_PREPARE_WRITE;
+		send_for_keyspace(c, STEP_PREPARE_WRITE, OP_PREPARE, "INSERT INTO ", ".t (k, v) VALUES (?, ?)");
 		break;
 	case STEP_PREPARE_WRITE:
 		on_prepared(c, f);

@@ -20,8 +20,11 @@ enum request_kind {
 enum step {
 	STEP_CONNECT,
 	STEP_STARTUP,
+	STEP_LOG_IN,
+	STEP_CREATE_KEYSPACE, /* the first client only, and where it is asked for */
+	STEP_CREATE_TABLE,
 	STEP_USE,
-	STEP_PREPARE_READ, /* the first client only */
+	STEP_PREPARE_READ, /* the first client only, too */
 	STEP_PREPARE_WRITE,
 	STEP_READY,
 };

@@ -3,7 +3,7 @@
  * for how a run goes, pace.h for when requests are sent, options.c for the command line.
  *
  * Every answer is checked, and in the end that each cluster got what it should: a fast wrong proxy ends the program with
- * exit status 1, and so does an ERROR.
+ * exit status 1, and so does an ERROR that was not asked for.
  */
 #include <stdio.h>
 #include <stdlib.h>

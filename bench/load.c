@@ -17,14 +17,6 @@
 /* After the last answer: a second answer to a request would come by then, if it was not taken for another's before. */
 #define LISTEN_NS 5000000ull
 
-/* Read at most once for what one event has brought: it came at one time. */
-static uint64_t load_now(struct load *l)
-{
-	if (l->now_ns == 0)
-		l->now_ns = clock_ns();
-	return l->now_ns;
-}
-
 static bool is_measured(const struct load *l, uint64_t at_ns)
 {
 	return at_ns >= l->window.begin_ns && at_ns < l->window.end_ns;
@@ -34,7 +26,7 @@ static bool is_measured(const struct load *l, uint64_t at_ns)
 
 void load_on_ready(struct load *l, struct client *c)
 {
-	const uint64_t now = load_now(l);
+	const uint64_t now = l->to_proxy.read_ns;
 
 	l->ready++;
 	l->progress_ns = now;
@@ -55,7 +47,7 @@ void load_on_refused(struct load *l, struct client *c)
 
 void load_on_answer(struct load *l, struct client *c, uint64_t started_ns, bool is_error)
 {
-	const uint64_t now = load_now(l);
+	const uint64_t now = l->to_proxy.read_ns;
 
 	/* An answer that came twice would else be taken for that of the request which the first one made room for. */
 	if (started_ns == now)
@@ -185,10 +177,24 @@ static void close_window(struct load *l, uint64_t now)
 		read_proxy(l, &w->cpu_end, &w->facts_end);
 }
 
+static const struct pace *choose_pace(const struct options *o)
+{
+	if (o->idle_s > 0)
+		return &pace_idle;
+	if (o->lockstep)
+		return &pace_lockstep;
+	return o->rate > 0 ? &pace_open : &pace_closed;
+}
+
+static bool sends(const struct load *l)
+{
+	return l->phase == PHASE_STORES || l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES;
+}
+
 /* A phase of so many requests, or of so many seconds. */
 static void begin_phase(struct load *l, enum phase phase, uint64_t requests, double seconds)
 {
-	const uint64_t now = load_now(l);
+	const uint64_t now = l->now_ns;
 
 	l->phase = phase;
 	l->until_ns = requests ? UINT64_MAX : now + (uint64_t)(seconds * 1e9);
@@ -212,17 +218,32 @@ static bool phase_is_over(struct load *l, uint64_t now, bool has_to_drain)
 	return l->offered == l->limit && all_is_answered(l);
 }
 
+static void warm_up(struct load *l)
+{
+	l->pace = choose_pace(l->options);
+	l->churn_begin_ns = l->now_ns;
+	begin_phase(l, PHASE_WARMS_UP, l->options->warmup, l->options->warmup_seconds);
+}
+
 static void advance(struct load *l)
 {
 	const struct options *o = l->options;
-	const uint64_t now = load_now(l);
+	const uint64_t now = l->now_ns;
 
 	switch (l->phase) {
 	case PHASE_CONNECTS:
 		if (l->ready < o->connections)
 			return;
-		l->churn_begin_ns = now;
-		begin_phase(l, PHASE_WARMS_UP, o->warmup, o->warmup_seconds);
+		if (o->keys > 0 && o->idle_s == 0) {
+			l->pace = &pace_closed;
+			begin_phase(l, PHASE_STORES, o->keys, 0);
+		} else {
+			warm_up(l);
+		}
+		return;
+	case PHASE_STORES:
+		if (phase_is_over(l, now, true))
+			warm_up(l);
 		return;
 	case PHASE_WARMS_UP:
 		if (!phase_is_over(l, now, o->requests > 0))
@@ -279,7 +300,7 @@ static uint64_t wake_ns(const struct load *l, uint64_t now)
 {
 	uint64_t wake = MIN(now + SECOND_NS / 4, l->pace->due_ns(l));
 
-	if (l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES || l->phase == PHASE_LISTENS)
+	if (sends(l) || l->phase == PHASE_LISTENS)
 		wake = MIN(wake, l->until_ns);
 	if (l->refused)
 		wake = MIN(wake, l->retry_ns);
@@ -307,10 +328,8 @@ static void wait_for_events(struct load *l)
 	for (int i = 0; i < n; i++) {
 		struct source *source = events[i].data.ptr;
 
-		l->now_ns = 0;
 		source->on_events(source, events[i].events);
 	}
-	l->now_ns = 0;
 	check_progress(l, now);
 }
 
@@ -320,13 +339,14 @@ void load_run(struct load *l)
 	/* Else the kernel wakes us up to 50 us late, to spare wake-ups. */
 	prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
 	for (;;) {
-		come_up(l, load_now(l));
+		l->now_ns = clock_ns();
+		come_up(l, l->now_ns);
 		advance(l);
 		if (l->phase == PHASE_DONE)
 			return;
-		if (l->phase == PHASE_WARMS_UP || l->phase == PHASE_MEASURES)
-			l->pace->turn(l, load_now(l));
-		churn(l, load_now(l));
+		if (sends(l))
+			l->pace->turn(l, l->now_ns);
+		churn(l, l->now_ns);
 		flush(l);
 		wait_for_events(l);
 	}
@@ -345,21 +365,14 @@ static void listen_as(struct load *l, struct fake_node *node, char mark, const c
 		.max_version = (uint8_t)l->options->version,
 		.value_len = l->options->value_len,
 		.tls = tls,
+		.user = l->options->user,
+		.password = l->options->password,
 		.delay_min_ns = delay->min_ns,
 		.delay_max_ns = delay->max_ns,
 		.error_share = (uint64_t)(error_percent / 100 * 0x1p32),
 	};
 	if (where)
 		arguments_listen(node, where);
-}
-
-static const struct pace *choose_pace(const struct options *o)
-{
-	if (o->idle_s > 0)
-		return &pace_idle;
-	if (o->lockstep)
-		return &pace_lockstep;
-	return o->rate > 0 ? &pace_open : &pace_closed;
 }
 
 void load_init(struct load *l, const struct options *options)
@@ -390,21 +403,26 @@ void load_init(struct load *l, const struct options *options)
 static void check_count(const struct fake_node *node, const char *what, uint64_t got, uint64_t min, uint64_t max)
 {
 	if (got < min || got > max)
-		die("%llu %s were sent for it, %s got %llu", (unsigned long long)max, what, node->name,
+		die("%llu %s were sent for it, %s got %llu", (unsigned long long)min, what, node->name,
 		    (unsigned long long)got);
 }
 
 void load_check_clusters(const struct load *l)
 {
+	const struct options *o = l->options;
 	const uint64_t reads = l->started - l->writes;
-	const bool target_reads = l->options->reads_to == READS_TO_BOTH || !l->options->origin;
+	/* After an error a proxy may ask again. */
+	const bool may_repeat = options_ask_for_errors(o);
+	const uint64_t max_reads = may_repeat ? UINT64_MAX : reads;
+	const uint64_t max_writes = may_repeat ? UINT64_MAX : l->writes;
+	const bool target_reads = o->reads_to == READS_TO_BOTH || !o->origin;
 
-	if (l->options->origin) {
-		check_count(&l->origin, "reads", l->origin.reads, reads, reads);
-		check_count(&l->origin, "writes", l->origin.writes, l->writes, l->writes);
+	if (o->origin) {
+		check_count(&l->origin, "reads", l->origin.reads, reads, max_reads);
+		check_count(&l->origin, "writes", l->origin.writes, l->writes, max_writes);
 	}
-	if (l->options->target) {
-		check_count(&l->target, "reads", l->target.reads, 0, target_reads ? reads : 0);
-		check_count(&l->target, "writes", l->target.writes, l->writes, l->writes);
+	if (o->target) {
+		check_count(&l->target, "reads", l->target.reads, 0, target_reads ? max_reads : 0);
+		check_count(&l->target, "writes", l->target.writes, l->writes, max_writes);
 	}
 }

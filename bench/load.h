@@ -22,6 +22,7 @@
 
 enum phase {
 	PHASE_CONNECTS,
+	PHASE_STORES, /* in clusters that are not ours, what will be read */
 	PHASE_WARMS_UP,
 	PHASE_MEASURES,
 	PHASE_DRAINS,
@@ -82,7 +83,7 @@ struct load {
 	uint64_t started, answered, writes, errors;
 	struct schedule schedule;
 	struct window window;
-	uint64_t now_ns;      /* 0: has to be read; see load_now() */
+	uint64_t now_ns;      /* when this turn of the loop began */
 	uint64_t progress_ns; /* when something came from the proxy */
 };
 

@@ -24,6 +24,7 @@ enum kind {
 	KIND_SET,    /* unsigned, a bit for each of the names */
 	KIND_DELAY,  /* struct delay */
 	KIND_FLAG,   /* bool */
+	KIND_SECRET, /* const char *, is not shown again */
 };
 
 struct spec {
@@ -72,6 +73,12 @@ static const struct spec specs[] = {
 	{ "origin-errors", KIND_REAL, AT(origin_errors), 0, 100, "PERCENT",
 	  "our origin's answers that are time-outs (0)", NULL },
 	{ "target-errors", KIND_REAL, AT(target_errors), 0, 100, "PERCENT", "the same for our target", NULL },
+	{ "user", KIND_TEXT, AT(user), 0, 0, "NAME", "what the clients log in with, and our clusters demand", NULL },
+	{ "password", KIND_SECRET, AT(password), 0, 0, "TEXT", "the same", NULL },
+	{ "keyspace", KIND_TEXT, AT(keyspace), 0, 0, "NAME",
+	  "of the table t (k text PRIMARY KEY, v text) in clusters that are not ours (ks)", NULL },
+	{ "create", KIND_FLAG, AT(create), 0, 0, "", "make keyspace and table there, unless they exist", NULL },
+	{ "keys", KIND_COUNT, AT(keys), 1, MAX_REQUESTS, "N", "of that table, which are written first (1000)", NULL },
 	{ "seconds", KIND_REAL, AT(seconds), 0, MAX_SECONDS, "S", "measure for so long", NULL },
 	{ "requests", KIND_COUNT, AT(requests), 1, MAX_REQUESTS, "N", "or measure so many (10000)", NULL },
 	{ "warmup-seconds", KIND_REAL, AT(warmup_seconds), 0, MAX_SECONDS, "S",
@@ -186,6 +193,7 @@ static void take(struct options *o, const struct spec *spec, const char *text)
 
 	switch (spec->kind) {
 	case KIND_TEXT:
+	case KIND_SECRET:
 		*(const char **)at = text;
 		break;
 	case KIND_NUMBER:
@@ -212,9 +220,25 @@ static void take(struct options *o, const struct spec *spec, const char *text)
 	}
 }
 
+/* Clusters of others have what was written, and no more. */
+static void complete_table(struct options *o)
+{
+	const bool is_ours = o->origin || o->target;
+
+	if (is_ours && (o->keyspace || o->create || o->keys > 0))
+		die("--keyspace, --create, --keys: only where no cluster is ours");
+	if (!is_ours && o->keys == 0)
+		o->keys = 1000;
+	if (!o->keyspace)
+		o->keyspace = "ks";
+	if (!o->user != !o->password)
+		die("--user and --password: both or none");
+}
+
 /* What follows from others, and what does not go together. */
 static void complete(struct options *o)
 {
+	complete_table(o);
 	if (o->seconds > 0 && o->requests > 0)
 		die("--seconds and --requests: one of them");
 	if (o->warmup_seconds > 0 && o->warmup > 0)
@@ -336,6 +360,9 @@ static void print_value(const struct options *o, const struct spec *spec, FILE *
 		break;
 	case KIND_DELAY:
 		print_delay(out, at);
+		break;
+	case KIND_SECRET:
+		fputs(*(const char *const *)at ? "true" : "null", out);
 		break;
 	case KIND_FLAG:
 		fputs(*(const bool *)at ? "true" : "false", out);

@@ -42,6 +42,11 @@ struct options {
 	const char *ca;
 	struct delay origin_delay, target_delay;
 	double origin_errors, target_errors; /* percent */
+	const char *user;                    /* NULL: clients do not log in */
+	const char *password;
+	const char *keyspace;
+	bool create;   /* it, and the table */
+	uint64_t keys; /* requests go round them; 0: each has a key of its own */
 	/* A part that has no time ends by its number of requests. */
 	double seconds;
 	double warmup_seconds;
@@ -61,5 +66,11 @@ struct options {
 void options_take(struct options *o, int argc, char **argv);
 /* {"proxy": "...", ...}: each as it was given or as its default is. */
 void options_print_json(const struct options *o, FILE *out);
+
+/* Answers that are errors are wanted, not wrong. */
+static inline bool options_ask_for_errors(const struct options *o)
+{
+	return o->origin_errors > 0 || o->target_errors > 0;
+}
 
 #endif

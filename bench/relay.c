@@ -49,7 +49,7 @@ struct line {
 
 static bool is_write(const struct frame *f)
 {
-	/* The second byte of an id says what it stands for, see fake_node.c. */
+	/* The second byte of an id is 1 for what writes, see fake_node.c. */
 	return f->opcode == OP_BATCH || (f->opcode == OP_EXECUTE && f->body[3] == 1);
 }
 
@@ -85,12 +85,11 @@ static void translate(uint8_t *body, uint32_t length)
 
 	memset(id, 7, sizeof(id));
 	id[0] = 'o';
-	id[1] = 1;
-	while ((at = memmem(body, length, id, sizeof(id))) != NULL)
-		*at = 't';
-	id[1] = 0;
-	while ((at = memmem(body, length, id, sizeof(id))) != NULL)
-		*at = 't';
+	for (uint8_t writes = 0; writes < 2; writes++) {
+		id[1] = writes;
+		while ((at = memmem(body, length, id, sizeof(id))) != NULL)
+			*at = 't';
+	}
 }
 
 static void forward(struct line *line, unsigned cluster, const struct frame *f, enum fault fault)

@@ -95,6 +95,22 @@ static void check_error_is_counted(const struct selftest *self)
 	REQUIRE(l.errors == 1 && l.window.errors == 1 && l.window.latency.count == 1000);
 }
 
+/* A fifth of the answers of either cluster; the relay gives the origin's. */
+static void check_wanted_errors(const struct selftest *self)
+{
+	load_through_relay(self);
+	load_check_clusters(&l);
+	REQUIRE(l.window.latency.count == 1000 && l.errors >= l.window.errors);
+	REQUIRE(l.window.errors > 120 && l.window.errors < 280);
+}
+
+static void check_delay(const struct selftest *self)
+{
+	load_through_relay(self);
+	load_check_clusters(&l);
+	REQUIRE(l.window.latency.count == 200 && l.window.latency.min >= 20000000 && l.window.latency.max >= 25000000);
+}
+
 /* ---- the open loop ---- */
 
 /* None is sent before it is due, and with as many streams as requests none is dropped. */
@@ -158,6 +174,13 @@ const struct selftest selftest_load[] = {
 	{ "a stall in the open loop", check_stall_in_open_loop, STALLED " --rate 1000 --depth 60 --connections 20",
 	  FAULT_STALL, NULL },
 	{ "drops", check_drops, STALLED " --rate 1000 --depth 4", FAULT_STALL, NULL },
+	{ "errors that are asked for", check_wanted_errors, MIXED " --origin-errors 20 --target-errors 20", FAULT_NONE,
+	  NULL },
+	{ "delays", check_delay, "--connections 10 --depth 10 --warmup 1 --requests 200 --origin-delay 20ms-30ms",
+	  FAULT_NONE, NULL },
+	{ "a log-in", check_counts,
+	  "--connections 4 --depth 8 --write-percent 37 --warmup 500 --requests 2000 --user u --password p", FAULT_NONE,
+	  NULL },
 	{ "an error is counted", check_error_is_counted, MIXED, FAULT_ANSWER_ERROR, NULL },
 	{ "nothing wrong", run, MIXED, FAULT_NONE, NULL },
 	{ "answers exchanged", run, MIXED, FAULT_SWAP_ANSWERS, "got another request's answer" },

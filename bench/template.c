@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "fake_node.h"
+#include "options.h"
+#include "value.h"
 
 /* Without patterns: ids, keys, the texts. */
 #define LARGE_MAX 4096
@@ -84,35 +85,38 @@ static void put_text(struct template *t, const char *text)
 	write_raw(&t->frame, text, (uint32_t)strlen(text));
 }
 
-static void make_query(struct template *t, bool is_write, uint8_t version, uint32_t value_len)
+static void make_query(struct template *t, bool is_write, const struct options *o)
 {
 	write_int(&t->frame, 0);
-	put_text(t, is_write ? LITERAL_WRITE : LITERAL_READ);
+	put_text(t, is_write ? "INSERT INTO " : "SELECT v FROM ");
+	put_text(t, o->keyspace);
+	put_text(t, is_write ? ".t (k, v) VALUES ('" : ".t WHERE k = '");
 	put_key(t);
 	if (is_write) {
 		put_text(t, "', '");
-		put_value(t, value_len);
+		put_value(t, o->value_len);
 	}
 	put_text(t, is_write ? "')" : "'");
 	put_u32(t->frame.data + FRAME_HEAD_LEN, announced_length(t) - 4);
-	put_parameters(t, version, 0);
+	put_parameters(t, (uint8_t)o->version, 0);
 }
 
-void template_make(struct template *t, enum form form, bool is_write, const struct prepared_ids *ids, uint8_t version,
-		   uint32_t value_len)
+void template_make(struct template *t, enum form form, bool is_write, const struct prepared_ids *ids,
+		   const struct options *o)
 {
+	const uint8_t version = (uint8_t)o->version;
 	uint8_t opcode = OP_EXECUTE;
 
 	*t = (struct template){ .gap_count = 0 };
 	writer_reserve(&t->frame, FRAME_HEAD_LEN);
 	if (form == FORM_SIMPLE) {
 		opcode = OP_QUERY;
-		make_query(t, is_write, version, value_len);
+		make_query(t, is_write, o);
 	} else if (form == FORM_BATCH && is_write) {
 		opcode = OP_BATCH;
-		make_batch(t, ids, version, value_len);
+		make_batch(t, ids, version, o->value_len);
 	} else {
-		make_execute(t, is_write, ids, version, value_len);
+		make_execute(t, is_write, ids, version, o->value_len);
 	}
 	frame_head_write(t->frame.data, false, version, 0, 0, opcode, announced_length(t));
 }

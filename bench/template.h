@@ -4,6 +4,8 @@
 
 #include "peer.h"
 
+struct options;
+
 #define BATCH_CHILDREN 10
 #define TEMPLATE_MAX_GAPS (2 * BATCH_CHILDREN)
 
@@ -29,8 +31,9 @@ struct prepared_ids {
 	struct bytesview metadata_id;
 };
 
-void template_make(struct template *t, enum form form, bool is_write, const struct prepared_ids *ids, uint8_t version,
-		   uint32_t value_len);
+/* As the options say: protocol version, value size, keyspace. */
+void template_make(struct template *t, enum form form, bool is_write, const struct prepared_ids *ids,
+		   const struct options *o);
 
 /* Queues the request with the key of that number. */
 void template_send(const struct template *t, uint64_t number, struct peer *p, int16_t stream);
