@@ -48,7 +48,7 @@ static struct routing_key *build(const uint8_t *body, const struct prepared_mess
 
 	for (unsigned i = 0; i < m->pk_count; i++)
 		size += names[i].len;
-	key = xcalloc(1, size);
+	key = xcalloc_apart(1, size); /* read by all workers with each request that it is for */
 	key->size = (uint32_t)size;
 	key->count = (uint16_t)m->pk_count;
 	texts = (char *)&key->columns[key->count];
@@ -73,7 +73,7 @@ struct routing_key *routing_key_new(const uint8_t *body, uint32_t len, const str
 
 struct routing_key *routing_key_copy(const struct routing_key *key)
 {
-	return key ? memcpy(xmalloc(key->size), key, key->size) : NULL;
+	return key ? memcpy(xcalloc_apart(1, key->size), key, key->size) : NULL;
 }
 
 uint32_t routing_key_size(const struct routing_key *key)

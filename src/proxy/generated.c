@@ -14,7 +14,7 @@ uint32_t generated_size(const struct generated *g)
 
 struct generated *generated_copy(const struct generated *g)
 {
-	return g ? memcpy(xmalloc(g->size), g, g->size) : NULL;
+	return g ? memcpy(xcalloc_apart(1, g->size), g, g->size) : NULL;
 }
 
 struct bytesview generated_name(const struct generated *g, unsigned index)
@@ -105,7 +105,7 @@ static struct generated *build(const struct rewriting *r, const struct found_var
 
 	for (unsigned i = 0; i < r->count; i++)
 		size += 2 + ours[i].name.len;
-	g = xcalloc(1, size);
+	g = xcalloc_apart(1, size);
 	g->size = (uint32_t)size;
 	g->count = r->count;
 	g->is_named = r->is_named;

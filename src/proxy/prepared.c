@@ -36,7 +36,8 @@ static uint8_t verb_of(struct strview text)
 
 struct prepared *prepared_new(struct strview text, struct strview keyspace)
 {
-	struct prepared *p = xcalloc(1, sizeof(*p));
+	/* Read by every worker: what its neighbour writes would be waited for by each EXECUTE. */
+	struct prepared *p = xcalloc_apart(1, sizeof(*p));
 
 	p->refs = 1;
 	p->text = xstrndup(text.p, text.len);

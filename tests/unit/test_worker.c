@@ -188,6 +188,20 @@ START_TEST(counters_lie_apart)
 }
 END_TEST
 
+/* Every EXECUTE reads what was prepared once: nothing that a worker writes may be beside it. */
+START_TEST(statements_lie_apart)
+{
+	struct prepared *entries[8];
+
+	for (unsigned i = 0; i < ARRAY_LEN(entries); i++) {
+		entries[i] = prepared_new(SV("SELECT v FROM ks.t WHERE k = ?"), SV("ks"));
+		ck_assert_uint_eq((uintptr_t)entries[i] % CACHE_LINE, 0);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(entries); i++)
+		prepared_unref(entries[i]);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("worker");
@@ -201,5 +215,6 @@ int main(void)
 	tcase_add_test(tcase, workers_lie_apart);
 	tcase_add_test(tcase, shared_tables_lie_apart);
 	tcase_add_test(tcase, counters_lie_apart);
+	tcase_add_test(tcase, statements_lie_apart);
 	return run_tcase("worker", tcase);
 }
