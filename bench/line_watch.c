@@ -6,7 +6,7 @@
  * written down which thread has touched which line.
  *
  *   SIGRTMIN    begins to watch, and the next one ends it
- *   at the end  $LINE_WATCH_FILE is written:
+ *   at the end  $LINE_WATCH_FILE is written, if it is set:
  *
  *     base ADDRESS                          of the program, for addr2line
  *     line ADDRESS
@@ -186,8 +186,10 @@ static __attribute__((destructor)) void end(void)
 	size_t n = 0;
 
 	atomic_store(&is_watching, false);
-	if (!f || !sorted)
-		abort();
+	if (!f || !sorted) {
+		free(sorted);
+		return;
+	}
 	for (size_t i = 0; i < USE_SLOTS; i++) {
 		if (uses[i].line != 0)
 			sorted[n++] = &uses[i];

@@ -269,6 +269,9 @@ class Scaling:
         self.failures.append(what)
         print(f"FAILED  {what}", flush=True)
 
+    def chosen(self, loads):
+        return [item for item in loads.items() if not self.arguments.load or item[0] in self.arguments.load]
+
     def folder(self):
         return tempfile.TemporaryDirectory(prefix="cqlferry-scaling-")
 
@@ -310,7 +313,7 @@ def measure_workers(s):
     repeats = 1 if s.arguments.quick else s.arguments.repeats
     rows = {"one": ([1], 0.5), "apart": ([1, 1], 1.0), "together": ([2], 1.0)}
     out = s.results["workers"] = {}
-    for name, load in LOADS.items():
+    for name, load in s.chosen(LOADS):
         for mode in MODES:
             told = {row: [] for row in rows}
             shares = []
@@ -421,7 +424,7 @@ def measure_lines(s):
     build_watched(watched)
     out = s.results["lines"] = {}
     seconds = 0.5 if s.arguments.quick else 2
-    for name, load in LINE_LOADS.items():
+    for name, load in s.chosen(LINE_LOADS):
         for mode in MODES:
             result = s.run(load, mode, [2], "--seconds", str(seconds + 1.5), "--warmup-seconds", "0.2", inside=watch_window(seconds),
                            binary=watched / "cqlferry", environment=lambda folder: {"LINE_WATCH_FILE": str(folder / "lines")})
@@ -440,7 +443,7 @@ def describe_lines(s, name, binary, result):
         names = functions_of(binary, base, uses)
         reasons = {SHARED_BY_DESIGN[f] for f, _ in names.values() if f in SHARED_BY_DESIGN}
         where = ", ".join(f"{u.thread} {u.how}s {u.count / requests:.4f} at {names[u.pc][0]} {names[u.pc][1]}"
-                          for u in sorted(uses, key=lambda u: -u.count)[:4])
+                          for u in sorted(uses, key=lambda u: (u.how == "read", -u.count))[:6])
         kind, key = ("by_design", reasons.pop()) if reasons else ("others", f"{line:#x}: {where}")
         cell[kind][key] = round(cell[kind].get(key, 0) + per_request, 4)
     print(f"{name:20} {int(requests)} requests, {cell['lines']} lines of two workers; writes per request: "
@@ -486,6 +489,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], default=[], help=", ".join(PARTS))
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "scaling")
+    parser.add_argument("--load", action="append", help="only this one")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--quick", action="store_true")
