@@ -26,7 +26,9 @@ class Scenario(NamedTuple):
     base: str = ""
     #: Settings of ours, `section.key: value`; {cert}, {key}, {ca}, {plugins} and {folder} are filled in.
     settings: dict = {}
-    #: Files beside our configuration.
+    #: Sections at the end of our configuration.
+    sections: str = ""
+    #: Files beside it.
     files: dict = {}
     #: Options of cqlbench in place of those of `load` where it talks to one cluster alone.
     direct: dict = {}
@@ -53,7 +55,7 @@ proxy.on_request("reads", { kinds = "read" }, function(req) return reads[req:key
 proxy.on_request("writes", { kinds = "write" }, function(req) return writes[req:keyspace()] end)
 """
 LUA = {"lua.script": "{folder}/policy.lua"}
-PROMETHEUS = {"plugin prometheus.file": "{plugins}/prometheus.so"}
+PROMETHEUS = "[plugin prometheus]\nfile = {plugins}/prometheus.so\n"
 ASYNC = {"routing.read_mode": "dual_async_on_secondary"}
 TLS_CLIENTS = {"listener.tls_cert": "{cert}", "listener.tls_key": "{key}"}
 TLS_NODES = {f"{cluster}.{key}": value for cluster in ("origin", "target")
@@ -96,10 +98,10 @@ def tls(name, group, base):
 
 def policies(name, group, base):
     return [Scenario(f"Lua-{name}", group, f"{name}, a script's verdict kept by table", OURS, base, name, LUA,
-                     {"policy.lua": SCRIPT_TABLE}),
+                     files={"policy.lua": SCRIPT_TABLE}),
             Scenario(f"LuaR-{name}", group, f"{name}, a script asked for each request", OURS, base, name, LUA,
-                     {"policy.lua": SCRIPT_REQUEST}),
-            Scenario(f"Plugin-{name}", group, f"{name}, the plugin prometheus", OURS, base, name, PROMETHEUS)]
+                     files={"policy.lua": SCRIPT_REQUEST}),
+            Scenario(f"Plugin-{name}", group, f"{name}, the plugin prometheus", OURS, base, name, sections=PROMETHEUS)]
 
 
 def copies(name, group, base):

@@ -111,7 +111,8 @@ class Stand:
     # ---- rows ----
 
     def _ours(self, mode, scenario, ports):
-        (self.folder / "proxy.ini").write_text(INI.format(mode=mode, host=HOST, **words(ports)))
+        text = INI.format(mode=mode, host=HOST, **words(ports)) + scenario.sections.format(**self.places)
+        (self.folder / "proxy.ini").write_text(text)
         for name, text in scenario.files.items():
             (self.folder / name).write_text(text)
         settings = [f"--set={key}={value.format(**self.places)}" for key, value in scenario.settings.items()]
@@ -168,6 +169,17 @@ class Stand:
                 raise StandError("cqlbench does not start: " + self._log("load"))
             time.sleep(0.005)
 
+    def _await_end(self, load, proxy, limit):
+        """The exit status of the load; at once when the proxy ends before it."""
+        deadline = time.monotonic() + limit
+        while load.poll() is None:
+            if proxy and proxy.poll() is not None:
+                raise StandError(f"the proxy has ended with status {proxy.returncode}: {self._log('proxy')}")
+            if time.monotonic() > deadline:
+                raise StandError(f"no end after {limit:.0f} s: {self._log('load')}{self._log('proxy')}")
+            time.sleep(0.01)
+        return load.returncode
+
     def _end(self, row, process):
         """Ours has to end well; others need not."""
         if process.poll() is None:
@@ -212,13 +224,13 @@ class Stand:
                 (self.folder / "proxy.pid").write_text(f"{proxy.pid}\n")
                 if watch:
                     watch(proxy.pid)
-            if load.wait(limit) != 0:
+            if self._await_end(load, proxy, limit) != 0:
                 raise StandError(f"cqlbench has failed: {self._log('load')}{self._log('proxy')}")
             self.load_ended = time.monotonic()
             if proxy:
                 self._end(row, proxy)
         except subprocess.TimeoutExpired as error:
-            raise StandError(f"no end after {limit:.0f} s: {self._log('load')}{self._log('proxy')}") from error
+            raise StandError(f"the proxy does not end: {self._log('proxy')}") from error
         finally:
             for process in (load, proxy):
                 if process and process.poll() is None:
