@@ -33,6 +33,12 @@ def cflags(build):
     return field(build / "Makefile", "CFLAGS")
 
 
+def added_instructions(root):
+    """{scenario of the guards: instructions per request more than without}"""
+    rows = re.findall(r"^(\S+) added (\S+) total$", (root / "bench" / "figures.txt").read_text(), re.M)
+    return {name: float(count) for name, count in rows}
+
+
 def facts(build, stand, root):
     cores = re.findall(r"^processor\s*:", Path("/proc/cpuinfo").read_text(), re.M)
     return {
@@ -53,5 +59,6 @@ def facts(build, stand, root):
             "haproxy": first_line([stand.haproxy, "-v"]) if stand.haproxy else None,
             "openssl": first_line(["openssl", "version"]),
         },
+        "added_instructions": added_instructions(root),
         "configurations": {"cqlferry": INI, "haproxy": HAPROXY_CFG},
     }

@@ -87,7 +87,7 @@ def targets(results, others):
     lines = []
     for o in figures.outcomes(results):
         text = f"{o.text} ({o.versus})" if o.versus else o.text
-        show = us if "us" in o.text.split(", ")[-1] else "{:.2f}".format
+        show = us if o.need.startswith("<=") else "{:.2f}".format
         lines.append([text, o.mode, o.need, ranged(o.measured, show) if o.measured else "not measured", MET[o.is_met]])
     for other in others:
         lines += [[t["text"], t["mode"], t["need"], t["measured"], MET[t["is_met"]]] for t in other.get("targets", [])]
@@ -174,6 +174,13 @@ def troubles(results):
     return by_row(results, TROUBLE, cell, [DIRECT])
 
 
+def instructions(results):
+    known = results.get("added_instructions", {})
+    names = sorted({name.removeprefix("pooled-") for name in known})
+    return table(["", "dedicated", "pooled"], [[name, *(f"{known[key]:+.0f}" if key in known else NOTHING for key in (name, f"pooled-{name}"))]
+                                               for name in names])
+
+
 def machine(results):
     facts = [(name, text) for part in ("machine", "versions") for name, text in results[part].items() if isinstance(text, str)]
     holes = "; ".join(f"{name}: {text}" for name, text in results["machine"]["mitigations"].items())
@@ -222,6 +229,8 @@ PARTS = [
     ("Latency", "p50 / p99, us; medians of the turns. With one cluster alone (direct, HAProxy) a write goes to that one.", latencies),
     ("Added latency", "us above direct in the same turn, at fixed rates: median (least to most).", added),
     ("Trouble", "Requests per CPU-second, and what happened in all turns together.", troubles),
+    ("Instructions", "In user space, per request more than the same without, as `bench/guards.py` guards them in `bench/figures.txt`.",
+     instructions),
     ("Memory under load", "The most resident memory, MiB.", memory),
 ]
 
@@ -254,7 +263,6 @@ def summary(results):
 
 def dumped(results):
     """JSON with a line for each cell, so that differences can be read."""
-    text = json.dumps(results, indent=1)
     shown = copy.deepcopy(results)
     cells = {}
     for scenario in shown["scenarios"].values():
