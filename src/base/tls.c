@@ -528,6 +528,17 @@ enum tls_status tls_handshake(struct tls *tls)
 	return TLS_OK;
 }
 
+/*
+ * Before each call whose failure SSL_get_error() is to explain, which takes
+ * what lies in the thread's queue for its own. ERR_clear_error() walks over all
+ * its places even when they are empty, so it is asked first.
+ */
+static inline void forget_errors(void)
+{
+	if (unlikely(ERR_peek_error() != 0))
+		ERR_clear_error();
+}
+
 enum tls_status tls_read(struct tls *tls, void *buf, size_t size, size_t *got)
 {
 	enum tls_status status = TLS_OK;
@@ -546,7 +557,7 @@ enum tls_status tls_read(struct tls *tls, void *buf, size_t size, size_t *got)
 		size_t n = 0;
 		int rc;
 
-		ERR_clear_error();
+		forget_errors();
 		errno = 0;
 		rc = SSL_read_ex(tls->ssl, (uint8_t *)buf + total, size - total, &n);
 		if (rc != 1) {
@@ -573,7 +584,7 @@ enum tls_status tls_write(struct tls *tls, const void *buf, size_t size, size_t 
 		return tls->end;
 	if (size == 0) /* nothing to OpenSSL means something else than to write(2) */
 		return TLS_OK;
-	ERR_clear_error();
+	forget_errors();
 	errno = 0;
 	rc = SSL_write_ex(tls->ssl, buf, size, put);
 	return rc == 1 ? TLS_OK : failure(tls, rc);
