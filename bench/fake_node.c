@@ -14,6 +14,7 @@
 struct session {
 	struct peer peer;
 	struct fake_node *node;
+	struct list in_sessions;
 	bool wants_login; /* nothing else is answered before */
 	bool is_closed;
 	unsigned delayed; /* answers that refer to it */
@@ -161,6 +162,12 @@ static void give(struct session *s, int16_t stream, enum answer answer, const ui
 	}
 }
 
+static void forget(struct session *s)
+{
+	list_remove(&s->in_sessions);
+	free(s);
+}
+
 static void on_due(struct wheel_item *item)
 {
 	struct later *later = container_of(item, struct later, item);
@@ -170,7 +177,7 @@ static void on_due(struct wheel_item *item)
 	if (!s->is_closed)
 		give(s, later->stream, later->answer, later->key);
 	else if (s->delayed == 0)
-		free(s);
+		forget(s);
 	free(later);
 }
 
@@ -459,7 +466,7 @@ static void on_closed(struct peer *p, const char *why)
 	(void)why;
 	s->is_closed = true;
 	if (s->delayed == 0)
-		free(s);
+		forget(s);
 }
 
 static const struct peer_handler handler = { .on_frame = on_frame, .on_closed = on_closed };
@@ -477,6 +484,8 @@ static void on_connection(struct source *source, uint32_t events)
 	s = xcalloc(1, sizeof(*s));
 	peer_adopt(&s->peer, node->set, &handler, fd, node->max_version);
 	s->node = node;
+	list_init(&s->in_sessions);
+	list_append(&node->sessions, &s->in_sessions);
 	s->wants_login = node->user != NULL;
 	if (node->tls)
 		peer_secure(&s->peer, node->tls);
@@ -503,6 +512,7 @@ void fake_node_listen(struct fake_node *node, const char *address, uint16_t port
 	id_write(node->id_read, node->mark, false);
 	id_write(node->id_write, node->mark, true);
 	make_row(node);
+	list_init(&node->sessions);
 	node->random = 88172645463325252u + (uint8_t)node->mark;
 	if (node->delay_max_ns > 0)
 		node->wheel = wheel_new(node->set->epoll_fd, on_due);

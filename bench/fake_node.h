@@ -10,6 +10,7 @@
 #ifndef BENCH_FAKE_NODE_H
 #define BENCH_FAKE_NODE_H
 
+#include "base/list.h"
 #include "body.h"
 #include "peer.h"
 #include "value.h"
@@ -37,6 +38,7 @@ struct fake_node {
 	void (*on_write)(struct fake_node *node, const struct frame *f);
 
 	/* Its own. */
+	struct list sessions; /* connections to it */
 	uint8_t id_read[ID_LEN], id_write[ID_LEN];
 	struct writer row;   /* the answer to a read */
 	struct wheel *wheel; /* NULL: nothing is delayed */
