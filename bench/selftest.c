@@ -61,7 +61,8 @@ static bool finish(const struct attempt *a)
 
 int selftest_run(void)
 {
-	static const struct selftest *const parts[] = { selftest_histogram, selftest_proc_stat, selftest_load };
+	static const struct selftest *const parts[] = { selftest_histogram, selftest_peer, selftest_proc_stat,
+							selftest_load };
 	struct attempt attempts[MAX_TESTS];
 	unsigned count = 0;
 	unsigned failed = 0;

@@ -24,6 +24,7 @@ int selftest_run(void);
 
 /* The parts. Each array ends with a name that is NULL. */
 extern const struct selftest selftest_histogram[];
+extern const struct selftest selftest_peer[];
 extern const struct selftest selftest_proc_stat[];
 extern const struct selftest selftest_load[];
 
