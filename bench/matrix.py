@@ -110,9 +110,10 @@ def copies(name, group, base):
     return Scenario(f"A-{name}", group, f"{name}, each read also sent to the secondary", OURS, {**base, "reads": "both"}, name, ASYNC)
 
 
+#: First those that have targets: they follow their base at once.
 VARIANTS = [
-    *versions("R64", "R64", R64), *versions("W64", "W64", W64), *versions("R64p", "R64p", R64P), *versions("L-R", "L", LARGE),
     *tls("R64", "R64", R64), *tls("W64p", "W64p", W64P),
+    *versions("R64", "R64", R64), *versions("W64", "W64", W64), *versions("R64p", "R64p", R64P), *versions("L-R", "L", LARGE),
     *policies("M64", "M64", M64), *policies("R64p", "R64p", R64P),
     copies("R64", "R64", R64), copies("R64p", "R64p", R64P),
 ]
