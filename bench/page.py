@@ -177,8 +177,11 @@ def troubles(results):
 def instructions(results):
     known = results.get("added_instructions", {})
     names = sorted({name.removeprefix("pooled-") for name in known})
-    return table(["", "dedicated", "pooled"], [[name, *(f"{known[key]:+.0f}" if key in known else NOTHING for key in (name, f"pooled-{name}"))]
-                                               for name in names])
+
+    def cell(key):
+        return f"{known[key]:+.0f}" if key in known else NOTHING
+
+    return table(["", "dedicated", "pooled"], [[name, cell(name), cell(f"pooled-{name}")] for name in names])
 
 
 def machine(results):
@@ -223,7 +226,8 @@ PARTS = [
     ("Requests per CPU-second of the proxy",
      "User and system time of all its threads; medians. `C x D`: connections, and requests in flight on each.", per_cpu_second),
     ("Ratios", "Of requests per CPU-second in the same turn: median (least to most).", ratios),
-    ("Variants", "The same requests but for one thing: the ratio of requests per CPU-second, and us of CPU time more per request.", variants),
+    ("Variants", "The same requests but for one thing: the ratio of requests per CPU-second, and us of CPU time more per request.",
+     variants),
     ("Time in the kernel", "The share of system time, and system calls per request.", shares_of_kernel),
     ("Peak", "Answers per second, and who was above 95 % of a core.", peaks),
     ("Latency", "p50 / p99, us; medians of the turns. With one cluster alone (direct, HAProxy) a write goes to that one.", latencies),
@@ -295,7 +299,7 @@ def write(root, file, is_check):
     if not is_check:
         path.write_text(made)
         return 0
-    changes = list(difflib.unified_diff(text.splitlines(), made.splitlines(), str(path.relative_to(root)), "bench/results", lineterm="", n=1))
+    changes = list(difflib.unified_diff(text.splitlines(), made.splitlines(), path.name, "bench/results", lineterm="", n=1))
     if changes:
         print("\n".join(changes[:40]), file=sys.stderr)
         print("bench/run: docs/performance.md does not show bench/results: bench/run --page", file=sys.stderr)
