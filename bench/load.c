@@ -11,6 +11,8 @@
 #include "arguments.h"
 
 #define MAX_EVENTS 512
+/* Clients that log in at a time. */
+#define CONNECTING_MAX 16
 /* While the proxy is not there yet. */
 #define RETRY_NS 50000000ull
 #define SECOND_NS 1000000000ull
@@ -68,7 +70,12 @@ void load_on_drop(struct load *l, uint64_t due_ns)
 
 /* ---- connections come and go ---- */
 
-/* One after the other: the proxy may not listen yet, and the first one of each prepares for all. */
+/* The proxy may not listen yet, and the first client of each prepares for all: these come one after the other. */
+static unsigned connecting_max(const struct load *l)
+{
+	return l->ready < l->proxy_count || l->options->lockstep ? 1 : CONNECTING_MAX;
+}
+
 static void come_up(struct load *l, uint64_t now)
 {
 	if (l->refused && now >= l->retry_ns) {
@@ -82,7 +89,8 @@ static void come_up(struct load *l, uint64_t now)
 			c = next;
 		}
 	}
-	if (l->phase == PHASE_CONNECTS && l->ready == l->connected && l->connected < l->options->connections)
+	while (l->phase == PHASE_CONNECTS && l->connected < l->options->connections &&
+	       l->connected - l->ready < connecting_max(l))
 		client_connect(&l->clients[l->connected++]);
 }
 
