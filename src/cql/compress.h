@@ -37,4 +37,10 @@ uint32_t compression_bound(enum cql_compression c, uint32_t len);
 /* Compresses; returns the length written to out, which has room for compression_bound() bytes. */
 uint32_t compression_compress(enum cql_compression c, const uint8_t *plain, uint32_t len, uint8_t *out);
 
+/*
+ * One raw block of lz4 from `len` bytes, in `room` bytes at out; returns its length, 0 when it does not fit. Any thread;
+ * each keeps a table of 16 KiB for it once it has called.
+ */
+uint32_t compression_lz4_block(const uint8_t *plain, uint32_t len, uint8_t *out, uint32_t room);
+
 #endif

@@ -6,6 +6,8 @@
 #include <isa-l/crc.h>
 #include <lz4.h>
 
+#include "cql/compress.h"
+
 #define LENGTH_BITS 17
 #define LENGTH_MASK 0x1ffffu
 #define CRC24_INIT 0x875060u
@@ -189,7 +191,7 @@ uint32_t segment_build_lz4(uint8_t *out, const uint8_t *plain, uint32_t len, boo
 	Assert(len <= SEGMENT_MAX_PAYLOAD);
 	/* A room of one byte less than the input makes lz4 give up (0) where it would gain nothing. */
 	if (len > 1)
-		wire_len = (uint32_t)LZ4_compress_default((const char *)plain, (char *)payload, (int)len, (int)len - 1);
+		wire_len = compression_lz4_block(plain, len, payload, len - 1);
 	if (wire_len > 0) {
 		segment_head_write_lz4(out, wire_len, len, self_contained);
 	} else {
