@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/tls.h"
+#include "base/trim.h"
 #include "control/config_lua.h"
 #include "control/descriptors.h"
 #include "control/health_status.h"
@@ -75,6 +76,7 @@ static struct {
 	struct event listen_retry;
 	struct event signals[2];
 	struct event reload_signal, reopen_signal;
+	struct trim trim;
 	struct event drain_timer;
 	struct event deadline_timer;
 	bool is_started;
@@ -569,6 +571,7 @@ static bool start(void)
 		evsignal_assign(&run.signals[i], run.loop.base, signal_numbers[i], on_signal, NULL);
 		evsignal_add(&run.signals[i], NULL);
 	}
+	trim_start(&run.trim, run.loop.base);
 	evtimer_assign(&run.drain_timer, run.loop.base, on_drain_delay_over, NULL);
 	evtimer_assign(&run.deadline_timer, run.loop.base, on_deadline, NULL);
 	evtimer_assign(&run.listen_retry, run.loop.base, on_listen_retry, NULL);
@@ -616,6 +619,7 @@ static void stop(void)
 		signal(SIGHUP, SIG_IGN);
 		signal(SIGUSR1, SIG_IGN);
 	}
+	trim_stop(&run.trim);
 	event_del(&run.drain_timer);
 	event_del(&run.deadline_timer);
 	event_del(&run.listen_retry);
