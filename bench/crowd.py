@@ -148,11 +148,11 @@ def connect(address, count, users=None, context=None):
     return socks
 
 
-def open_crowd(address, count):
+def open_crowd(address, count, context=None):
     """Drivers that have had a request answered; they stay."""
     crowd = []
     while len(crowd) < count:
-        socks = connect(address, min(BATCH, count - len(crowd)))
+        socks = connect(address, min(BATCH, count - len(crowd)), context=context)
         for sock in socks:
             sock.sendall(REQUEST)
         for sock in socks:
