@@ -38,8 +38,8 @@ MODES = ("pooled", "dedicated")
 #: How long nothing happens before and while wake-ups are counted, seconds.
 QUIET_S = 3
 COUNT_S = 10
-#: What the proxy has given back is looked for so long, seconds: it looks every 30.
-GIVES_BACK_S = 75
+#: What the proxy has given back is looked at after so long, seconds: it looks every 30.
+GIVES_BACK_S = 35
 #: RSS of the last quarter of a soak above that of the second: so many KiB are noise.
 FLAT_KIB = 512
 
@@ -63,7 +63,7 @@ level = warn
 file = {log}
 """
 
-#: name: what cqlbench does with a proxy, one after the other.
+#: name: what cqlbench does with one proxy, one after the other.
 BURSTS = {
     "64 clients, 32 in flight each, half of them writes": "--connections 64 --depth 32 --write-percent 50 --value-size 100",
     "16 clients, 4 writes of 64 KiB in flight each": "--connections 16 --depth 4 --write-percent 100 --value-size 65536",
@@ -100,14 +100,6 @@ def wake_ups(pid):
     return count
 
 
-def settled_rss(pid, is_back, limit_s):
-    """RSS once is_back(RSS) holds, or what it is after `limit_s`."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end and not is_back(rss_kib(pid)):
-        time.sleep(1)
-    return rss_kib(pid)
-
-
 # ---- idle clients ----
 
 def stage(options, folder, mode, tls=None):
@@ -123,8 +115,8 @@ class Certificates:
         self.context.check_hostname = False
 
 
-async def idle_clients(options, folder, mode, count, certificates=None):
-    """Bytes per client, RSS with all of them, and after they have left."""
+async def idle_clients(options, folder, mode, count, certificates=None, waits_s=0):
+    """KiB per client, RSS with all of them, and `waits_s` after they have left."""
     context = certificates and certificates.context
     async with stage(options, folder, mode, certificates and certificates.files) as s:
         pid = s.process.pid
@@ -134,7 +126,8 @@ async def idle_clients(options, folder, mode, count, certificates=None):
         after = rss_kib(pid)
         for client in clients:
             client.close()
-        left = await s.aside(settled_rss, pid, lambda rss: rss < before + (after - before) / 4, GIVES_BACK_S)
+        await asyncio.sleep(waits_s)
+        left = rss_kib(pid) if waits_s else None
     return {"mode": mode, "tls": bool(certificates), "clients": count, "rss_kib": after, "rss_left_kib": left,
             "kib_per_client": round((after - before) / (count - options.warm), 2)}
 
@@ -146,7 +139,7 @@ async def measure_idle(options, folder):
 
 
 async def measure_ten_thousand(options, folder):
-    return [await idle_clients(options, folder, "pooled", 10000, tls) for tls in (None, Certificates(folder))]
+    return [await idle_clients(options, folder, "pooled", 10000, tls, GIVES_BACK_S) for tls in (None, Certificates(folder))]
 
 
 async def measure_wakeups(options, folder):
@@ -235,14 +228,14 @@ class Load:
 def measure_burst(options, folder):
     found = []
     for mode in MODES:
-        for name, load in BURSTS.items():
-            with Load(options, folder, mode) as l:
-                l.run("--connections 1 --requests 100")
-                before = rss_kib(l.process.pid)
-                told, most = l.run(f"{load} --seconds {options.seconds}")
-                first = settled_rss(l.process.pid, lambda rss: rss < before + 1024, GIVES_BACK_S)
-                found.append({"mode": mode, "load": name, "options": load, "rate": round(told["rate"]), "before_kib": before,
-                              "most_kib": most, "left_kib": first})
+        with Load(options, folder, mode) as l:
+            l.run("--connections 1 --requests 100")
+            before = rss_kib(l.process.pid)
+            most = {name: l.run(f"{load} --seconds {options.seconds}")[1] for name, load in BURSTS.items()}
+            at_once = rss_kib(l.process.pid)
+            time.sleep(GIVES_BACK_S)
+            found.append({"mode": mode, "before_kib": before, "most_kib": most, "at_once_kib": at_once,
+                          "left_kib": rss_kib(l.process.pid)})
     return found
 
 
@@ -331,8 +324,8 @@ def page_of(found, options):
     tables, targets = [], []
     if "idle" in found:
         rows = [[r["mode"], "TLS" if r["tls"] else "plain", r["clients"], f"{r['kib_per_client']:.2f} KiB", mib(r["rss_kib"]),
-                 mib(r["rss_left_kib"])] for r in found["idle"] + found.get("ten_thousand", [])]
-        tables.append({"head": ["idle clients", "", "number", "RSS of each", "of the process", "when they have left"], "rows": rows})
+                 mib(r["rss_left_kib"]) if r["rss_left_kib"] else ""] for r in found["idle"] + found.get("ten_thousand", [])]
+        tables.append({"head": ["idle clients", "", "number", "RSS of each", "of the process", f"{GIVES_BACK_S} s after they have left"], "rows": rows})
         for r in found["idle"]:
             if not r["tls"]:
                 limit = 1 if r["mode"] == "pooled" else 3
@@ -346,9 +339,11 @@ def page_of(found, options):
         targets.append(target("wake-ups per second with 1000 idle clients", r["mode"], "<= 25", f"{r['per_second']}",
                               r["per_second"] <= 25))
     if "burst" in found:
-        tables.append({"head": ["a burst of", "mode", "RSS before", "the most", "what is left"],
-                       "rows": [[r["load"], r["mode"], mib(r["before_kib"]), mib(r["most_kib"]), mib(r["left_kib"])]
-                                for r in found["burst"]]})
+        rows = [["before", *(mib(r["before_kib"]) for r in found["burst"])]]
+        rows += [[name, *(mib(r["most_kib"][name]) for r in found["burst"])] for name in BURSTS]
+        rows += [["when all have left", *(mib(r["at_once_kib"]) for r in found["burst"])],
+                 [f"{GIVES_BACK_S} s later", *(mib(r["left_kib"]) for r in found["burst"])]]
+        tables.append({"head": ["RSS, the most during bursts, one after the other", *(r["mode"] for r in found["burst"])], "rows": rows})
     if "churn" in found:
         tables.append({"head": ["500 connects and ends per second", "connects", "errors", "RSS before", "after", "files before", "after"],
                        "rows": [[r["mode"], r["reconnects"], r["errors"], mib(r["rss_before_kib"]), mib(r["rss_after_kib"]),
