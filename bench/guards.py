@@ -628,7 +628,9 @@ def self_test():
     assert compare("syscalls", {"total": 1.0}, None, {})
     assert compare("added", {"total": 124.0}, {"total": 100.0}, {}) is None
     assert compare("added", {"total": 40.0}, {"total": 20.0}, {}) is None
-    assert compare("added", {"total": 126.0}, {"total": 100.0}, {})
+    assert compare("added", {"total": 131.0}, {"total": 100.0}, {})
+    assert compare("added", {"total": 249.0}, {"total": 200.0}, {}) is None
+    assert compare("added", {"total": 251.0}, {"total": 200.0}, {})
     assert added({("lua-table-1", "instructions"): {"total": 9.0, "a.c:f": 4.0},
                   ("mixed-1", "instructions"): {"total": 7.0, "a.c:g": 1.0}}, "lua-table-1") == {
         "total": 2.0, "a.c:f": 4.0, "a.c:g": -1.0}
