@@ -28,8 +28,10 @@ struct frame {
 	uint8_t flags;
 	uint8_t opcode;
 	int16_t stream;
-	uint32_t length;     /* of the body as it came (compressed, if flagged) */
-	uint8_t *body;       /* `length` bytes, may be changed in place while the frame is being handled */
+	uint32_t length; /* of the body as it came (compressed, if flagged) */
+	uint8_t *body;   /* `length` bytes, may be changed in place while the frame is being handled */
+	/* Of one handed up by a wire: the header behind it, unchecked, for who wants to look ahead; NULL: it is not there. */
+	const uint8_t *next_head;
 	struct chunk *chunk; /* the refcounted chunk that holds the body, or NULL when it lies in a read buffer */
 };
 

@@ -115,12 +115,21 @@ static bool keep_body(struct request *rq, struct loop *loop, const struct frame 
 	return false;
 }
 
+/* All that is to be zero, line by line: one memset() would become a string instruction, which is slow to begin. */
+static ALWAYS_INLINE void clear(struct request *rq)
+{
+	uint8_t *at = (uint8_t *)rq;
+
+	for (size_t line = 0; line < offsetof(struct request, kept); line += CACHE_LINE)
+		memset(at + line, 0, CACHE_LINE);
+}
+
 struct request *request_new(struct client *c, const struct frame *f, const struct plain *plain)
 {
 	struct loop *loop = &c->worker->loop;
 	struct request *rq = slab_get(&c->worker->requests);
 
-	memset(rq, 0, offsetof(struct request, kept));
+	clear(rq);
 	list_init(&rq->node);
 	timeout_item_init(&rq->timeout);
 	rq->client = c;

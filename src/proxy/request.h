@@ -21,7 +21,7 @@
 
 /* Answers up to this size are kept inside the request: a VOID result has 4 bytes, an applied LWT about 50. */
 #define SMALL_ANSWER 64
-/* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 560 bytes. */
+/* Bodies up to this size as well: an EXECUTE of 100 bytes of values. With it a request has 704 bytes. */
 #define SMALL_BODY 160
 
 /* What a leg's end means for its request. */
@@ -65,11 +65,19 @@ struct kept_answer {
 	uint8_t small[SMALL_ANSWER];
 };
 
+/*
+ * Thousands are in flight, more than fit into the cache next to a core. So what
+ * every answer needs lies together in front, in the order of cache lines, and
+ * what few requests have behind it. server.c fetches the lines around a leg
+ * ahead (leg_fetch()).
+ */
 struct request {
 	struct list node; /* on client->requests */
 	struct client *client;
 	struct timeout_item timeout;
 	uint64_t started_ns;
+	struct prepared_ref *prepared; /* EXECUTE */
+	/* 64 */
 	struct request_leg legs[CLUSTER_COUNT];
 	struct verdict verdict;
 	int16_t stream;
@@ -79,54 +87,59 @@ struct request {
 	uint8_t flags; /* of the frame, without FRAME_COMPRESSED */
 	bool has_kept;
 	bool is_bulk; /* its body is large: see bulk.h */
-	uint16_t consistency;
-	/* The body, plain, and as it came when that was compressed. */
+	/* 256. The body, plain, and as it came when that was compressed. */
 	struct chunk *body; /* NULL: in small_body */
-	uint8_t *data;
-	uint32_t len;
 	struct chunk *packed;
-	uint8_t *packed_data;
+	uint32_t len;
 	uint32_t packed_len;
+	struct paging *paging;       /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
+	struct rewriting *rewriting; /* PREPARE whose text we have changed, owned; else NULL */
+	char *keyspace;              /* PREPARE: the client's when it came; USE: the new one; owned; NULL: none */
+	struct held *held;           /* it waits for a plugin's resume(); owned; NULL: it does not */
+	uint64_t hook_number; /* for plugins, see hooked.h: they are told of its end by it, and have not been yet; or 0 */
+	/* 320 */
+	uint8_t *data; /* of the body */
 	/* Where in the body what may have to change lies; 0: not there. */
 	uint32_t id_offset;     /* EXECUTE: of the prepared id */
 	uint32_t flags_offset;  /* EXECUTE in v3 and v4 with SKIP_METADATA: of the flags byte */
 	uint32_t paging_offset; /* QUERY, EXECUTE: of the [bytes] of a paging state that carries our mark */
 	uint32_t paging_len;
 	uint32_t consistency_offset; /* of the level, when a cluster may get another one: amend_level() */
+	uint16_t consistency;
 	bool consistency_of_read;
 	bool has_routes_level; /* `consistency` is that of its route, for every cluster */
-	uint16_t tag;          /* of its route, see counters.h; 0: none */
-	const char *tag_name;  /* the same for people; lasts (names.h) */
-	uint32_t timeout_ms;   /* of its route; 0: request_timeout */
-	struct request_id_place request_id;
-	struct prepared_ref *prepared; /* EXECUTE */
-	struct paging *paging;         /* DSE: this has many pages, or is a REVISE about one that has (paging.h) */
-	struct rewriting *rewriting;   /* PREPARE whose text we have changed, owned; else NULL */
-	char *keyspace;                /* PREPARE: the client's when it came; USE: the new one; owned; NULL: none */
 	/* Pooled: the keyspace of the connection it must go over, NULL: none. Lives as long as the request. */
 	const char *in_keyspace;
-	bool needs_keyspace; /* false: any connection will do */
-	uint8_t prepares_for; /* PREPARE: TO_* bits of the clusters without which it makes no sense, as it is routed now */
-	uint8_t may_refuse; /* PREPARE: TO_* bits of the clusters whose refusal is passed over when the other one has it */
-	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
-	uint32_t values_offset;
-	uint16_t value_count;
-	bool values_are_named;
-	uint8_t token_state; /* enum token_state */
-	int64_t token;
+	bool needs_keyspace;        /* false: any connection will do */
 	bool has_prepared_children; /* BATCH */
 	bool lacks_ids;             /* EXECUTE, BATCH: a cluster may have no id yet for one that it names: demand.h */
 	bool is_local;              /* we answer it, whatever its leg's answer: local_trace.h */
-	uint8_t events;             /* REGISTER: enum event_kind bits */
-	bool is_denied;             /* the answer is the denial of a script */
-	/* For plugins, see hooked.h. The number: they are told of its end by it, and have not been yet; 0: they are not. */
-	uint8_t verb; /* enum statement_kind */
-	uint64_t hook_number;
-	uint64_t came_ns;  /* before it was held, if it was */
-	struct held *held; /* it waits for a plugin's resume(); owned; NULL: it does not */
+	/* EXECUTE: where its bound values lie, and the token that they give (placement.h). */
+	uint32_t values_offset;
+	int64_t token;
+	uint16_t value_count;
+	bool values_are_named;
+	uint8_t token_state; /* enum token_state */
+	/* 384, but for `tag` */
+	uint16_t tag;         /* of its route, see counters.h; 0: none */
+	const char *tag_name; /* the same for people; lasts (names.h) */
+	uint8_t *packed_data;
+	uint32_t timeout_ms; /* of its route; 0: request_timeout */
+	struct request_id_place request_id;
+	uint8_t prepares_for; /* PREPARE: TO_* bits of the clusters without which it makes no sense, as it is routed now */
+	uint8_t may_refuse; /* PREPARE: TO_* bits of the clusters whose refusal is passed over when the other one has it */
+	uint8_t events;     /* REGISTER: enum event_kind bits */
+	bool is_denied;     /* the answer is the denial of a script */
+	uint8_t verb;       /* for plugins: enum statement_kind */
+	uint64_t came_ns; /* before it was held, if it was */
 	struct kept_answer kept;
 	uint8_t small_body[SMALL_BODY];
-};
+} __attribute__((aligned(CACHE_LINE)));
+
+/* A leg lies at 64 or 144: leg_fetch() gets all that the answer needs of the first 320 bytes. */
+_Static_assert(offsetof(struct request, legs) == CACHE_LINE, "in front of the legs is one cache line");
+_Static_assert(offsetof(struct request, body) <= 256 && offsetof(struct request, data) <= 320,
+	       "what every answer needs is in five cache lines");
 
 /*
  * A request for this frame, on the client's list, its stream id taken. `plain`

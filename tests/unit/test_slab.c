@@ -103,6 +103,26 @@ static const char *text_of(const struct list *head)
 	return text;
 }
 
+/* Those of whole cache lines, so that the lines of one are no other's. */
+START_TEST(objects_of_whole_lines_begin_at_one)
+{
+	struct slab s;
+	void *objects[8];
+
+	slab_init(&s, 3 * CACHE_LINE, 4);
+	for (unsigned round = 0; round < 2; round++) { /* new ones, and four that were kept */
+		for (unsigned i = 0; i < ARRAY_LEN(objects); i++) {
+			objects[i] = slab_get(&s);
+			ck_assert_uint_eq((uintptr_t)objects[i] % CACHE_LINE, 0);
+			memset(objects[i], 0xff, 3 * CACHE_LINE);
+		}
+		for (unsigned i = 0; i < ARRAY_LEN(objects); i++)
+			slab_put(&s, objects[i]);
+	}
+	slab_fini(&s);
+}
+END_TEST
+
 START_TEST(lists)
 {
 	struct item items[6];
@@ -148,6 +168,7 @@ int main(void)
 	tcase_add_test(tcase, no_more_than_max_free_are_kept);
 	tcase_add_test(tcase, nothing_is_kept_with_max_free_0);
 	tcase_add_test(tcase, objects_smaller_than_a_link);
+	tcase_add_test(tcase, objects_of_whole_lines_begin_at_one);
 	tcase_add_test(tcase, lists);
 	return run_tcase("slab", tcase);
 }
