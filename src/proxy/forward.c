@@ -14,20 +14,6 @@ static void add_edit(struct leg_edits *e, uint32_t offset, uint32_t drop, const 
 	e->edits[e->count++] = (struct frame_edit){ .offset = offset, .drop = drop, .len = len, .with = with };
 }
 
-/*
- * A body of the request's own gets the id of the leg that is sent now: what is
- * in there is compared anew for each leg, and one piece is cheaper than three.
- * Not where others may look at it: its compressed form, plugins.
- */
-static ALWAYS_INLINE void settle_id(struct request *rq, unsigned cluster)
-{
-	const struct prepared_id *id = &rq->prepared->entry->id[cluster];
-
-	if (likely(rq->data == rq->small_body && !rq->packed && !rq->client->worker->hooked) &&
-	    likely(get_u16(rq->data + rq->id_offset - 2) == id->len && id->len == 16))
-		memcpy(rq->data + rq->id_offset, id->bytes, 16);
-}
-
 static void plan_id(const struct request *rq, unsigned cluster, struct leg_edits *e)
 {
 	const struct prepared *entry = rq->prepared->entry;
@@ -58,24 +44,9 @@ static void plan_flags(const struct request *rq, unsigned cluster, struct leg_ed
 	}
 }
 
-/* Nothing has to change, as for most: found out without a list. */
-static ALWAYS_INLINE bool is_as_it_came(const struct request *rq, unsigned cluster)
-{
-	const struct prepared *entry;
-
-	if (unlikely(rq->consistency_offset | rq->paging_offset))
-		return false;
-	if (!rq->prepared)
-		return true;
-	entry = rq->prepared->entry;
-	return (!rq->flags_offset || (entry->may_skip & 1u << cluster)) &&
-	       prepared_id_equal(&entry->id[cluster],
-				 (struct bytesview){ .p = rq->data + rq->id_offset,
-						     .len = get_u16(rq->data + rq->id_offset - 2) });
-}
-
 static void plan_edits(const struct request *rq, unsigned cluster, struct leg_edits *e)
 {
+	e->count = 0;
 	if (rq->prepared)
 		plan_id(rq, cluster, e);
 	if (unlikely(rq->consistency_offset))
@@ -94,10 +65,8 @@ static void plan_edits(const struct request *rq, unsigned cluster, struct leg_ed
 static ALWAYS_INLINE void build(const struct request *rq, unsigned cluster, enum cql_compression compression,
 				struct forward_frame *out)
 {
-	out->edits.count = 0;
+	plan_edits(rq, cluster, &out->edits);
 	out->flags = rq->flags;
-	if (unlikely(!is_as_it_came(rq, cluster)))
-		plan_edits(rq, cluster, &out->edits);
 	if (likely(out->edits.count == 0)) {
 		const bool packed = rq->packed && compression == rq->client->compression;
 
@@ -121,15 +90,45 @@ void forward_build(const struct request *rq, unsigned cluster, enum cql_compress
 	build(rq, cluster, compression, out);
 }
 
-static ALWAYS_INLINE bool send_plainly(struct request_leg *leg, struct server *s)
+static __attribute__((noinline)) bool send_edited(struct request_leg *leg, struct server *s)
 {
 	struct request *rq = leg->request;
 	struct forward_frame f;
 
-	if (rq->prepared)
-		settle_id(rq, leg->cluster);
 	build(rq, leg->cluster, (enum cql_compression)s->compression, &f);
 	return server_send(s, &leg->leg, rq->opcode, f.flags, f.pieces, f.count, f.length);
+}
+
+/*
+ * Nothing but the prepared id may have to change, and that by one of Cassandra's length. Fills in what is put in its
+ * place: always, since that costs less than the look whether it must be.
+ */
+static ALWAYS_INLINE bool is_plain(const struct request *rq, unsigned cluster, struct server_id *id)
+{
+	const struct prepared *entry;
+
+	id->bytes = NULL;
+	id->offset = rq->id_offset;
+	if (unlikely((rq->consistency_offset | rq->paging_offset) != 0 || rq->packed))
+		return false;
+	if (!rq->prepared)
+		return true;
+	entry = rq->prepared->entry;
+	id->bytes = entry->id[cluster].bytes;
+	return likely(entry->id[cluster].len == SERVER_ID_LEN &&
+		      get_u16(rq->data + rq->id_offset - 2) == SERVER_ID_LEN) &&
+	       (!rq->flags_offset || (entry->may_skip & 1u << cluster));
+}
+
+static ALWAYS_INLINE bool send_plainly(struct request_leg *leg, struct server *s)
+{
+	struct request *rq = leg->request;
+	const struct wire_piece body = { .data = rq->data, .len = rq->len, .chunk = rq->body };
+	struct server_id id;
+
+	if (unlikely(!is_plain(rq, leg->cluster, &id)))
+		return send_edited(leg, s);
+	return server_send_copy(s, &leg->leg, rq->opcode, rq->flags, &body, &id);
 }
 
 /* The children of a BATCH, one after the other, with what their prepared ids stand for on one cluster. */
@@ -269,7 +268,7 @@ static bool send_batch(struct request_leg *leg, struct server *s)
 	return ok;
 }
 
-static bool send_specially(struct request_leg *leg, struct server *s)
+static __attribute__((noinline)) bool send_specially(struct request_leg *leg, struct server *s)
 {
 	struct request *rq = leg->request;
 

@@ -103,15 +103,23 @@ static uint32_t result_kind(struct loop *loop, enum cql_compression compression,
 static void send_pieces(struct client *c, const struct request *rq, const struct frame *f, uint8_t flags,
 			const struct wire_piece *pieces, unsigned count, uint32_t length)
 {
-	wire_send_frame(&c->wire, true, f->version, flags, rq->stream, f->opcode, pieces, count, length);
+	wire_send_fields(&c->wire, true, f->version, flags, rq->stream, f->opcode, pieces, count, length);
 	client_check_output(c);
 }
 
-static void send_as_it_is(struct request *rq, const struct frame *f)
+static ALWAYS_INLINE void send_as_it_is(struct request *rq, const struct frame *f)
 {
-	const struct wire_piece piece = { .data = f->body, .len = f->length, .chunk = f->chunk };
+	struct client *c = rq->client;
+	uint8_t *out = wire_begin(&c->wire, true, f->version, f->flags, rq->stream, f->opcode, f->length);
 
-	send_pieces(rq->client, rq, f, f->flags, &piece, f->length > 0 ? 1 : 0, f->length);
+	if (likely(out)) {
+		memcpy(out, f->body, f->length);
+		client_check_output(c);
+	} else {
+		const struct wire_piece piece = { .data = f->body, .len = f->length, .chunk = f->chunk };
+
+		send_pieces(c, rq, f, f->flags, &piece, f->length > 0 ? 1 : 0, f->length);
+	}
 }
 
 static void send_edited(struct request *rq, const struct frame *f, const struct plain *p,

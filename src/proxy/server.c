@@ -129,7 +129,7 @@ static void grow_ids(struct server *s)
 	s->legs_cap = cap;
 }
 
-static inline bool take_id(struct server *s, struct leg *leg)
+static ALWAYS_INLINE bool take_id(struct server *s, struct leg *leg)
 {
 	uint32_t id;
 
@@ -223,6 +223,22 @@ void server_replace_leg(struct server *s, struct leg *leg, struct leg *next)
 	leg->server = NULL;
 }
 
+/* server_send_copy() where the frame has to be put together of pieces. */
+static __attribute__((noinline)) void send_with_id(struct server *s, const struct leg *leg, uint8_t opcode,
+						   uint8_t flags, const struct wire_piece *body,
+						   const struct server_id *id)
+{
+	const struct frame_edit edit = {
+		.offset = id->offset, .drop = SERVER_ID_LEN, .len = SERVER_ID_LEN, .with = id->bytes
+	};
+	struct wire_piece pieces[3];
+	uint32_t length;
+	unsigned n;
+
+	n = wire_edit(body->data, body->len, body->chunk, &edit, id->bytes ? 1 : 0, pieces, &length);
+	wire_send_fields(&s->wire, false, s->version, flags, (int16_t)leg->stream, opcode, pieces, n, length);
+}
+
 bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const struct wire_piece *pieces,
 		 unsigned count, uint32_t length)
 {
@@ -230,7 +246,27 @@ bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flag
 	if (unlikely(!wire_is_writable(&s->wire) || !take_id(s, leg)))
 		return false;
 	s->last_used_ns = loop_now(s->wire.sb.loop);
-	wire_send_frame(&s->wire, false, s->version, flags, (int16_t)leg->stream, opcode, pieces, count, length);
+	wire_send_fields(&s->wire, false, s->version, flags, (int16_t)leg->stream, opcode, pieces, count, length);
+	return true;
+}
+
+bool server_send_copy(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const struct wire_piece *body,
+		      const struct server_id *id)
+{
+	uint8_t *out;
+
+	Assert(!leg_is_out(leg));
+	if (unlikely(!wire_is_writable(&s->wire) || !take_id(s, leg)))
+		return false;
+	s->last_used_ns = loop_now(s->wire.sb.loop);
+	out = wire_begin(&s->wire, false, s->version, flags, (int16_t)leg->stream, opcode, body->len);
+	if (unlikely(!out)) {
+		send_with_id(s, leg, opcode, flags, body, id);
+		return true;
+	}
+	memcpy(out, body->data, body->len);
+	if (id->bytes)
+		memcpy(out + id->offset, id->bytes, SERVER_ID_LEN);
 	return true;
 }
 
@@ -343,19 +379,38 @@ static void switch_framing(struct server *s)
 	wire_set_out_framing(&s->wire, framing);
 }
 
-static bool is_known_stream(const struct server *s, const struct frame *f)
+static __attribute__((noinline)) void note_unknown_stream(const struct server *s, const struct frame *f)
+{
+	log_limited(LOG_WARN, "%s %s: answer %s on stream %d, which no request waits for", cluster_id_name(s->cluster),
+		    s->name, cql_opcode_name(f->opcode), f->stream);
+}
+
+static ALWAYS_INLINE bool is_known_stream(const struct server *s, const struct frame *f)
 {
 	if (likely(f->stream >= 0 && (uint32_t)f->stream < s->next_id && s->legs[f->stream]))
 		return true;
-	log_limited(LOG_WARN, "%s %s: answer %s on stream %d, which no request waits for", cluster_id_name(s->cluster),
-		    s->name, cql_opcode_name(f->opcode), f->stream);
+	note_unknown_stream(s, f);
 	return false;
+}
+
+/* What the answer behind this one belongs to has been out of use since it was sent. */
+static ALWAYS_INLINE void fetch_next(const struct server *s, const struct frame *f)
+{
+	uint32_t stream;
+
+	if (!f->next_head)
+		return;
+	stream = get_u16(f->next_head + 2);
+	if (likely(stream < s->next_id) && s->legs[stream])
+		leg_fetch(s->legs[stream]);
 }
 
 static void on_frame(struct wire *w, struct frame *f)
 {
 	struct server *s = container_of(w, struct server, wire);
 	struct leg *leg;
+
+	fetch_next(s, f);
 
 	s->last_heard_ns = loop_now(w->sb.loop);
 	/* During log-in a node may still say that it speaks another version. */

@@ -127,6 +127,19 @@ static inline bool server_has_room(const struct server *s)
  */
 MUSTCHECK bool server_send(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags,
 			   const struct wire_piece *pieces, unsigned count, uint32_t length);
+/* An id of 16 bytes that is put into a body on its way; `bytes` NULL: none is. */
+#define SERVER_ID_LEN 16
+struct server_id {
+	const uint8_t *bytes;
+	uint32_t offset;
+};
+
+/*
+ * The same for the ordinary request: one piece, whose bytes at id->offset are
+ * replaced by the id.
+ */
+MUSTCHECK bool server_send_copy(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags,
+				const struct wire_piece *body, const struct server_id *id);
 MUSTCHECK bool server_send_body(struct server *s, struct leg *leg, uint8_t opcode, uint8_t flags, const void *body,
 				uint32_t length);
 

@@ -193,6 +193,7 @@ static size_t take_frames(struct wire *w, uint8_t *data, size_t len, struct chun
 		f.body = data + used + head;
 		f.chunk = chunk;
 		used += head + f.length;
+		f.next_head = len - used >= FRAME_HEAD_LEN ? data + used : NULL;
 		w->has_large = false;
 		w->handler->on_frame(w, &f);
 		if (!still_reading(w))
@@ -254,6 +255,7 @@ static void finish_assembly(struct wire *w)
 	frame_head_read(&f, chunk->data);
 	f.body = chunk->data + FRAME_HEAD_LEN;
 	f.chunk = chunk;
+	f.next_head = NULL;
 	w->handler->on_frame(w, &f);
 	chunk_unref(chunk);
 }
@@ -656,8 +658,8 @@ void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct 
 		send_in_lz4(w, head, pieces, count, total);
 }
 
-void wire_send_otherwise(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
-			 const struct wire_piece *pieces, unsigned count, uint32_t length)
+void wire_send_fields(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
+		      const struct wire_piece *pieces, unsigned count, uint32_t length)
 {
 	uint8_t head[FRAME_HEAD_LEN];
 

@@ -138,34 +138,29 @@ static inline bool wire_is_writable(const struct wire *w)
  * referenced.
  */
 void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count);
-/* What wire_send_frame() does with any other frame. */
-void wire_send_otherwise(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
-			 const struct wire_piece *pieces, unsigned count, uint32_t length);
+/* wire_send() for who has the fields of the header. */
+void wire_send_fields(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
+		      const struct wire_piece *pieces, unsigned count, uint32_t length);
 /*
- * wire_send() for who has the fields of the header: the ordinary frame is put
- * together where it leaves from. What every request needs two or three times.
+ * The ordinary frame is put together where it leaves from: queues a frame with
+ * this header and returns where its body of `length` bytes is to be put before
+ * anything else is queued. NULL for any other frame: then nothing was done,
+ * and wire_send_fields() does it. What every request needs two or three times.
  */
-static ALWAYS_INLINE void wire_send_frame(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream,
-					  uint8_t opcode, const struct wire_piece *pieces, unsigned count,
-					  uint32_t length)
+static ALWAYS_INLINE uint8_t *wire_begin(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream,
+					 uint8_t opcode, uint32_t length)
 {
 	const uint32_t total = FRAME_HEAD_LEN + length;
 	uint8_t *out;
 
 	if (unlikely(length >= WIRE_REF_MIN - FRAME_HEAD_LEN || frame_head_is_short(version) || !wire_is_writable(w) ||
 		     (w->out_framing != WIRE_PLAIN &&
-		      (!w->segment_head || w->segment_len + total > SEGMENT_MAX_PAYLOAD)))) {
-		wire_send_otherwise(w, response, version, flags, stream, opcode, pieces, count, length);
-		return;
-	}
+		      (!w->segment_head || w->segment_len + total > SEGMENT_MAX_PAYLOAD))))
+		return NULL;
 	w->segment_len += total; /* of no meaning outside of segments */
 	out = sbuf_reserve(&w->sb, total);
 	frame_head_write(out, response, version, flags, stream, opcode, length);
-	out += FRAME_HEAD_LEN;
-	for (unsigned i = 0; i < count; i++) {
-		memcpy(out, pieces[i].data, pieces[i].len);
-		out += pieces[i].len;
-	}
+	return out + FRAME_HEAD_LEN;
 }
 /* Queues one frame whose body is copied. */
 void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len);

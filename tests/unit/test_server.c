@@ -220,6 +220,57 @@ START_TEST(answers_go_where_they_belong)
 }
 END_TEST
 
+static const struct {
+	uint8_t version;
+	uint32_t length;
+	bool with_id;
+} copies[] = {
+	{ 4, 18, true },    { 4, 100, true },    { 4, 100, false }, { 4, WIRE_REF_MIN - FRAME_HEAD_LEN, true },
+	{ 4, 40000, true }, { 4, 40000, false }, { 2, 100, true },  { 2, 40000, true },
+};
+
+/* The id is another one for the node alone: whatever way the frame is put together, the body it was made of stays. */
+START_TEST(an_id_is_put_into_a_copy)
+{
+	const struct server_id id = { .bytes = (const uint8_t *)(copies[_i].with_id ? "0123456789abcdef" : NULL),
+				      .offset = 2 };
+	const uint32_t length = copies[_i].length, head_len = frame_head_len(copies[_i].version);
+	struct chunk *chunk = chunk_new(&loop.chunks, length);
+	const struct wire_piece body = { .data = chunk->data, .len = length, .chunk = chunk };
+	uint8_t *got = malloc(FRAME_HEAD_LEN + length);
+	struct request_stub r[2];
+	struct frame f;
+
+	start(copies[_i].version, 100, true);
+	stubs_init(r, 2);
+	for (uint32_t i = 0; i < length; i++)
+		chunk->data[i] = (uint8_t)(i % 251);
+	for (unsigned n = 0; n < 2; n++) { /* the second one goes behind the first */
+		ck_assert(server_send_copy(server, &r[n].leg, OP_EXECUTE, FRAME_TRACING, &body, &id));
+		ck_assert(leg_is_out(&r[n].leg));
+	}
+	for (unsigned n = 0; n < 2; n++) {
+		ck_assert_uint_eq(peer_read(node, got, head_len + length), head_len + length);
+		ck_assert_uint_eq(frame_head_read(&f, got), head_len);
+		ck_assert_uint_eq(f.version, copies[_i].version);
+		ck_assert(!f.is_response);
+		ck_assert_uint_eq(f.flags, FRAME_TRACING);
+		ck_assert_uint_eq(f.opcode, OP_EXECUTE);
+		ck_assert_int_eq(f.stream, r[n].leg.stream);
+		ck_assert_uint_eq(f.length, length);
+		for (uint32_t i = 0; i < length; i++) {
+			const bool is_id = id.bytes && i >= 2 && i < 2 + SERVER_ID_LEN;
+
+			ck_assert_uint_eq(got[head_len + i], is_id ? id.bytes[i - 2] : i % 251);
+			ck_assert_uint_eq(chunk->data[i], i % 251);
+		}
+	}
+	stop();
+	chunk_unref(chunk);
+	free(got);
+}
+END_TEST
+
 static const uint32_t limits[] = { 1, 2, 63, 64, 65, 100, 128, 1000 };
 
 /* Every id below the limit is given once, then none; one that comes back is given again. */
@@ -753,6 +804,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, helper_loop_end);
 	tcase_add_test(tcase, answers_go_where_they_belong);
+	tcase_add_loop_test(tcase, an_id_is_put_into_a_copy, 0, ARRAY_LEN(copies));
 	tcase_add_loop_test(tcase, ids_run_out, 0, ARRAY_LEN(limits));
 	tcase_add_test(tcase, more_ids_than_the_protocol_has);
 	tcase_add_test(tcase, orphans);
