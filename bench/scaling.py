@@ -568,6 +568,8 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    # So that what was started is ended as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     s = Scaling(arguments)
     if len(s.cores) < 2:
         raise ScalingError("two cores are needed")
