@@ -31,7 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 sys.dont_write_bytecode = True
 
-import crowd  # noqa: E402
+try:
+    import crowd  # noqa: E402
+except ImportError:  # the Python environment of the wire tests is not there, and idle clients are not to be had
+    crowd = None
 
 RESULTS = ROOT / "bench" / "results"
 MODES = ("pooled", "dedicated")
@@ -72,7 +75,7 @@ BURSTS = {
 }
 
 
-class MemoryError_(Exception):
+class MeasureError(Exception):
     """Something that keeps us from measuring."""
 
 
@@ -204,7 +207,7 @@ class Load:
     def told(self, bench):
         out, errors = bench.communicate()
         if bench.returncode != 0:
-            raise MemoryError_(f"cqlbench has failed: {errors.strip() or out.strip()}\n{self.said()}")
+            raise MeasureError(f"cqlbench has failed: {errors.strip() or out.strip()}\n{self.said()}")
         return json.loads(out[out.index("{"):])
 
     def start(self):
@@ -246,6 +249,7 @@ def measure_churn(options, folder):
         with Load(options, folder, mode) as l:
             l.run("--connections 100 --requests 1000")
             first = l.run(f"--connections 100 --rate 2000 --churn 500 --seconds {options.seconds}")[0]
+            time.sleep(QUIET_S)
             before = rss_kib(l.process.pid), open_files(l.process.pid)
             told = l.run(f"--connections 100 --rate 2000 --churn 500 --seconds {options.churn_seconds}")[0]
             time.sleep(QUIET_S)
@@ -259,7 +263,7 @@ def measure_churn(options, folder):
 
 def soak_load(options):
     return (f"--connections {options.soak_connections} --write-percent 50 --value-size 100 --rate {options.rate:g}"
-            f" --churn {options.churn:g} --seconds {options.minutes * 60:g}")
+            f" --churn {options.churn:g} --warmup-seconds 1 --seconds {options.minutes * 60:g}")
 
 
 def sample(started, load):
@@ -367,13 +371,14 @@ def soak_page_of(found, options):
     told = "; ".join(f"{r['mode']}: {r['requests']} answers, {r['errors']} errors, {r['reconnects']} connections closed and opened anew"
                      for r in found)
     return {"title": "Soak", "command": command(options),
-            "text": [f"{options.minutes:g} minutes, {options.soak_connections} clients, {options.rate:g} requests per second, half of them "
+            "text": [f"{found[0]['samples'][-1]['minute']:g} minutes, {options.soak_connections} clients, {options.rate:g} requests per second, half of them "
                      f"writes, {options.churn:g} connections closed and opened anew per second; both modes at a time. {told}."],
             "tables": tables, "targets": targets, "figures": found}
 
 
 def command(options):
-    return shlex.join(["bench/memory.py", *options.what] + (["--minutes", f"{options.minutes:g}"] if options.minutes != 30 else []))
+    return shlex.join(["bench/memory.py", *(what for what in options.what if what == "soak"),
+                       *(["--minutes", f"{options.minutes:g}"] if options.minutes != 30 else [])])
 
 
 def self_test():
@@ -421,6 +426,8 @@ def parse_arguments():
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     options.build = options.build.resolve()
+    if crowd is None and not options.self_test and set(options.what or PARTS) & {"idle", "ten_thousand", "wakeups"}:
+        parser.error("idle clients need the Python environment of the wire tests: see docs/internals.md")
     unknown = set(options.what) - set(PARTS) - {"soak"}
     if unknown:
         parser.error(f"{', '.join(unknown)}: parts are {', '.join([*PARTS, 'soak'])}")
@@ -437,6 +444,12 @@ def measure(options, folder):
     return found
 
 
+def figures_before(options):
+    """What an earlier run has found of the parts that are not measured now."""
+    file = options.results / "memory.json"
+    return json.loads(file.read_text())["figures"] if options.what and file.exists() else {}
+
+
 def main():
     options = parse_arguments()
     if options.self_test:
@@ -449,7 +462,8 @@ def main():
         if "soak" in options.what:
             page, name = soak_page_of(run_soak(options, folder), options), "soak.json"
         else:
-            page, name = page_of(measure(options, folder), options), "memory.json"
+            name = "memory.json"
+            page = page_of({**figures_before(options), **measure(options, folder)}, options)
     (options.results / name).write_text(json.dumps(page, indent=1) + "\n")
     missed = [t for t in page["targets"] if not t["is_met"]]
     for t in missed:
@@ -460,5 +474,5 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (MemoryError_, crowd.CrowdError, OSError) as error:
+    except (MeasureError, OSError, *([crowd.CrowdError] if crowd else [])) as error:
         sys.exit(f"bench/memory.py: {error}")

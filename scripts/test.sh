@@ -53,6 +53,7 @@ stage_static() {
 		check-sources.sh
 		format.sh
 		../bench/guards.py --self-test
+		../bench/memory.py --self-test
 		../bench/run --self-test
 		parity.sh --self-test
 	END
