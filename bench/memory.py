@@ -329,7 +329,8 @@ def page_of(found, options):
     if "idle" in found:
         rows = [[r["mode"], "TLS" if r["tls"] else "plain", r["clients"], f"{r['kib_per_client']:.2f} KiB", mib(r["rss_kib"]),
                  mib(r["rss_left_kib"]) if r["rss_left_kib"] else ""] for r in found["idle"] + found.get("ten_thousand", [])]
-        tables.append({"head": ["idle clients", "", "number", "RSS of each", "of the process", f"{GIVES_BACK_S} s after they have left"], "rows": rows})
+        tables.append({"head": ["idle clients", "", "number", "RSS of each", "of the process",
+                                f"{GIVES_BACK_S} s after they have left"], "rows": rows})
         for r in found["idle"]:
             if not r["tls"]:
                 limit = 1 if r["mode"] == "pooled" else 3
@@ -368,11 +369,12 @@ def soak_page_of(found, options):
                               drift <= FLAT_KIB))
         targets.append(target("open files when its clients have left", r["mode"], f"<= {r['idle_files']} as before",
                               f"{r['end_files']}", r["end_files"] <= r["idle_files"]))
-    told = "; ".join(f"{r['mode']}: {r['requests']} answers, {r['errors']} errors, {r['reconnects']} connections closed and opened anew"
+    told = "; ".join(f"{r['mode']}: {r['requests']} answers, {r['errors']} errors, {r['dropped']} requests that found no "
+                     f"free stream when they were due, {r['reconnects']} connections closed and opened anew"
                      for r in found)
     return {"title": "Soak", "command": command(options),
-            "text": [f"{found[0]['samples'][-1]['minute']:g} minutes, {options.soak_connections} clients, {options.rate:g} requests per second, half of them "
-                     f"writes, {options.churn:g} connections closed and opened anew per second; both modes at a time. {told}."],
+            "text": [f"{found[0]['samples'][-1]['minute']:g} minutes, {options.soak_connections} clients, {options.rate:g} requests per second, "
+                     f"half of them writes, {options.churn:g} connections closed and opened anew per second; both modes at a time. {told}."],
             "tables": tables, "targets": targets, "figures": found}
 
 
@@ -398,7 +400,7 @@ def self_test():
         time.sleep(0.001)
     assert wake_ups("self") >= woken + len(held), "wake-ups are not counted"
     made = soak_page_of([{"mode": "pooled", "samples": [dict(s, minute=1, files=9, threads=2) for s in leak], "idle_files": 9,
-                          "end_files": 10, "requests": 1, "errors": 0, "reconnects": 0}],
+                          "end_files": 10, "requests": 1, "errors": 0, "dropped": 0, "reconnects": 0}],
                         argparse.Namespace(minutes=30, soak_connections=1, rate=1, churn=1, what=["soak"]))
     assert [t["is_met"] for t in made["targets"]] == [False, False]
     print("bench/memory.py finds what is not given back")
