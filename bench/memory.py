@@ -373,8 +373,9 @@ def soak_page_of(found, options):
                      f"free stream when they were due, {r['reconnects']} connections closed and opened anew"
                      for r in found)
     return {"title": "Soak", "command": command(options),
-            "text": [f"{found[0]['samples'][-1]['minute']:g} minutes, {options.soak_connections} clients, {options.rate:g} requests per second, "
-                     f"half of them writes, {options.churn:g} connections closed and opened anew per second; both modes at a time. {told}."],
+            "text": [f"{found[0]['samples'][-1]['minute']:g} minutes, {options.soak_connections} clients, {options.rate:g} requests "
+                     f"per second, half of them writes, {options.churn:g} connections closed and opened anew per second; both modes "
+                     f"at a time. {told}."],
             "tables": tables, "targets": targets, "figures": found}
 
 
