@@ -110,19 +110,25 @@ static bool add_cpu(pid_t pid, void *arg)
 {
 	struct proc_cpu *out = arg;
 	char text[FILE_LEN];
-	uint64_t user;
-	uint64_t system;
+	uint64_t user, children_user;
+	uint64_t system, children_system;
 	const char *fields;
 
 	if (!for_numbers(pid, "task", add_thread, out) || !read_text(text, "/proc/%d/stat", (int)pid))
 		return false;
-	/* The name, the second field, is in parentheses and may contain anything; utime and stime are fields 14 and 15. */
+	/*
+	 * The name, the second field, is in parentheses and may contain anything; utime and stime are fields 14 and 15, and
+	 * 16 and 17 are those of children that have ended, which are counted as what lives no longer: else their time
+	 * would be taken back.
+	 */
 	fields = strrchr(text, ')');
-	if (!fields || sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
-			      &system) != 2)
+	if (!fields ||
+	    sscanf(fields + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &user,
+		   &system, &children_user, &children_system) != 4)
 		return false;
-	out->user_ticks += user;
-	out->system_ticks += system;
+	out->user_ticks += user + children_user;
+	out->system_ticks += system + children_system;
 	return true;
 }
 
@@ -136,15 +142,16 @@ bool proc_read_cpu(pid_t pid, struct proc_cpu *out)
 
 struct proc_spent proc_spent_between(const struct proc_cpu *begin, const struct proc_cpu *end)
 {
-	const double user = (double)(end->user_ticks - begin->user_ticks);
-	const double system = (double)(end->system_ticks - begin->system_ticks);
+	/* A child of one that has ended may belong to nobody at the end: then there is less. */
+	const double user = (double)MAX((int64_t)(end->user_ticks - begin->user_ticks), 0);
+	const double system = (double)MAX((int64_t)(end->system_ticks - begin->system_ticks), 0);
 	const double ticks_s = (user + system) / (double)sysconf(_SC_CLK_TCK);
-	double total_s = (double)(int64_t)(end->ran_ns - begin->ran_ns) / 1e9;
+	double total_s = (double)MAX((int64_t)(end->ran_ns - begin->ran_ns), 0) / 1e9;
 	double user_share = 0.5;
 
 	/*
 	 * schedstat is exact but knows only the threads that live at the end. Where it says less than the ticks by more
-	 * than these are rounded, threads have ended in between.
+	 * than these are rounded, threads or children have ended in between.
 	 */
 	if (ticks_s > total_s + 0.04)
 		total_s = ticks_s;

@@ -12,7 +12,7 @@
 /* CPU time since a process began, of all its threads and descendants. */
 struct proc_cpu {
 	uint64_t ran_ns;       /* of the threads that live, from schedstat */
-	uint64_t user_ticks;   /* those of threads that have ended included */
+	uint64_t user_ticks;   /* those of threads and of children that have ended included */
 	uint64_t system_ticks; /* hundredths of a second both */
 };
 

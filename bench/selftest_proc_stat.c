@@ -169,6 +169,28 @@ static void check_grandchild(const struct selftest *self)
 	end_worker(&w);
 }
 
+/* A child that has worked before ends in the window: its time is in what its parent has waited for. */
+static void work_and_end_child(void)
+{
+	if (grandchild.pid == 0) {
+		grandchild = start_worker(work_in_thread_that_ends);
+		ask(&grandchild);
+		return;
+	}
+	ask(&grandchild);
+	end_worker(&grandchild);
+}
+
+static void check_ended_child(const struct selftest *self)
+{
+	struct worker w = start_worker(work_and_end_child);
+
+	(void)self;
+	ask(&w);
+	require_cpu(&w, 150 * MS, 45 * MS);
+	end_worker(&w);
+}
+
 static void check_facts(const struct selftest *self)
 {
 	enum {
@@ -222,6 +244,7 @@ const struct selftest selftest_proc_stat[] = {
 	{ .name = "CPU time of a process", .run = check_process },
 	{ .name = "CPU time of a thread that has ended", .run = check_ended_thread },
 	{ .name = "CPU time of a child's child", .run = check_grandchild },
+	{ .name = "CPU time of a child that has ended", .run = check_ended_child },
 	{ .name = "memory, threads, files and switches", .run = check_facts },
 	{ .name = "processes that are not there", .run = check_strangers },
 	{ .name = "the share that was stolen", .run = check_steal },
