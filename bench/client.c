@@ -1,8 +1,10 @@
 /* client.c - see client.h */
 #include "client.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "body.h"
 #include "load.h"
@@ -319,7 +321,7 @@ static void on_closed(struct peer *p, const char *why)
 
 	if (c->step != STEP_CONNECT)
 		die("the proxy closed a connection: %s", why);
-	load_on_refused(c->load, c);
+	load_on_refused(c->load, c, why);
 }
 
 static const struct peer_handler handler = { on_open, on_frame, on_closed };
@@ -340,10 +342,13 @@ void client_connect(struct client *c)
 	c->step = STEP_CONNECT;
 	c->leaves = false;
 	if (!peer_connect(&c->peer, &c->load->to_proxy, &handler, &c->load->proxies[proxy_of(c)],
-			  (uint8_t)c->load->options->version))
-		load_on_refused(c->load, c);
-	else if (c->load->tls)
+			  (uint8_t)c->load->options->version)) {
+		if (errno == EMFILE || errno == ENFILE)
+			die("client %u cannot connect: %s", (unsigned)(c - c->load->clients) + 1, strerror(errno));
+		load_on_refused(c->load, c, strerror(errno));
+	} else if (c->load->tls) {
 		peer_secure(&c->peer, c->load->tls);
+	}
 }
 
 void client_close(struct client *c)

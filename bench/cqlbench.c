@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "load.h"
 #include "report.h"
@@ -25,6 +26,17 @@ static void say_listening(const struct load *l)
 	fflush(stdout);
 }
 
+/* Clients and nodes have a socket for each connection: as many as we may. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct load load;
@@ -33,6 +45,8 @@ int main(int argc, char **argv)
 	options_take(&options, argc, argv);
 	if (options.selftest)
 		return selftest_run();
+	report_check(&options);
+	raise_descriptors();
 	load_init(&load, &options);
 	say_listening(&load);
 	load_run(&load);

@@ -1,6 +1,7 @@
 /* fake_node.c - see fake_node.h */
 #include "fake_node.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -479,8 +480,12 @@ static void on_connection(struct source *source, uint32_t events)
 
 	(void)events;
 	fd = accept4(node->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		/* It would stay readable, and be asked for ever. */
+		if (errno == EMFILE || errno == ENFILE)
+			die("%s cannot accept a connection: %s", node->name, strerror(errno));
 		return;
+	}
 	s = xcalloc(1, sizeof(*s));
 	peer_adopt(&s->peer, node->set, &handler, fd, node->max_version);
 	s->node = node;

@@ -1,6 +1,7 @@
 /* load.c - see load.h */
 #include "load.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,11 @@ void load_on_ready(struct load *l, struct client *c)
 	}
 }
 
-void load_on_refused(struct load *l, struct client *c)
+void load_on_refused(struct load *l, struct client *c, const char *why)
 {
 	c->next = l->refused;
 	l->refused = c;
+	snprintf(l->refusal, sizeof(l->refusal), "%s", why);
 	l->retry_ns = clock_ns() + RETRY_NS;
 }
 
@@ -150,13 +152,13 @@ static void churn(struct load *l, uint64_t now)
 
 static void read_proxy(const struct load *l, struct proc_cpu *cpu, struct proc_facts *facts)
 {
+	const pid_t pid = l->window.pid;
+	const bool begins = cpu == &l->window.cpu_begin;
+
 	/* What takes longer to read is read outside of the window. */
-	if (cpu == &l->window.cpu_begin && !proc_read_facts(l->window.pid, facts))
-		die("process %d is gone", (int)l->window.pid);
-	if (!proc_read_cpu(l->window.pid, cpu))
-		die("process %d is gone", (int)l->window.pid);
-	if (cpu == &l->window.cpu_end && !proc_read_facts(l->window.pid, facts))
-		die("process %d is gone", (int)l->window.pid);
+	if ((begins && !proc_read_facts(pid, facts)) || !proc_read_cpu(pid, cpu) ||
+	    (!begins && !proc_read_facts(pid, facts)))
+		die("--pid-file %s: process %d is not there", l->options->pid_file, (int)pid);
 }
 
 static void open_window(struct load *l)
@@ -164,7 +166,10 @@ static void open_window(struct load *l)
 	struct window *w = &l->window;
 
 	if (l->options->pid_file) {
+		errno = 0;
 		w->pid = proc_read_pid(l->options->pid_file);
+		if (w->pid <= 0 && errno != 0)
+			die("--pid-file %s: %s", l->options->pid_file, strerror(errno));
 		if (w->pid <= 0)
 			die("--pid-file %s: there is no number in it", l->options->pid_file);
 		read_proxy(l, &w->cpu_begin, &w->facts_begin);
@@ -260,6 +265,9 @@ static void advance(struct load *l)
 		begin_phase(l, PHASE_MEASURES, o->requests, o->idle_s > 0 ? o->idle_s : o->seconds);
 		return;
 	case PHASE_MEASURES:
+		/* At a rate: what was due while this turn was late is part of the window, as everything before. */
+		if (now >= l->until_ns)
+			l->pace->turn(l, now);
 		if (!phase_is_over(l, now, false))
 			return;
 		close_window(l, now);
@@ -316,13 +324,18 @@ static uint64_t wake_ns(const struct load *l, uint64_t now)
 	return MAX(wake, now);
 }
 
-static void check_progress(const struct load *l, uint64_t now)
+static void check_progress(struct load *l, uint64_t now)
 {
-	const bool waits = !all_is_answered(l) || l->ready < l->options->connections;
+	const struct options *o = l->options;
 
-	if (waits && now > l->progress_ns + l->options->patience_s * SECOND_NS)
-		die("%s for %u s", l->phase == PHASE_CONNECTS ? "the proxy does not come up" : "no answer",
-		    l->options->patience_s);
+	if (all_is_answered(l) && l->ready == o->connections)
+		l->progress_ns = now;
+	if (now <= l->progress_ns + o->patience_s * SECOND_NS)
+		return;
+	if (!all_is_answered(l))
+		die("no answer for %u s from the proxy at %s", o->patience_s, o->proxy);
+	die("the proxy at %s does not come up for %u s%s%s", o->proxy, o->patience_s, *l->refusal ? ": " : "",
+	    l->refusal);
 }
 
 static void wait_for_events(struct load *l)

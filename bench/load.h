@@ -84,7 +84,8 @@ struct load {
 	struct schedule schedule;
 	struct window window;
 	uint64_t now_ns;      /* when this turn of the loop began */
-	uint64_t progress_ns; /* when something came from the proxy */
+	uint64_t progress_ns; /* when something came from the proxy, or nothing was to come */
+	char refusal[128];    /* why the last connecting failed; empty: none has */
 };
 
 /* Listens as the clusters that are ours. The options must live as long as the run. */
@@ -96,7 +97,7 @@ void load_check_clusters(const struct load *l);
 
 /* For clients and paces. */
 void load_on_ready(struct load *l, struct client *c);
-void load_on_refused(struct load *l, struct client *c);
+void load_on_refused(struct load *l, struct client *c, const char *why);
 void load_on_answer(struct load *l, struct client *c, uint64_t started_ns, bool is_error);
 void load_on_drop(struct load *l, uint64_t due_ns);
 

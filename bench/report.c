@@ -141,16 +141,31 @@ void report_write(const struct load *l)
 	const char *path = l->options->json;
 	FILE *out = stdout;
 
-	if (!path) {
-		print_lines(out, &l->window);
-		return;
-	}
-	if (strcmp(path, "-") != 0) {
+	if (path && strcmp(path, "-") != 0) {
 		out = fopen(path, "we");
 		if (!out)
-			die("%s: %s", path, strerror(errno));
+			die("--json %s: %s", path, strerror(errno));
 	}
-	print_json(out, l);
+	if (path)
+		print_json(out, l);
+	else
+		print_lines(out, &l->window);
+	/* Also what was printed before: nobody may take half of it for the result. */
+	if (fflush(out) != 0 || ferror(out))
+		die("%s: %s", out == stdout ? "standard output" : path, strerror(errno));
 	if (out != stdout && fclose(out) != 0)
-		die("%s: %s", path, strerror(errno));
+		die("--json %s: %s", path, strerror(errno));
+}
+
+void report_check(const struct options *options)
+{
+	const char *path = options->json;
+	FILE *file;
+
+	if (!path || strcmp(path, "-") == 0)
+		return;
+	file = fopen(path, "ae");
+	if (!file)
+		die("--json %s: %s", path, strerror(errno));
+	fclose(file);
 }

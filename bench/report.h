@@ -4,6 +4,8 @@
 
 #include "load.h"
 
+/* Ends the program when the file of --json cannot be written: not only when all is measured. */
+void report_check(const struct options *options);
 /* To the file of --json, or as NAME=VALUE lines to standard output. */
 void report_write(const struct load *l);
 

@@ -2,6 +2,7 @@
 #include "secure.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -10,8 +11,12 @@
 
 const char *secure_error(void)
 {
-	const char *reason = ERR_reason_error_string(ERR_peek_error());
+	const unsigned long error = ERR_peek_error();
+	const char *reason = ERR_reason_error_string(error);
 
+	/* A file that cannot be read: errno is in it, and OpenSSL has no words for that. */
+	if (ERR_SYSTEM_ERROR(error))
+		return strerror(ERR_GET_REASON(error));
 	return reason ? reason : "TLS error";
 }
 

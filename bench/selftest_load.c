@@ -144,6 +144,17 @@ static void check_stall_in_open_loop(const struct selftest *self)
 	REQUIRE(count_from(20000000) >= 79 && count_from(50000000) >= 49);
 }
 
+/* At 1000 per second for 120 ms, of which the last 70 find this very program asleep: nothing that was due is forgotten. */
+static void check_stall_at_the_end(const struct selftest *self)
+{
+	uint64_t due;
+
+	load_through_relay(self);
+	due = (l.window.end_ns - l.window.begin_ns) / 1000000;
+	REQUIRE(due >= 120 && l.started == l.answered);
+	REQUIRE(l.window.latency.count + l.window.dropped >= due);
+}
+
 /* With four streams only as many can wait: what finds none is dropped, and counted. */
 static void check_drops(const struct selftest *self)
 {
@@ -173,6 +184,8 @@ const struct selftest selftest_load[] = {
 	{ "a stall in the closed loop", check_stall_in_closed_loop, STALLED, FAULT_STALL, NULL },
 	{ "a stall in the open loop", check_stall_in_open_loop, STALLED " --rate 1000 --depth 60 --connections 20",
 	  FAULT_STALL, NULL },
+	{ "a stall at the end of the window", check_stall_at_the_end,
+	  "--connections 20 --depth 60 --rate 1000 --warmup 1 --seconds 0.12", FAULT_STALL, NULL },
 	{ "drops", check_drops, STALLED " --rate 1000 --depth 4", FAULT_STALL, NULL },
 	{ "errors that are asked for", check_wanted_errors, MIXED " --origin-errors 20 --target-errors 20", FAULT_NONE,
 	  NULL },
