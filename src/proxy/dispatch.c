@@ -356,7 +356,6 @@ static bool note_child(struct arrival *a, const struct prepared_ref *ref, struct
 static bool check_each_child(struct arrival *a, const struct batch_message *m, struct children *out,
 			     struct prepared_last *last)
 {
-	const struct prepared_ref *noted = NULL;
 	uint32_t offset = m->children_offset;
 
 	for (unsigned i = 0; i < m->child_count; i++) {
@@ -376,11 +375,10 @@ static bool check_each_child(struct arrival *a, const struct batch_message *m, s
 			answer_unprepared(a, child.id);
 			return false;
 		}
-		if (ref != noted && !note_child(a, ref, out))
+		out->has_prepared = true;
+		if (!last->is_same && !note_child(a, ref, out))
 			return false;
-		noted = ref;
 	}
-	out->has_prepared = noted != NULL;
 	return true;
 }
 

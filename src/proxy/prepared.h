@@ -200,6 +200,9 @@ void prepared_release(struct prepared_ref *ref);
 struct prepared_last {
 	struct prepared_ref *ref;
 	struct bytesview id; /* it must outlive this */
+	/* The last call found what the one before it had: two references cannot be told by their addresses, since one that
+	 * leaves the front makes room for the next. */
+	bool is_same;
 };
 
 static inline void prepared_last_release(struct prepared_last *last)
@@ -213,7 +216,8 @@ static inline void prepared_last_release(struct prepared_last *last)
 static inline struct prepared_ref *prepared_find_again(struct prepared_front *f, struct bytesview id,
 						       struct prepared_last *last)
 {
-	if (last->ref && last->id.len == id.len && memcmp(last->id.p, id.p, id.len) == 0)
+	last->is_same = last->ref && last->id.len == id.len && memcmp(last->id.p, id.p, id.len) == 0;
+	if (last->is_same)
 		return last->ref;
 	prepared_last_release(last);
 	last->ref = prepared_find(f, id);

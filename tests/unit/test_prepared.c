@@ -637,6 +637,32 @@ START_TEST(more_statements_than_slots)
 }
 END_TEST
 
+/* Of those that share a slot, malloc gives the second the place that the first has just left. */
+START_TEST(the_same_as_before)
+{
+	struct prepared_last last = { 0 };
+	char id[2][32], text[32];
+
+	start(20000, 64 << 20);
+	for (unsigned i = 0; i < 2 * PREPARED_FRONT_SLOTS; i++) {
+		put_number(i);
+		snprintf(id[i % 2], sizeof(id[0]), "origin-%u", i);
+		snprintf(text, sizeof(text), "%u", i);
+		for (unsigned again = 0; again < 3; again++) {
+			ck_assert_ptr_nonnull(prepared_find_again(front, id_of(id[i % 2]), &last));
+			ck_assert_str_eq(last.ref->entry->text, text);
+			ck_assert(last.is_same == (again > 0));
+		}
+	}
+	ck_assert_ptr_null(prepared_find_again(front, id_of("nothing"), &last));
+	ck_assert(!last.is_same);
+	ck_assert_ptr_null(prepared_find_again(front, id_of("nothing"), &last));
+	ck_assert(!last.is_same);
+	prepared_last_release(&last);
+	end();
+}
+END_TEST
+
 /* ---- two threads ---- */
 
 enum {
@@ -715,6 +741,7 @@ int main(void)
 	tcase_add_test(tcase, one_that_is_too_large);
 	tcase_add_test(tcase, the_front_keeps_nothing_large);
 	tcase_add_test(tcase, more_statements_than_slots);
+	tcase_add_test(tcase, the_same_as_before);
 	tcase_add_test(tcase, two_threads);
 	return run_tcase("prepared", tcase);
 }
