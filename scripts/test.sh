@@ -33,7 +33,7 @@ run_checks() {
 	while read -r line; do
 		printf '\n== scripts/%s\n' "$line"
 		# shellcheck disable=SC2086
-		if "$ROOT"/scripts/$line; then
+		if "$ROOT"/scripts/$line </dev/null; then # else one that reads would swallow those behind it
 			passed=$((passed + 1))
 		else
 			notes+="FAILED  scripts/$line"$'\n'
@@ -401,7 +401,13 @@ await_stage() {
 	local status=0 name ended
 	wait -n -p ended "${CHILD[@]}" || status=$?
 	for name in "${!CHILD[@]}"; do
-		[ "${CHILD[$name]}" != "$ended" ] || break
+		# A stage that was killed while nobody waited is not among those that wait -n still knows.
+		if [ -z "${ended-}" ] && ! kill -0 "${CHILD[$name]}" 2>/dev/null; then
+			status=0
+			wait "${CHILD[$name]}" || status=$?
+			break
+		fi
+		[ "${CHILD[$name]}" != "${ended-}" ] || break
 	done
 	unset "CHILD[$name]" "RUNNING[$(lane "$name")]"
 	STATUS[$name]=$status
