@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import shlex
+import signal
 import socket
 import ssl
 import statistics
@@ -87,7 +88,10 @@ def status(pid):
 
 
 def rss_kib(pid):
-    return int(status(pid)["VmRSS"][0])
+    fields = status(pid)
+    if "VmRSS" not in fields:  # one that has ended and was not waited for
+        raise MeasureError(f"process {pid} has ended")
+    return int(fields["VmRSS"][0])
 
 
 def open_files(pid):
@@ -431,6 +435,8 @@ def parse_arguments():
     options.build = options.build.resolve()
     if crowd is None and not options.self_test and set(options.what or PARTS) & {"idle", "ten_thousand", "wakeups"}:
         parser.error("idle clients need the Python environment of the wire tests: see docs/internals.md")
+    if not 0 < options.warm < options.clients:
+        parser.error(f"--clients {options.clients}: more than --warm, {options.warm}, are needed")
     unknown = set(options.what) - set(PARTS) - {"soak"}
     if unknown:
         parser.error(f"{', '.join(unknown)}: parts are {', '.join([*PARTS, 'soak'])}")
@@ -458,6 +464,8 @@ def main():
     if options.self_test:
         self_test()
         return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # what was started is ended, too
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     options.results.mkdir(parents=True, exist_ok=True)
