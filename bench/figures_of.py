@@ -47,8 +47,15 @@ def figure(results, scenario, row, key):
     return spread(cell.get(key) if cell else None for cell in cells(results, scenario, row))
 
 
+def same_run(results, one, other):
+    """Whether two scenarios were measured in turns of the same run."""
+    return len({results["scenarios"].get(name, {}).get("run") for name in (one, other)}) == 1
+
+
 def paired(results, one, other, key, combine):
-    """combine(value of `one`, value of `other`) for each turn that has both; they are (scenario, row)."""
+    """combine(value of `one`, value of `other`) for each turn that has both; they are (scenario, row). None: in different runs."""
+    if not same_run(results, one[0], other[0]):
+        return None
     pairs = zip(cells(results, *one), cells(results, *other))
     return spread(combine(a[key], b[key]) for a, b in pairs if a and b and a.get(key) and b.get(key))
 
@@ -154,6 +161,10 @@ def self_test():
     assert all(outcome.measured is None and not outcome.is_met for outcome in outcomes(nothing))
     nothing["added_instructions"] = {"v5-a": 300, "v5-b": 9, "pooled-v5-a": 9, "v5-lz4-a": 999, "lua": 999}
     assert [o.is_met for o in outcomes(nothing) if "v5" in o.text] == [False, True], outcomes(nothing)
+    both = results["scenarios"] | {"S64": dict(results["scenarios"]["R64"], run="b")}
+    assert ratio({"scenarios": both}, ("S64", "pooled"), ("R64", "pooled")) is None, "of different runs"
+    both["R64"]["run"] = "b"
+    assert ratio({"scenarios": both}, ("S64", "pooled"), ("R64", "pooled")).median == 1
     turns = results["scenarios"]["R64"]["turns"][:2]
     results = {"peers": [], "scenarios": {"R64": {"turns": turns}}}
     assert added(results, "R64", "pooled", HAPROXY, "p50").count == 2

@@ -18,6 +18,8 @@ from matrix import DEDICATED, DIRECT, HAPROXY, POOLED
 #: Below the ports that the kernel gives to outgoing connections, thousands of which each run makes.
 PORTS = range(20000, 32000)
 HOST = "127.0.0.1"
+#: Of a run; commands of peers name them.
+PORT_NAMES = ("listen", "origin", "target")
 #: What a run may take beside its window, seconds.
 PATIENCE = 20
 #: System calls are counted in pieces of so long.
@@ -89,7 +91,12 @@ def make_certificates(folder):
     """One certificate for every server here; it is its own authority."""
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                "-subj", "/CN=bench", "-addext", f"subjectAltName=IP:{HOST}", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    subprocess.run(command, check=True, capture_output=True)
+    try:
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise StandError(f"openssl makes the certificates: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        raise StandError(f"openssl makes no certificates: {error.stderr.decode(errors='replace')[-500:]}") from error
     return {"cert": folder / "cert.pem", "key": folder / "key.pem", "ca": folder / "cert.pem"}
 
 
@@ -155,7 +162,7 @@ class Stand:
 
     def _start(self, command, name, core):
         with open(self.folder / f"{name}.log", "wb") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
                                     preexec_fn=lambda: os.sched_setaffinity(0, {core}))
 
     def _log(self, name):
@@ -205,7 +212,7 @@ class Stand:
         Measures one cell for so many seconds, after a warm-up, and returns what cqlbench has told. watch(pid) is called when the
         proxy is started.
         """
-        ports = {name: self.ports.take() for name in ("listen", "origin", "target")}
+        ports = {name: self.ports.take() for name in PORT_NAMES}
         (self.folder / "proxy.pid").unlink(missing_ok=True)
         (self.folder / "result.json").unlink(missing_ok=True)
         window = {"seconds": f"{seconds:g}", "warmup_seconds": f"{warmup:g}"}
@@ -233,8 +240,10 @@ class Stand:
             raise StandError(f"the proxy does not end: {self._log('proxy')}") from error
         finally:
             for process in (load, proxy):
-                if process and process.poll() is None:
-                    process.kill()
+                if process:
+                    # With its children: what is left of a peer would be on the core of the next one.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         return json.loads((self.folder / "result.json").read_text())
 
