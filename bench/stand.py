@@ -24,6 +24,9 @@ PORT_NAMES = ("listen", "origin", "target")
 PATIENCE = 20
 #: System calls are counted in pieces of so long.
 PIECE_MS = 100
+#: The edges of the window are known to some hundredths of a second only (perf begins and cqlbench ends a little later than we see
+#: it): so much of it, on both sides, is left out.
+EDGE_SECONDS = 0.1
 
 INI = """\
 [proxy]
@@ -275,8 +278,9 @@ class Stand:
         pieces = re.findall(r"^ *([\d.]+),(\d+),", out.read_text(), re.M)
         if not pieces or not told["requests"]:
             raise StandError("perf has counted nothing: " + out.read_text()[-500:])
-        end = self.load_ended - began
-        return counted([(float(at), int(count)) for at, count in pieces], end - told["window_s"], end) / told["requests"]
+        end = self.load_ended - began - EDGE_SECONDS
+        inner = told["window_s"] - 2 * EDGE_SECONDS
+        return counted([(float(at), int(count)) for at, count in pieces], end - inner, end) / inner / told["rate"]
 
 
 def counted(pieces, begin, end):
