@@ -124,7 +124,9 @@ async def test_blocking_ends(make_bench, plugin_path, tmp_path, fifo):
     assert 0.4 <= loop.time() - begin
     await fifo.read(bench, lambda: fifo.lines(event="dropped"), "a line about what was dropped")
     found = await counts(bench)
-    assert found["waits_total"] == 1 and found["dropped_total"] > 10
+    assert found["dropped_total"] > 10
+    # Between two waits there was room for a record: the writer comes late to what the pipe has room for.
+    assert 1 <= found["waits_total"] <= 60 - found["dropped_total"] + 1
 
 
 async def test_the_end_does_not_wait_for_a_reader(make_bench, plugin_path, tmp_path, fifo):
