@@ -132,11 +132,11 @@ python_tests() {
 	return "$status"
 }
 
-# wire_tests BUILD STAGE [PYTEST ARGUMENTS]: they wait more than they work, so twice as many of them as there are cores.
+# wire_tests BUILD STAGE [PYTEST ARGUMENTS]: they wait more than they work, so one more of them than there are cores.
 wire_tests() {
 	local build=$1 stage=$2
 	shift 2
-	python_tests "$build" "$stage" wire -n $(($(nproc) * 2)) --dist loadfile "$@"
+	python_tests "$build" "$stage" wire -n $(($(nproc) + 1)) --dist loadfile "$@"
 }
 
 stage_wire() {
