@@ -6,6 +6,8 @@ cells can be compared. A variant (`base`) is its base but for one thing, and its
 """
 from typing import NamedTuple
 
+from guards import SCRIPT_STATIC, SCRIPT_TABLE
+
 #: Rows. `peers` stands for all that were given on the command line.
 DIRECT, HAPROXY, DEDICATED, POOLED, PEERS = "direct", "haproxy", "dedicated", "pooled", "peers"
 OURS = (DEDICATED, POOLED)
@@ -45,17 +47,6 @@ def load(connections, depth, writes=0, value=100, **more):
     return {"connections": connections, "depth": depth, "write_percent": writes, "value_size": value, **more}
 
 
-SCRIPT_TABLE = """\
-proxy.on_request("table", { scope = "table" }, function(req)
-  if req:kind() == "read" then return "origin" end
-  return "both"
-end)
-"""
-SCRIPT_REQUEST = """\
-local reads, writes = { ks = "origin" }, { ks = "both" }
-proxy.on_request("reads", { kinds = "read" }, function(req) return reads[req:keyspace()] end)
-proxy.on_request("writes", { kinds = "write" }, function(req) return writes[req:keyspace()] end)
-"""
 LUA = {"lua.script": "{folder}/policy.lua"}
 PROMETHEUS = "[plugin prometheus]\nfile = {plugins}/prometheus.so\n"
 ASYNC = {"routing.read_mode": "dual_async_on_secondary"}
@@ -100,9 +91,9 @@ def tls(name, group, base):
 
 def policies(name, group, base):
     return [Scenario(f"Lua-{name}", group, f"{name}, a script's verdict kept by table", OURS, base, name, LUA,
-                     files={"policy.lua": SCRIPT_TABLE}),
+                     files={"policy.lua": SCRIPT_STATIC}),
             Scenario(f"LuaR-{name}", group, f"{name}, a script asked for each request", OURS, base, name, LUA,
-                     files={"policy.lua": SCRIPT_REQUEST}),
+                     files={"policy.lua": SCRIPT_TABLE}),
             Scenario(f"Plugin-{name}", group, f"{name}, the plugin prometheus", OURS, base, name, sections=PROMETHEUS)]
 
 
