@@ -2,6 +2,8 @@
  * life.c - says on standard error what is called, and with what; fails where it
  * is told to. -DPLUGIN_NAME and -DPLUGIN_DEPENDS make another plugin of it.
  */
+#include "say.h"
+
 #include <cqlferry/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,12 +46,7 @@ struct part {
 	uint32_t worker;
 };
 
-#define SAY(life_, ...)                                                                                                \
-	do {                                                                                                           \
-		fprintf(stderr, "life %s: ", (life_)->host->instance);                                                 \
-		fprintf(stderr, __VA_ARGS__);                                                                          \
-		fputc('\n', stderr);                                                                                   \
-	} while (0)
+#define SAY(life_, ...) say("life", (life_)->host->instance, __VA_ARGS__)
 
 static int32_t fail(const struct life *l, const char *in)
 {

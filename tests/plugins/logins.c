@@ -15,6 +15,8 @@
  *	ms=NUMBER, resume=FILE             hold(): resumed by a thread when there is that file; the `next rule' decides then
  */
 #define _GNU_SOURCE
+#include "say.h"
+
 #include <cqlferry/plugin.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,14 +49,7 @@ struct logins {
 	unsigned held_count;
 };
 
-#define SAY(l, ...)                                                                                                    \
-	do {                                                                                                           \
-		flockfile(stderr);                                                                                     \
-		fprintf(stderr, "logins %s: ", (l)->host->instance);                                                   \
-		fprintf(stderr, __VA_ARGS__);                                                                          \
-		fputc('\n', stderr);                                                                                   \
-		funlockfile(stderr);                                                                                   \
-	} while (0)
+#define SAY(l, ...) say("logins", (l)->host->instance, __VA_ARGS__)
 
 #define TEXT(t) (int)(t).length, (t).data ? (t).data : ""
 
