@@ -159,8 +159,8 @@ def self_test():
     assert not any(outcome.is_met for outcome in outcomes(worse)), outcomes(worse)
     nothing = _planted((None, 90, 200))
     assert all(outcome.measured is None and not outcome.is_met for outcome in outcomes(nothing))
-    nothing["added_instructions"] = {"v5-a": 300, "v5-b": 9, "pooled-v5-a": 9, "v5-lz4-a": 999, "lua": 999}
-    assert [o.is_met for o in outcomes(nothing) if "v5" in o.text] == [False, True], outcomes(nothing)
+    nothing["added_instructions"] = {"v5-a-1": 300, "v5-b-1": 9, "v5-a-32": 250, "pooled-v5-a-1": 9, "v5-lz4-1": 999, "lua-1": 999}
+    assert [o.is_met for o in outcomes(nothing) if "v5" in o.text] == [False, True, True, None], outcomes(nothing)
     both = results["scenarios"] | {"S64": dict(results["scenarios"]["R64"], run="b")}
     assert ratio({"scenarios": both}, ("S64", "pooled"), ("R64", "pooled")) is None, "of different runs"
     both["R64"]["run"] = "b"

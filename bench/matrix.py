@@ -167,5 +167,6 @@ TARGETS = [
     Target("p50 at 10 k/s above HAProxy TCP, us", "added", "F10k", ("F10k", HAPROXY), modes(15, 15), "p50"),
     Target("p99 at 10 k/s above direct, us", "added", "F10k", ("F10k", DIRECT), modes(400, 400), "p99"),
     Target("client TLS at R64, us of CPU per request more", "cpu_us", "T-R64", ("R64", None), modes(2.5, 2.5)),
-    Target("v5 to v4, instructions per request more", "guarded", "v5-*", ("", None), modes(250, 250)),
+    Target("v5 to v4, one request in flight, instructions per request more", "guarded", "v5-*-1", ("", None), modes(250, 250)),
+    Target("v5 to v4, 32 in flight, instructions per request more", "guarded", "v5-*-32", ("", None), modes(250, 250)),
 ]

@@ -42,7 +42,9 @@ def plain(value):
 
 
 def ranged(value, show=number):
-    return NOTHING if value is None else f"{show(value.median)} ({show(value.least)} to {show(value.most)})"
+    if value is None:
+        return NOTHING
+    return show(value.median) if value.count == 1 else f"{show(value.median)} ({show(value.least)} to {show(value.most)})"
 
 
 def ratio(value):
