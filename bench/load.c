@@ -58,6 +58,7 @@ void load_on_answer(struct load *l, struct client *c, uint64_t started_ns, bool 
 		die("an answer came before its request was sent");
 	l->answered++;
 	l->progress_ns = now;
+	l->window.answers += is_measured(l, now);
 	if (is_measured(l, l->pace->counts_from_due ? started_ns : now)) {
 		histogram_add(&l->window.latency, now - started_ns);
 		l->window.errors += is_error;
@@ -172,6 +173,7 @@ static void open_window(struct load *l)
 			die("--pid-file %s: %s", l->options->pid_file, strerror(errno));
 		if (w->pid <= 0)
 			die("--pid-file %s: there is no number in it", l->options->pid_file);
+		w->has_own_peak = proc_reset_peak(w->pid);
 		read_proxy(l, &w->cpu_begin, &w->facts_begin);
 	}
 	proc_read_machine(&w->machine_begin);

@@ -43,12 +43,14 @@ struct window {
 	uint64_t begin_ns; /* UINT64_MAX before it begins */
 	uint64_t end_ns;   /* UINT64_MAX before it ends */
 	struct histogram latency;
-	uint64_t errors; /* answers among those */
+	uint64_t answers; /* that came in it; those in `latency`, at a rate, are to what was due in it */
+	uint64_t errors;  /* answers among those of `latency` */
 	uint64_t dropped;
 	uint64_t reconnects;
 	pid_t pid; /* the proxy's; 0: not asked for */
 	struct proc_cpu cpu_begin, cpu_end;
 	struct proc_facts facts_begin, facts_end;
+	bool has_own_peak; /* the peak in facts_end is that of the window, not that since the proxy began */
 	struct proc_machine machine_begin, machine_end;
 	struct proc_spent own_begin, own_end; /* this process */
 };

@@ -65,8 +65,8 @@ static const struct spec specs[] = {
 	{ "tls", KIND_SET, AT(tls), 0, 0, "clients,origin,target", "any of them: who speaks TLS", tls_names },
 	{ "cert", KIND_TEXT, AT(cert), 0, 0, "FILE", "PEM, the certificate of our clusters", NULL },
 	{ "key", KIND_TEXT, AT(key), 0, 0, "FILE", "PEM, its key", NULL },
-	{ "ca", KIND_TEXT, AT(ca), 0, 0, "FILE", "PEM, who has signed the proxy's certificate; without: unchecked",
-	  NULL },
+	{ "ca", KIND_TEXT, AT(ca), 0, 0, "FILE",
+	  "PEM, who has signed the proxy's certificate, whose name may be any; without: unchecked", NULL },
 	{ "origin-delay", KIND_DELAY, AT(origin_delay), 0, 0, "D", "our origin answers late: 2ms, 500us-3ms, 1s",
 	  NULL },
 	{ "target-delay", KIND_DELAY, AT(target_delay), 0, 0, "D", "the same for our target", NULL },
@@ -235,6 +235,30 @@ static void complete_table(struct options *o)
 		die("--user and --password: both or none");
 }
 
+static bool is_set(const struct delay *delay)
+{
+	return delay->max_ns > 0;
+}
+
+/* What would have no effect is a mistake: who gives it believes that it has one. */
+static void complete_clusters(const struct options *o)
+{
+	const bool has_tls = o->tls & (TLS_ORIGIN | TLS_TARGET);
+
+	if (((o->tls & TLS_ORIGIN) && !o->origin) || ((o->tls & TLS_TARGET) && !o->target))
+		die("--tls origin, --tls target: only of clusters that are ours");
+	if (has_tls && (!o->cert || !o->key))
+		die("--tls: our clusters need --cert and --key");
+	if (!has_tls && (o->cert || o->key))
+		die("--cert, --key: only with --tls origin or --tls target");
+	if (o->ca && !(o->tls & TLS_CLIENTS))
+		die("--ca: only with --tls clients");
+	if (!o->origin && (is_set(&o->origin_delay) || o->origin_errors > 0))
+		die("--origin-delay, --origin-errors: only with --origin");
+	if (!o->target && (is_set(&o->target_delay) || o->target_errors > 0))
+		die("--target-delay, --target-errors: only with --target");
+}
+
 /* What follows from others, and what does not go together. */
 static void complete(struct options *o)
 {
@@ -245,8 +269,7 @@ static void complete(struct options *o)
 		die("--warmup-seconds and --warmup: one of them");
 	if (o->lockstep && (o->rate > 0 || o->churn > 0 || o->seconds > 0 || o->warmup_seconds > 0))
 		die("--lockstep: not with a rate, a time or a churn, which depend on the clock");
-	if ((o->tls & (TLS_ORIGIN | TLS_TARGET)) && (!o->cert || !o->key))
-		die("--tls: our clusters need --cert and --key");
+	complete_clusters(o);
 	if (o->compression == COMPRESSION_SNAPPY && o->version >= 5)
 		die("--compression snappy: v5 does not have it");
 	if (o->idle_s > 0 && (o->rate > 0 || o->seconds > 0 || o->requests > 0 || o->warmup > 0))

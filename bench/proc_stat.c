@@ -223,6 +223,33 @@ bool proc_read_facts(pid_t pid, struct proc_facts *out)
 	return walk(pid, &w);
 }
 
+static bool reset_peak(pid_t pid, void *out)
+{
+	bool *is_reset = out;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)pid);
+	file = fopen(path, "we");
+	if (!file) {
+		*is_reset = false;
+		return true;
+	}
+	/* 5 is the number for the peak; what is written arrives when the file is closed. */
+	fputc('5', file);
+	if (fclose(file) != 0)
+		*is_reset = false;
+	return true;
+}
+
+bool proc_reset_peak(pid_t pid)
+{
+	bool is_reset = true;
+	const struct walk w = { .visit = reset_peak, .out = &is_reset };
+
+	return walk(pid, &w) && is_reset;
+}
+
 /* ---- the machine ---- */
 
 /* "cpu  user nice system idle iowait irq softirq steal guest guest_nice": guests are in user and nice already. */

@@ -25,7 +25,7 @@ struct proc_spent {
 /* Sums over a process and its descendants. */
 struct proc_facts {
 	uint64_t rss_kib;
-	uint64_t peak_kib; /* the largest RSS that each has ever had */
+	uint64_t peak_kib; /* the largest RSS that each has had since it began or since proc_reset_peak() */
 	uint64_t voluntary_switches;
 	uint64_t involuntary_switches;
 	unsigned threads;
@@ -43,6 +43,11 @@ pid_t proc_read_pid(const char *path);
 /* Both end with false when there is no such process. */
 MUSTCHECK bool proc_read_cpu(pid_t pid, struct proc_cpu *out);
 MUSTCHECK bool proc_read_facts(pid_t pid, struct proc_facts *out);
+/*
+ * Lets the peak of each begin anew, by clear_refs (proc(5)). False when that is not allowed for one of them, as for a
+ * process of another user: its peak is then that since it began.
+ */
+MUSTCHECK bool proc_reset_peak(pid_t pid);
 void proc_read_machine(struct proc_machine *out);
 /* This process alone, in microseconds' resolution. */
 struct proc_spent proc_own_cpu(void);

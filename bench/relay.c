@@ -131,9 +131,17 @@ static void on_request(struct peer *p, const struct frame *f)
 
 /* ---- towards the client ---- */
 
+/* Segments begin behind READY or AUTHENTICATE, native protocol v5, section 2.3.1. */
+static void begin_segments(struct peer *p, uint8_t opcode)
+{
+	if (p->version >= 5 && (opcode == OP_READY || opcode == OP_AUTHENTICATE) && !p->in_segments)
+		peer_use_segments(p);
+}
+
 static void send_answer(struct line *line, int16_t stream, const struct errand *errand)
 {
 	peer_send(&line->client, stream, errand->opcode, errand->body.data, errand->body.len);
+	begin_segments(&line->client, errand->opcode);
 }
 
 static void answer_error(struct line *line, int16_t stream)
@@ -185,6 +193,7 @@ static void on_answer(struct peer *p, const struct frame *f)
 	struct leg *leg = container_of(p, struct leg, peer);
 	struct errand *errand = &leg->line->errands[f->stream];
 
+	begin_segments(p, f->opcode);
 	/* The target's counts where only it was asked. */
 	if (leg->counts || errand->body.len == 0) {
 		errand->opcode = f->opcode;
@@ -219,7 +228,7 @@ static void on_leg_open(struct peer *p)
 	struct line *line = container_of(p, struct leg, peer)->line;
 
 	if (++line->open_legs == CLUSTERS)
-		peer_adopt(&line->client, line->relay->set, &client_handler, line->fd, 4);
+		peer_adopt(&line->client, line->relay->set, &client_handler, line->fd, line->relay->version);
 }
 
 static void on_leg_closed(struct peer *p, const char *why)
@@ -242,7 +251,7 @@ static void on_connection(struct source *source, uint32_t events)
 	for (unsigned i = 0; i < CLUSTERS; i++) {
 		line->legs[i].line = line;
 		line->legs[i].counts = i == ORIGIN;
-		if (!peer_connect(&line->legs[i].peer, r->set, &leg_handler, r->clusters[i], 4))
+		if (!peer_connect(&line->legs[i].peer, r->set, &leg_handler, r->clusters[i], r->version))
 			die("the relay cannot connect");
 	}
 }

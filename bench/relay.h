@@ -34,11 +34,12 @@ struct relay {
 	struct net_address address;
 	struct peer_set *set;
 	const struct net_address *clusters[2]; /* origin, target */
+	uint8_t version;                       /* of the protocol, 3 to 5, on both sides */
 	enum fault fault;
 	unsigned countdown; /* requests of its kind until it befalls one */
 };
 
-/* Listens on a free port. `set`, `clusters` and `fault` are filled in already. */
+/* Listens on a free port. `set`, `clusters`, `version` and `fault` are filled in already. */
 void relay_listen(struct relay *r);
 
 #endif

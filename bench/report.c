@@ -14,6 +14,12 @@ static double window_s(const struct window *w)
 	return (double)(w->end_ns - w->begin_ns) / 1e9;
 }
 
+/* Not of what was due in the window: of a proxy that falls behind, some of those answers come later. */
+static double rate(const struct window *w)
+{
+	return (double)w->answers / window_s(w);
+}
+
 static struct proc_spent own_spent(const struct window *w)
 {
 	return (struct proc_spent){ .user_s = w->own_end.user_s - w->own_begin.user_s,
@@ -29,7 +35,7 @@ static double requests_per_cpu_second(const struct window *w)
 {
 	const double cpu_s = sum_s(proc_spent_between(&w->cpu_begin, &w->cpu_end));
 
-	return cpu_s > 0 ? (double)w->latency.count / cpu_s : 0;
+	return cpu_s > 0 ? (double)w->answers / cpu_s : 0;
 }
 
 /* The generator first: where it is busy, nothing can be said about the proxy's peak. */
@@ -70,7 +76,7 @@ static void print_lines(FILE *out, const struct window *w)
 	fprintf(out, "dropped=%" PRIu64 "\n", w->dropped);
 	fprintf(out, "reconnects=%" PRIu64 "\n", w->reconnects);
 	fprintf(out, "seconds=%.3f\n", window_s(w));
-	fprintf(out, "rate=%.0f\n", (double)w->latency.count / window_s(w));
+	fprintf(out, "rate=%.0f\n", rate(w));
 	fprintf(out, "p50_us=%.1f\n", quantile_us(w, 0.5));
 	fprintf(out, "p90_us=%.1f\n", quantile_us(w, 0.9));
 	fprintf(out, "p99_us=%.1f\n", quantile_us(w, 0.99));
@@ -111,6 +117,7 @@ static void print_proxy(FILE *out, const struct window *w)
 		spent.user_s, spent.system_s);
 	fprintf(out, ", \"rss_begin_kib\": %" PRIu64 ", \"rss_end_kib\": %" PRIu64 ", \"rss_peak_kib\": %" PRIu64,
 		w->facts_begin.rss_kib, w->facts_end.rss_kib, w->facts_end.peak_kib);
+	fprintf(out, ", \"rss_peak_of\": \"%s\"", w->has_own_peak ? "window" : "process");
 	fprintf(out, ", \"voluntary_switches\": %" PRId64 ", \"involuntary_switches\": %" PRId64,
 		(int64_t)(w->facts_end.voluntary_switches - w->facts_begin.voluntary_switches),
 		(int64_t)(w->facts_end.involuntary_switches - w->facts_begin.involuntary_switches));
@@ -126,7 +133,7 @@ static void print_json(FILE *out, const struct load *l)
 	fputs("{\"version\": 1, \"options\": ", out);
 	options_print_json(l->options, out);
 	fprintf(out, ", \"window_s\": %.6f, \"requests\": %" PRIu64 ", \"rate\": %.1f", window_s(w), w->latency.count,
-		(double)w->latency.count / window_s(w));
+		rate(w));
 	fprintf(out, ", \"errors\": %" PRIu64 ", \"dropped\": %" PRIu64 ", \"reconnects\": %" PRIu64, w->errors,
 		w->dropped, w->reconnects);
 	print_latency(out, w);

@@ -28,6 +28,7 @@ static void load_through_relay(const struct selftest *self)
 	load_init(&l, &options);
 	relay = (struct relay){ .set = &l.to_proxy,
 				.clusters = { &l.origin.address, &l.target.address },
+				.version = (uint8_t)options.version,
 				.fault = (enum fault)self->fault };
 	relay_listen(&relay);
 	l.proxies[0] = relay.address;
@@ -72,6 +73,7 @@ static void check_time(const struct selftest *self)
 	load_check_clusters(&l);
 	REQUIRE(l.window.end_ns - l.window.begin_ns >= 200000000ull);
 	REQUIRE(l.window.latency.count < l.answered && l.errors == 0);
+	REQUIRE(l.window.answers == l.window.latency.count);
 }
 
 static void check_churn(const struct selftest *self)
@@ -155,6 +157,14 @@ static void check_stall_at_the_end(const struct selftest *self)
 	REQUIRE(l.window.latency.count + l.window.dropped >= due);
 }
 
+/* Answers that come 300 ms later are none of a window of 100 ms, even though what they answer was due in it. */
+static void check_late_answers(const struct selftest *self)
+{
+	load_through_relay(self);
+	REQUIRE(l.window.latency.count >= 10 && l.window.latency.min >= 299000000ull);
+	REQUIRE(l.window.end_ns - l.window.begin_ns >= 299000000ull || l.window.answers == 0);
+}
+
 /* With four streams only as many can wait: what finds none is dropped, and counted. */
 static void check_drops(const struct selftest *self)
 {
@@ -176,6 +186,9 @@ const struct selftest selftest_load[] = {
 	{ "counters in lock step", check_counts,
 	  "--connections 5 --depth 10 --write-percent 37 --warmup 500 --requests 2000 --lockstep", FAULT_NONE, NULL },
 	{ "a window of time", check_time, "--connections 4 --write-percent 50 --seconds 0.2", FAULT_NONE, NULL },
+	{ "counters in v5", check_counts,
+	  "--connections 4 --depth 8 --write-percent 37 --warmup 500 --requests 2000 --protocol 5 --user u --password p",
+	  FAULT_NONE, NULL },
 	{ "connections come and go", check_churn,
 	  "--connections 8 --depth 4 --write-percent 50 --requests 20000 --churn 1000", FAULT_NONE, NULL },
 	{ "idle", check_idle, "--connections 40 --idle 0.1", FAULT_NONE, NULL },
@@ -186,6 +199,8 @@ const struct selftest selftest_load[] = {
 	  FAULT_STALL, NULL },
 	{ "a stall at the end of the window", check_stall_at_the_end,
 	  "--connections 20 --depth 60 --rate 1000 --warmup 1 --seconds 0.12", FAULT_STALL, NULL },
+	{ "answers that come after the window", check_late_answers,
+	  "--connections 20 --depth 60 --rate 1000 --warmup 1 --seconds 0.1 --origin-delay 300ms", FAULT_NONE, NULL },
 	{ "drops", check_drops, STALLED " --rate 1000 --depth 4", FAULT_STALL, NULL },
 	{ "errors that are asked for", check_wanted_errors, MIXED " --origin-errors 20 --target-errors 20", FAULT_NONE,
 	  NULL },
@@ -208,5 +223,14 @@ const struct selftest selftest_load[] = {
 	{ "a write altered", run, MIXED, FAULT_ALTER_WRITE, "a write whose value is not its key's" },
 	{ "the other cluster's id", run, MIXED, FAULT_FOREIGN_ID, "a prepared id that is not its own" },
 	{ "a connection closed", run, MIXED, FAULT_CLOSE, "the proxy closed a connection" },
+	{ "an answer altered in v5", run, MIXED " --protocol 5", FAULT_ALTER_ANSWER, "got another request's answer" },
+	{ "a write altered in v5", run, MIXED " --protocol 5", FAULT_ALTER_WRITE,
+	  "a write whose value is not its key's" },
+	{ "the other cluster's id in v5", run, MIXED " --protocol 5", FAULT_FOREIGN_ID,
+	  "a prepared id that is not its own" },
+	{ "a write sent twice in v5", run, MIXED " --protocol 5", FAULT_REPEAT_WRITE,
+	  "writes were sent for it, target got" },
+	{ "the certificate of nothing", run, "--requests 1 --cert x --key x", FAULT_NONE, "--cert, --key: only" },
+	{ "an authority without TLS", run, "--requests 1 --ca x", FAULT_NONE, "--ca: only with --tls clients" },
 	{ .name = NULL },
 };

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -216,6 +217,34 @@ static void check_facts(const struct selftest *self)
 	free(memory);
 }
 
+/* What was given back before does not count, what comes after does. */
+static void check_peak(const struct selftest *self)
+{
+	enum {
+		BYTES = 32 << 20,
+		KIB = BYTES >> 10
+	};
+	struct proc_facts facts[3];
+
+	(void)self;
+	for (unsigned i = 0; i < ARRAY_LEN(facts); i++) {
+		uint8_t *memory;
+
+		if (i == 1 && !proc_reset_peak(getpid()))
+			return; /* not allowed here, as the results then say */
+		REQUIRE(proc_read_facts(getpid(), &facts[i]));
+		memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		REQUIRE(memory != MAP_FAILED);
+		for (size_t at = 0; at < BYTES && i != 1; at += 512)
+			memory[at] = 1;
+		REQUIRE(munmap(memory, BYTES) == 0);
+	}
+	REQUIRE(facts[1].peak_kib <= facts[1].rss_kib + KIB / 4);
+	REQUIRE(facts[2].peak_kib <= facts[2].rss_kib + KIB / 4);
+	REQUIRE(proc_read_facts(getpid(), &facts[0]));
+	REQUIRE(facts[0].peak_kib >= facts[2].peak_kib + KIB / 2);
+}
+
 static void check_strangers(const struct selftest *self)
 {
 	struct proc_cpu cpu;
@@ -225,6 +254,7 @@ static void check_strangers(const struct selftest *self)
 	(void)self;
 	/* Larger than any number of a process (PID_MAX_LIMIT). */
 	REQUIRE(!proc_read_cpu(1 << 23, &cpu) && !proc_read_facts(1 << 23, &facts));
+	REQUIRE(!proc_reset_peak(1 << 23));
 	REQUIRE(proc_read_pid("/nowhere/at.all") == 0);
 	proc_read_machine(&machine);
 	REQUIRE(machine.total > machine.stolen);
@@ -246,6 +276,7 @@ const struct selftest selftest_proc_stat[] = {
 	{ .name = "CPU time of a child's child", .run = check_grandchild },
 	{ .name = "CPU time of a child that has ended", .run = check_ended_child },
 	{ .name = "memory, threads, files and switches", .run = check_facts },
+	{ .name = "the peak of memory", .run = check_peak },
 	{ .name = "processes that are not there", .run = check_strangers },
 	{ .name = "the share that was stolen", .run = check_steal },
 	{ .name = NULL },

@@ -151,7 +151,7 @@ class Stand:
         where = {"proxy": f"{HOST}:{listen}", "origin": f"{HOST}:{ports['origin']}"}
         if not alone:
             where["target"] = f"{HOST}:{ports['target']}"
-        if "tls" in options:
+        if {"origin", "target"} & set(options.get("tls", "").split(",")):
             where.update(cert=self.places["cert"], key=self.places["key"])
         if row != DIRECT:
             where["pid_file"] = self.folder / "proxy.pid"
