@@ -39,10 +39,31 @@ def added_instructions(root):
     return {name: float(count) for name, count in rows}
 
 
+def today():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+
+
+def commit(root):
+    return first_line(["git", "-C", root, "describe", "--always", "--dirty"])
+
+
+def run_mark(root):
+    """When and of which commit something is measured, where not all of a page's figures come from one run."""
+    return f"{today()}, commit {commit(root)}"
+
+
+def told_runs(runs):
+    """A sentence for {part: its run_mark(), None when it was not written down}."""
+    parts = {}
+    for part, mark in runs.items():
+        parts.setdefault(mark or "an earlier run", []).append(part)
+    return "Measured: " + "; ".join(f"{', '.join(names)}: {mark}" for mark, names in parts.items()) + "."
+
+
 def facts(build, stand, root):
     cores = re.findall(r"^processor\s*:", Path("/proc/cpuinfo").read_text(), re.M)
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "date": today(),
         "machine": {
             "processor": f"{field('/proc/cpuinfo', 'model name')}, {len(cores)} cores",
             "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / 2 ** 20:.1f} GiB",
@@ -54,7 +75,7 @@ def facts(build, stand, root):
         },
         "versions": {
             "cqlferry": first_line([build / "cqlferry", "--version"]),
-            "commit": first_line(["git", "-C", root, "describe", "--always", "--dirty"]),
+            "commit": commit(root),
             "compiler": f"{first_line(['cc', '--version'])}, {cflags(build)}",
             "haproxy": first_line([stand.haproxy, "-v"]) if stand.haproxy else None,
             "openssl": first_line(["openssl", "version"]),

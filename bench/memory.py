@@ -4,6 +4,7 @@ What memory the proxy takes, and whether it gives it back.
 
     bench/memory.py               all but the soak, about four minutes; writes bench/results/memory.json
     bench/memory.py idle ten_thousand wakeups burst churn      some of it
+    bench/memory.py --quick       the same in half of the time: shorter bursts and connects, 1000 idle clients
     bench/memory.py soak          half an hour at half load while connections come and go; writes bench/results/soak.json
     bench/memory.py --self-test   shows that what is looked for is found
 
@@ -31,6 +32,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 sys.dont_write_bytecode = True
+
+import machine  # noqa: E402
 
 try:
     import crowd  # noqa: E402
@@ -233,16 +236,17 @@ class Load:
 
 
 def measure_burst(options, folder):
+    """One mode after the other; what is given back is waited for once."""
     found = []
-    for mode in MODES:
-        with Load(options, folder, mode) as l:
+    with Load(options, folder, MODES[0]) as first, Load(options, folder, MODES[1]) as second:
+        for l in (first, second):
             l.run("--connections 1 --requests 100")
             before = rss_kib(l.process.pid)
             most = {name: l.run(f"{load} --seconds {options.seconds}")[1] for name, load in BURSTS.items()}
-            at_once = rss_kib(l.process.pid)
-            time.sleep(GIVES_BACK_S)
-            found.append({"mode": mode, "before_kib": before, "most_kib": most, "at_once_kib": at_once,
-                          "left_kib": rss_kib(l.process.pid)})
+            found.append({"mode": l.mode, "before_kib": before, "most_kib": most, "at_once_kib": rss_kib(l.process.pid)})
+        time.sleep(GIVES_BACK_S)
+        for l, told in zip((first, second), found):
+            told["left_kib"] = rss_kib(l.process.pid)
     return found
 
 
@@ -358,7 +362,8 @@ def page_of(found, options):
                        "rows": [[r["mode"], r["reconnects"], r["errors"], mib(r["rss_before_kib"]), mib(r["rss_after_kib"]),
                                  r["files_before"], r["files_after"]] for r in found["churn"]]})
     return {"title": "Memory", "command": command(options),
-            "text": ["One worker. An idle client has had one request answered by both clusters; what it takes is the growth of VmRSS "
+            "text": [machine.told_runs({part: found.get("runs", {}).get(part) for part in found if part != "runs"}),
+                     "One worker. An idle client has had one request answered by both clusters; what it takes is the growth of VmRSS "
                      f"from {options.warm} of them to all."], "tables": tables, "targets": targets, "figures": found}
 
 
@@ -385,7 +390,7 @@ def soak_page_of(found, options):
 
 def command(options):
     return shlex.join(["bench/memory.py", *(what for what in options.what if what == "soak"),
-                       *(["--minutes", f"{options.minutes:g}"] if options.minutes != 30 else [])])
+                       *(["--quick"] if options.quick else []), *(["--minutes", f"{options.minutes:g}"] if options.minutes != 30 else [])])
 
 
 def self_test():
@@ -406,8 +411,12 @@ def self_test():
     assert wake_ups("self") >= woken + len(held), "wake-ups are not counted"
     made = soak_page_of([{"mode": "pooled", "samples": [dict(s, minute=1, files=9, threads=2) for s in leak], "idle_files": 9,
                           "end_files": 10, "requests": 1, "errors": 0, "dropped": 0, "reconnects": 0}],
-                        argparse.Namespace(minutes=30, soak_connections=1, rate=1, churn=1, what=["soak"]))
+                        argparse.Namespace(minutes=30, soak_connections=1, rate=1, churn=1, what=["soak"], quick=False))
     assert [t["is_met"] for t in made["targets"]] == [False, False]
+    options = argparse.Namespace(quick=True, warm=1, what=["churn"], minutes=30)
+    found = with_run({"wakeups": [], "burst": [], "runs": {"wakeups": "then"}}, {"burst": []}, options)
+    told = page_of(found, options)["text"][0]
+    assert "wakeups: then" in told and f"burst: {found['runs']['burst']}" in told and "--quick" in told, told
     print("bench/memory.py finds what is not given back")
 
 
@@ -425,6 +434,7 @@ def parse_arguments():
     parser.add_argument("--warm", type=int, default=100, help="idle ones that do not count (100)")
     parser.add_argument("--seconds", type=float, default=2, help="for each burst (2)")
     parser.add_argument("--churn-seconds", type=float, default=10, help="of connects and ends (10)")
+    parser.add_argument("--quick", action="store_true", help="--clients 1000 --seconds 1 --churn-seconds 5")
     parser.add_argument("--minutes", type=float, default=30, help="of the soak (30)")
     parser.add_argument("--soak-connections", type=int, default=200, help="(200)")
     parser.add_argument("--rate", type=float, default=10000, help="requests per second of the soak, in each mode (10000)")
@@ -433,6 +443,8 @@ def parse_arguments():
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     options.build = options.build.resolve()
+    if options.quick:
+        options.clients, options.seconds, options.churn_seconds = 1000, 1, 5
     if crowd is None and not options.self_test and set(options.what or PARTS) & {"idle", "ten_thousand", "wakeups"}:
         parser.error("idle clients need the Python environment of the wire tests: see docs/internals.md")
     if not 0 < options.warm < options.clients:
@@ -459,6 +471,13 @@ def figures_before(options):
     return json.loads(file.read_text())["figures"] if options.what and file.exists() else {}
 
 
+def with_run(before, found, options):
+    """What was measured now, and of what was not, what an earlier run has found; "runs" says which is which."""
+    mark = machine.run_mark(ROOT) + (", --quick" if options.quick else "")
+    runs = {**before.get("runs", {}), **{part: mark for part in found}}
+    return {**before, **found, "runs": runs}
+
+
 def main():
     options = parse_arguments()
     if options.self_test:
@@ -474,7 +493,7 @@ def main():
             page, name = soak_page_of(run_soak(options, folder), options), "soak.json"
         else:
             name = "memory.json"
-            page = page_of({**figures_before(options), **measure(options, folder)}, options)
+            page = page_of(with_run(figures_before(options), measure(options, folder), options), options)
     (options.results / name).write_text(json.dumps(page, indent=1) + "\n")
     missed = [t for t in page["targets"] if not t["is_met"]]
     for t in missed:
