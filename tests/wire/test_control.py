@@ -217,13 +217,14 @@ async def test_an_event_does_not_wait_for_a_row(make_bench):
         bench.origin.peers_overrides["rack"] = lambda node: None if node.index == 1 else "r1"
         bench.origin.hidden.add(bench.origin.nodes[2])
     bench = await make_bench(fresh=True, configure=spoil, origin={"nodes": 3})
-    await until_refreshed(bench.origin, 1)  # the next look is 4 s away
+    await until_refreshed(bench.origin, 1)
+    await until_refreshed(bench.origin, 2)  # the next look is 8 s away
     await bench.origin.until(lambda: not any(c.in_flight for c in bench.origin.control_connections()), "its end")
     bench.origin.hidden.clear()
     happened = time.monotonic()
     bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE", bench.origin.nodes[2].address, bench.origin.port, control=True)
-    await until_refreshed(bench.origin, 2)
-    assert time.monotonic() - happened < 2.5
+    await until_refreshed(bench.origin, 3)
+    assert time.monotonic() - happened < 6
     await until_used(bench, bench.origin, 0, 2)
 
 
@@ -389,13 +390,15 @@ async def test_a_burst_of_events(make_bench):
     """However many come, the tables are read twice at most; what comes later makes them be read again."""
     bench = await make_bench(fresh=True, origin={"nodes": 2})
     before = asked(bench.origin)
+    begun = time.monotonic()
     for i in range(200):
         bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE" if i % 3 else "REMOVED_NODE", f"10.1.2.{i}", 9042, control=True)
         await asyncio.sleep(0.001)
+    seconds = int(time.monotonic() - begun)  # none, but on a busy machine
     await until_refreshed(bench.origin, before)
     bench.origin.emit("TOPOLOGY_CHANGE", "NEW_NODE", "10.1.2.3", 9042, control=True)
     await until_refreshed(bench.origin, before + 1)
-    assert asked(bench.origin) <= before + 3
+    assert asked(bench.origin) <= before + 3 + seconds
     await until_used(bench, bench.origin, 0, 1)
 
 
@@ -448,10 +451,8 @@ async def test_a_node_that_dies(make_bench, where):
     bench = await make_bench(fresh=True, **{where: {"nodes": 3}})
     cluster = getattr(bench, where)
     on = control_node(cluster)
-    died = time.monotonic()
     await on.stop()
-    await cluster.until(lambda: control_node(cluster), "control connection to another node")
-    assert time.monotonic() - died < 2
+    await cluster.until(lambda: control_node(cluster), "control connection to another node")  # has a limit below heartbeat_interval
     assert "next try in" not in bench.proxy.messages
     await bench.proxy.ready()
     await on.start()

@@ -155,13 +155,14 @@ async def test_quota(example):
     """Over all workers together; what is above gets OVERLOADED, and nothing of it is sent."""
     bench = await example("quota", quota_per_second=5)
     clients = [await bench.client() for _ in range(4)]
+    begun = time.monotonic()
     sent = [(client, client.send_query("SELECT * FROM ks.t")) for client in clients for _ in range(5)]
     answers = [await client.answer(stream) for client, stream in sent]
     refused = [answer for answer in answers if answer.is_error()]
     for answer in refused:
         assert_error(answer, Err.OVERLOADED, "may send 5 requests per second")
     # A second's worth, and what a slow machine has gathered meanwhile.
-    assert 5 <= len(answers) - len(refused) < 15
+    assert 5 <= len(answers) - len(refused) < 10 + 5 * (time.monotonic() - begun)
     assert len(bench.origin.requests(Op.QUERY)) == len(answers) - len(refused)
 
     async def is_served():
@@ -214,10 +215,12 @@ async def test_mirror_sample(example):
     bench = await example("mirror_sample", mirror_sample_permille=1000, mirror_sample_per_second=4)
     client = await bench.client()
     statement = await client.prepare(READ)
+    begun = time.monotonic()
     assert set((await read_all(bench, client, statement)).values()) == {"origin"}
+    seconds = time.monotonic() - begun
     assert keys_of(bench.origin) == set(KEYS)
     await bench.target.until(lambda: len(keys_of(bench.target)) >= 4, "copies")
-    assert len(keys_of(bench.target)) < 30
+    assert len(keys_of(bench.target)) < 20 + 4 * seconds
 
 
 async def test_mirror_sample_by_key(example):
