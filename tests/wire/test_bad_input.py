@@ -457,7 +457,8 @@ async def test_a_stream_id_that_is_in_use(bench, version, second):
 
 # ---- silence and noise ----
 
-HANDSHAKE_LIMIT = {"proxy": {"handshake_timeout": "400ms"}}
+#: long enough for the handshakes that do come to their end, on a busy machine
+HANDSHAKE_LIMIT = {"proxy": {"handshake_timeout": "1500ms"}}
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x04", frame_bytes(4, 0, 1, Op.STARTUP, requests.startup())[:15],

@@ -144,7 +144,7 @@ async def test_prepared_and_batched(bench):
 
 @pytest.mark.parametrize("how", [behaviour.mute(), behaviour.close(), behaviour.reset()], ids=["mute", "close", "reset"])
 async def test_no_answer_from_one_cluster(make_bench, how):
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1500ms"}})
     c = await bench.client()
     hold = behaviour.Hold(how)
     bench.target.on("INSERT", hold)

@@ -263,16 +263,16 @@ async def test_the_node_goes_away_in_the_middle(dse, version):
 
 
 async def quick(make_bench, **more):
-    return await make_bench(sections={"proxy": {"request_timeout": "400ms"}}, **DSE, **more)
+    return await make_bench(sections={"proxy": {"request_timeout": "1500ms"}}, **DSE, **more)
 
 
 @both_versions
 async def test_the_time_limit_begins_anew_with_each_page(make_bench, version):
-    """Six pages in more than the time limit, none of them late."""
+    """Ten pages in more than the time limit, none of them late."""
     bench = await quick(make_bench)
-    bench.origin.on("ks.t", behaviour.pages(6, gate=lambda number: asyncio.sleep(0.15)))
+    bench.origin.on("ks.t", behaviour.pages(10, gate=lambda number: asyncio.sleep(0.2)))
     c = await bench.client(version)
-    await take_pages(c, ask_for_pages(c), 6)
+    await take_pages(c, ask_for_pages(c), 10)
 
 
 @both_versions
@@ -326,7 +326,7 @@ async def test_late_pages_are_swallowed(make_bench):
 @both_versions
 async def test_pages_that_never_come_crowd_a_connection(make_bench, version):
     """Their stream ids are not free before the node says so: one that never does costs the client its connection."""
-    sections = {"proxy": {"request_timeout": "300ms", "max_stream_ids": "4"}}
+    sections = {"proxy": {"request_timeout": "1500ms", "max_stream_ids": "4"}}
     bench = await make_bench(sections=sections, **DSE)
     bench.origin.on("ks.t", behaviour.mute())
     bench.origin.on(Op.REVISE, behaviour.mute())
@@ -335,7 +335,7 @@ async def test_pages_that_never_come_crowd_a_connection(make_bench, version):
         assert_error(await c.answer(stream), Err.READ_TIMEOUT, "no answer from origin")
     await bench.origin.until_received(2, Op.REVISE)
     assert_error(await c.query("SELECT * FROM ks.other"), Err.OVERLOADED, "all 4 stream ids")
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(1.6)
     assert_error(await c.query("SELECT * FROM ks.other"), Err.OVERLOADED, "all 4 stream ids")
     assert await c.closed() == []
 
@@ -347,11 +347,11 @@ async def test_a_driver_that_asks_for_no_more_pages_is_not_timed_out(make_bench)
     c = await bench.client(DSE2)
     stream = ask_for_pages(c, welcome=2)
     await take_pages(c, stream, 2)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
     assert not c.received
     assert (await c.revise(Revision.MORE_PAGES, stream, 2)).rows == [[True]]
     await take_pages(c, stream, 2)
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(2.0)
     assert not c.received
     assert (await c.revise(Revision.MORE_PAGES, stream, 1)).rows == [[True]]
     assert_error(await c.answer(stream), Err.READ_TIMEOUT, "no answer from origin")
@@ -391,16 +391,14 @@ async def test_a_driver_that_asks_for_no_more_pages_while_it_is_drained(make_ben
 @both_versions
 async def test_revise_is_not_answered(make_bench, version):
     bench = await quick(make_bench)
-    gate = asyncio.Event()
-    bench.origin.on("ks.t", behaviour.pages(3, gate=lambda number: asyncio.sleep(0.3)))
+    bench.origin.on("ks.t", behaviour.pages(8, gate=lambda number: asyncio.sleep(0.3)))
     bench.origin.on(Op.REVISE, behaviour.mute())
     c = await bench.client(version)
     stream = ask_for_pages(c)
     await take_pages(c, stream, 1)
     answer = await c.revise(Revision.CANCEL, stream)
     assert_error(answer, Err.SERVER_ERROR, "no answer from origin")
-    assert (await take_pages(c, stream, 2))[-1].is_last_page  # so the request went on
-    assert not gate.is_set()
+    assert (await take_pages(c, stream, 7))[-1].is_last_page  # so the request went on
 
 
 async def test_revise_is_refused(dse):
@@ -436,7 +434,7 @@ async def test_a_driver_that_does_not_read(make_bench, version):
     The proxy stops reading pages when too many wait, so that its memory is bounded; neither the request's time limit nor
     anything else ends it, and when the driver reads again all pages come.
     """
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms", "client_output_limit": "64KiB"}}, **DSE)
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s", "client_output_limit": "64KiB"}}, **DSE)
     count, text = 300, "x" * 100_000
     bench.origin.on("ks.t", behaviour.pages(count, text=text, gate=lambda number: gate_open()))
     c = await bench.client(version, receive_buffer=16384)

@@ -767,7 +767,7 @@ async def test_other_errors_say_nothing_about_the_text(make_bench, code):
 async def test_the_second_attempt_gets_no_answer(make_bench, where):
     """One deadline for both."""
     bench = await make_bench(sections={"routing": {"replace_cql_functions": "true"},
-                                       "proxy": {"request_timeout": "500ms"}})
+                                       "proxy": {"request_timeout": "1500ms"}})
     c = await bench.client()
     text = "INSERT INTO ks.t (a) VALUES ([now()])"
     cluster = getattr(bench, where)

@@ -360,7 +360,7 @@ async def test_a_frame_before_its_turn_that_is_none(make_bench):
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_frame_before_its_turn_that_never_comes(make_bench, leaves):
     """A cluster is mute: what waits goes with the client, or with the time-out."""
-    bench = await make_bench(sections={"proxy": {"handshake_timeout": "500ms"}})
+    bench = await make_bench(sections={"proxy": {"handshake_timeout": "1500ms"}})
     bench.target.on(Op.STARTUP, behaviour.mute(), times=1)
     c = await bench.open()
     c.write(c.frame(Op.STARTUP, requests.startup(), stream=1) +

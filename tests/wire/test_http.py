@@ -127,7 +127,7 @@ async def test_failures_are_counted(bench):
 
 @pytest.mark.checklist(262, 263)
 async def test_a_time_out_is_observed(make_bench):
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1500ms"}})
     bench.origin.on("ks.t", mute())
     c = await bench.client()
     before = await bench.proxy.metrics()
@@ -136,7 +136,7 @@ async def test_a_time_out_is_observed(make_bench):
     assert requests_counted(before, after)["reads_origin"] == 1
     assert after['zdm_proxy_inflight_requests_total{type="reads_origin"}'] == 0
     name = 'zdm_proxy_request_duration_seconds_sum{type="reads_origin"}'
-    assert 0.3 < after[name] - before[name] < 5
+    assert 1.4 < after[name] - before[name] < 8
 
 
 @pytest.mark.checklist(256)

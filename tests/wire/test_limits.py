@@ -99,12 +99,12 @@ async def test_a_refused_driver_that_asks_for_options_first(make_bench):
 @pytest.mark.native
 async def test_silence_over_the_limit(make_bench):
     """Who says nothing cannot be told anything: the end comes after two seconds, long before handshake_timeout."""
-    bench = await make_bench(profile="native", **proxy_section(max_client_connections=1))
+    bench = await make_bench(profile="native", **proxy_section(max_client_connections=1, handshake_timeout="60s"))
     await bench.client()
-    c = await bench.open()
     begun = asyncio.get_running_loop().time()
-    assert await c.closed() == []
-    assert 1.5 < asyncio.get_running_loop().time() - begun < 6
+    c = await bench.open()
+    assert await c.closed() == []  # handshake_timeout is longer than that would wait
+    assert 1.8 < asyncio.get_running_loop().time() - begun
 
 
 @pytest.mark.native
@@ -258,7 +258,7 @@ async def test_handshakes_take_turns(make_bench):
 
 async def test_a_turn_that_does_not_come(make_bench):
     """Places held by silent connections are free after handshake_timeout; who has waited for as long is closed."""
-    bench = await make_bench(fresh=True, **proxy_section(max_handshakes=1, handshake_timeout="700ms"))
+    bench = await make_bench(fresh=True, **proxy_section(max_handshakes=1, handshake_timeout="3s"))
     silent = await bench.open()
     await bench.proxy.until_metric("zdm_cqlferry_handshakes", 1)
     behind = [await bench.open() for _ in range(4)]
