@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|Assertion .* failed|Assert\w* failed")
 
 #: how long the proxy may take to become ready, or to end
-START_PATIENCE = 20.0
-STOP_PATIENCE = 15.0
+START_PATIENCE = 40.0
+STOP_PATIENCE = 40.0
 
 
 def binary():

@@ -16,7 +16,7 @@ WAYS = [(4, None), (4, "lz4"), (5, None), (5, "lz4")]
 each_way = pytest.mark.parametrize("version,compression", WAYS, ids=[f"v{v}-{c or 'plain'}" for v, c in WAYS])
 #: the fake nodes answer nothing, no heartbeat either, while they look through a large text or make a large answer
 ROOM = {"proxy": {"max_frame_size": "80MiB", "heartbeat_timeout": "60s", "request_timeout": "60s"}}
-LATE = 45
+LATE = 120
 
 
 def noise(size):

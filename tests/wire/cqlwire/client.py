@@ -16,8 +16,8 @@ from .framing import Codec, frame_bytes, segment_bytes, switches_to_segments
 from .primitives import WireError
 from .responses import parse
 
-#: how long an answer may take; long enough for a sanitizer build on a busy machine
-PATIENCE = 8.0
+#: how long an answer may take; long enough for a sanitizer build on a busy machine, and less than a heartbeat_interval
+PATIENCE = 20.0
 
 
 class Closed(Exception):
