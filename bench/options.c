@@ -86,6 +86,8 @@ static const struct spec specs[] = {
 	{ "warmup", KIND_COUNT, AT(warmup), 1, MAX_REQUESTS, "N", "or so many (1000)", NULL },
 	{ "rate", KIND_REAL, AT(rate), 0, 100000000, "N",
 	  "requests per second, whether answers come or not; latency counts from when one was due", NULL },
+	{ "burst", KIND_NUMBER, AT(burst), 1, MAX_DEPTH, "N",
+	  "with --rate: so many are due at a time, on one connection (1)", NULL },
 	{ "idle", KIND_REAL, AT(idle_s), 0, MAX_SECONDS, "S", "send nothing, hold the connections for so long", NULL },
 	{ "churn", KIND_REAL, AT(churn), 0, 100000, "N", "close and open so many connections per second", NULL },
 	{ "pid-file", KIND_TEXT, AT(pid_file), 0, 0, "FILE", "the proxy's process, to be read when measuring begins",
@@ -270,6 +272,8 @@ static void complete(struct options *o)
 	if (o->lockstep && (o->rate > 0 || o->churn > 0 || o->seconds > 0 || o->warmup_seconds > 0))
 		die("--lockstep: not with a rate, a time or a churn, which depend on the clock");
 	complete_clusters(o);
+	if (o->burst > 1 && o->rate == 0)
+		die("--burst: only with --rate");
 	if (o->compression == COMPRESSION_SNAPPY && o->version >= 5)
 		die("--compression snappy: v5 does not have it");
 	if (o->idle_s > 0 && (o->rate > 0 || o->seconds > 0 || o->requests > 0 || o->warmup > 0))
@@ -293,7 +297,7 @@ void options_take(struct options *o, int argc, char **argv)
 	int key;
 
 	*o = (struct options){
-		.proxy = "127.0.0.1:14002", .connections = 1, .value_len = 64, .version = 4, .patience_s = 60
+		.proxy = "127.0.0.1:14002", .connections = 1, .value_len = 64, .version = 4, .burst = 1, .patience_s = 60
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
 		const int has_arg = specs[i].kind == KIND_FLAG ? no_argument : required_argument;

@@ -52,7 +52,8 @@ struct options {
 	double warmup_seconds;
 	uint64_t requests;
 	uint64_t warmup;
-	double rate; /* 0: closed loop */
+	double rate;    /* 0: closed loop */
+	unsigned burst; /* so many are due at a time, for one connection */
 	double idle_s;
 	double churn; /* connections per second */
 	const char *pid_file;

@@ -72,22 +72,29 @@ static void plan(struct load *l, uint64_t now)
 	l->schedule.next_ns = now;
 }
 
-/* From the whole, not by adding intervals, whose roundings would add up. */
+/* From the whole, not by adding intervals, whose roundings would add up. Those of one burst have one time. */
 static void plan_next(struct load *l)
 {
 	struct schedule *s = &l->schedule;
 
 	s->count++;
-	s->next_ns = s->begin_ns + (uint64_t)((double)s->count * 1e9 / l->options->rate);
+	s->next_ns =
+		s->begin_ns + (uint64_t)((double)(s->count - s->count % l->options->burst) * 1e9 / l->options->rate);
 }
 
-/* The next connection in turn that has a free stream. */
+/* The next connection in turn that has a free stream; the one before while a burst goes on. */
 static struct client *next_free(struct load *l)
 {
 	const unsigned connections = l->options->connections;
 
 	if (l->started - l->answered == (uint64_t)connections * l->options->depth)
 		return NULL;
+	if (l->schedule.count % l->options->burst > 0) {
+		struct client *c = &l->clients[(l->schedule.cursor + connections - 1) % connections];
+
+		if (client_can_send(c))
+			return c;
+	}
 	for (unsigned i = 0; i < connections; i++) {
 		struct client *c = &l->clients[l->schedule.cursor];
 

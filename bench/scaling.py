@@ -63,8 +63,8 @@ LOADS = {
     "R64": Load(64, 1, 0, 24000),
     "W64": Load(64, 1, 100, 16000),
     "M1000": Load(1000, 1, 50, 16000),
-    "R64p": Load(64, 32, 0, 100000),
-    "W64p": Load(64, 32, 100, 60000),
+    "R64p": Load(64, 64, 0, 160000, ("--burst", "32")),
+    "W64p": Load(64, 64, 100, 80000, ("--burst", "32")),
 }
 #: The one whose shared line has to be found.
 CONTROL = "timestamps"

@@ -125,6 +125,16 @@ static void check_rate(const struct selftest *self)
 	REQUIRE(l.window.end_ns - l.window.begin_ns >= 199500000ull);
 }
 
+/* The last 20 are due 190 ms after the first; a client in turn gets all of a burst, and each the same number of bursts. */
+static void check_bursts(const struct selftest *self)
+{
+	load_through_relay(self);
+	load_check_clusters(&l);
+	REQUIRE(l.window.latency.count == 400 && l.window.dropped == 0 && l.schedule.count == 400);
+	REQUIRE(l.window.end_ns - l.window.begin_ns >= 189500000ull);
+	REQUIRE(l.schedule.cursor == (100 / 20 + 400 / 20) % 10);
+}
+
 /*
  * A proxy that stalls once. In a closed loop one request takes long, the others are not even sent; at a rate all that
  * were due meanwhile have waited, which is what clients would see.
@@ -194,6 +204,8 @@ const struct selftest selftest_load[] = {
 	{ "idle", check_idle, "--connections 40 --idle 0.1", FAULT_NONE, NULL },
 	{ "the open loop keeps its rate", check_rate,
 	  "--connections 10 --depth 60 --rate 2000 --warmup 100 --requests 400", FAULT_NONE, NULL },
+	{ "bursts", check_bursts, "--connections 10 --depth 60 --rate 2000 --burst 20 --warmup 100 --requests 400",
+	  FAULT_NONE, NULL },
 	{ "a stall in the closed loop", check_stall_in_closed_loop, STALLED, FAULT_STALL, NULL },
 	{ "a stall in the open loop", check_stall_in_open_loop, STALLED " --rate 1000 --depth 60 --connections 20",
 	  FAULT_STALL, NULL },
