@@ -3,7 +3,7 @@
  * lines of JSON or CSV. README.md is for its users.
  *
  *   worker.c   decides what is written --> queue.c, ring.c --> writer.c, a thread of its own
- *   record.c   the form on the way          format.c, shape.c: lines --> sink_file.c, sink_socket.c
+ *   record.c   the form on the way          format.c, field.c, memo.c, shape.c: lines --> sink_file.c, sink_socket.c
  */
 #include <errno.h>
 #include <stdio.h>

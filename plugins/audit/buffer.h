@@ -52,14 +52,43 @@ static inline void buffer_text(struct buffer *b, const char *text)
 	buffer_add(b, text, strlen(text));
 }
 
+/* A short text that is copied with all of its room, since that takes fewer steps than to copy so many bytes. */
+struct buffer_short {
+	uint32_t length;
+	char text[28];
+};
+#define BUFFER_SHORT(text)                                                                                             \
+	{                                                                                                              \
+		sizeof(text) - 1, text                                                                                 \
+	}
+
+static inline void buffer_add_short(struct buffer *b, const struct buffer_short *s)
+{
+	if (!buffer_need(b, sizeof(s->text)))
+		return;
+	memcpy(b->data + b->len, s->text, sizeof(s->text));
+	b->len += s->length;
+}
+
+/* The two digits of a number below 100. */
+static inline const char *buffer_pair(unsigned n)
+{
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+				    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+
+	return pairs + 2 * n;
+}
+
 static inline void buffer_number(struct buffer *b, uint64_t n)
 {
 	char digits[20];
 	unsigned at = sizeof(digits);
 
-	do {
-		digits[--at] = (char)('0' + n % 10);
-	} while ((n /= 10) > 0);
+	for (; n >= 10; n /= 100)
+		memcpy(digits + (at -= 2), buffer_pair((unsigned)(n % 100)), 2);
+	if (n > 0 || at == sizeof(digits))
+		digits[--at] = (char)('0' + n);
 	buffer_add(b, digits + at, sizeof(digits) - at);
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "buffer.h"
+#include "memo.h"
 #include "record.h"
 
 enum format_kind {
@@ -18,10 +19,13 @@ enum format_kind {
 
 struct format {
 	enum format_kind kind;
-	struct buffer text; /* of a statement, on its way into the line */
-	/* The second that is written in `date`. */
+	struct buffer text;  /* of a statement, on its way into the line */
+	struct buffer piece; /* of the line */
+	struct memo clients, requests;
+	/* How lines of this second begin. */
 	time_t second;
-	char date[24];
+	uint32_t head_length; /* 0: of none yet */
+	char head[32];
 	unsigned columns; /* of the line so far */
 };
 

@@ -5,22 +5,22 @@
 
 bool record_read(struct record_view *view, const uint8_t *bytes, uint32_t size)
 {
+	uint64_t sum = sizeof(view->head);
 	const char *at;
-	uint32_t left;
 
 	if (size < sizeof(view->head))
 		return false;
 	memcpy(&view->head, bytes, sizeof(view->head));
 	at = (const char *)bytes + sizeof(view->head);
-	left = size - (uint32_t)sizeof(view->head);
+	for (unsigned i = 0; i < RECORD_TEXTS; i++)
+		sum += view->head.lengths[i];
+	if (sum > size)
+		return false;
 	for (unsigned i = 0; i < RECORD_TEXTS; i++) {
 		const uint32_t length = view->head.lengths[i];
 
-		if (length > left)
-			return false;
 		view->texts[i] = (struct cqlferry_text){ at, length };
 		at += length;
-		left -= length;
 	}
 	return true;
 }

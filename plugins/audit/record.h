@@ -7,6 +7,7 @@
 #define AUDIT_RECORD_H
 
 #include <cqlferry/plugin.h>
+#include <stddef.h>
 
 enum record_event {
 	RECORD_REQUEST,
@@ -26,7 +27,7 @@ enum record_statement {
 	RECORD_NONE,
 };
 
-/* The first ones are the client's. */
+/* The first ones are the client's, the last ones what many requests have in common. */
 enum record_text {
 	TEXT_ADDRESS,
 	TEXT_LISTENER,
@@ -34,19 +35,19 @@ enum record_text {
 	TEXT_DRIVER,
 	TEXT_DRIVER_VERSION,
 	TEXT_SUBJECT,
-	TEXT_STATEMENT,
 	TEXT_VALUES,
+	TEXT_ERROR,
+	TEXT_STATEMENT,
 	TEXT_KEYSPACE,
 	TEXT_TABLES,
 	TEXT_DECIDER,
 	TEXT_TAG,
-	TEXT_ERROR,
 };
 #define RECORD_CLIENT_TEXTS 6
+#define RECORD_COMMON TEXT_STATEMENT
 #define RECORD_TEXTS 13
 
 /* Bits of `flags`. */
-#define RECORD_TLS 1u
 #define RECORD_PREPARED 2u
 #define RECORD_LWT 4u
 #define RECORD_CUT 8u          /* the text of the statement is longer than what is here */
@@ -54,27 +55,32 @@ enum record_text {
 #define RECORD_VALUES 32u      /* values are written, be there any or not */
 #define RECORD_MORE_VALUES 64u
 
+/* Zeroed before it is filled in: parts of it are compared as bytes. */
 struct record {
 	uint64_t time;   /* nanoseconds since 1970 */
 	uint64_t number; /* the request's */
-	uint64_t client; /* its number */
 	uint64_t duration_ns;
 	uint64_t count; /* DROPPED, REFUSED */
 	int64_t rows;   /* -1: none */
-	const char *verb;
 	struct {
 		uint64_t duration_ns;
 		uint32_t error_code;
 		uint8_t state;
 	} parts[CQLFERRY_CLUSTERS];
+	uint32_t error_code;
+	uint8_t event;
+	/* From here to the lengths of its texts: who the client is, all that a line says of it. */
+	uint64_t client; /* its number */
+	uint16_t port;
+	uint8_t version;
+	bool is_tls;
+	uint32_t lengths[RECORD_TEXTS];
+	/* From lengths[RECORD_COMMON] to the end: what a line says of a request without its times. */
+	const char *verb;
 	uint32_t statement_length; /* of the whole text */
 	uint32_t statement_max;    /* bytes of a line's statement */
-	uint32_t error_code;
 	uint32_t flags;
-	uint16_t port;
 	uint16_t consistency;
-	uint8_t event;
-	uint8_t version;
 	uint8_t opcode;
 	uint8_t kind;
 	uint8_t statement; /* enum record_statement */
@@ -82,8 +88,12 @@ struct record {
 	uint8_t to;
 	uint8_t answered_by;
 	uint8_t decided_by;
-	uint32_t lengths[RECORD_TEXTS];
+	uint8_t unused[3];
 };
+_Static_assert(offsetof(struct record, lengths) == offsetof(struct record, client) + 12 &&
+		       offsetof(struct record, verb) == offsetof(struct record, lengths[RECORD_TEXTS]) &&
+		       offsetof(struct record, unused[3]) == sizeof(struct record),
+	       "what is compared as bytes has no holes");
 
 /* Longer texts are cut; those of statements and values have limits of their own. */
 #define RECORD_NAME_MAX 256u
@@ -100,7 +110,7 @@ struct record {
 #define VALUE_NULL 0xFFFFFFFFu
 #define VALUE_CUT 0x80000000u
 
-/* All of a record but its head: where each text is. */
+/* A record that was read: where each text is, one behind the other. */
 struct record_view {
 	struct record head;
 	struct cqlferry_text texts[RECORD_TEXTS];
@@ -125,7 +135,7 @@ struct record_client {
 	char *bytes;
 };
 
-/* The others, from TEXT_STATEMENT on: texts[TEXT_STATEMENT - RECORD_CLIENT_TEXTS] is the statement's. */
+/* The others: texts[TEXT_STATEMENT - RECORD_CLIENT_TEXTS] is the statement's. */
 #define RECORD_OWN_TEXTS (RECORD_TEXTS - RECORD_CLIENT_TEXTS)
 #define RECORD_OWN(text) ((text)-RECORD_CLIENT_TEXTS)
 

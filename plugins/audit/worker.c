@@ -123,7 +123,7 @@ static void begin(struct record *head, enum record_event event, const struct kno
 	head->client = known->number;
 	head->port = known->port;
 	head->version = known->version;
-	head->flags = known->is_tls ? RECORD_TLS : 0;
+	head->is_tls = known->is_tls;
 }
 
 static uint64_t wall_clock(void)

@@ -31,7 +31,8 @@ static void example(struct record *head, struct cqlferry_text *texts)
 	head->opcode = CQLFERRY_OPCODE_EXECUTE;
 	head->kind = CQLFERRY_WRITE;
 	head->verb = "INSERT";
-	head->flags = RECORD_TLS | RECORD_PREPARED | RECORD_VALUES;
+	head->is_tls = true;
+	head->flags = RECORD_PREPARED | RECORD_VALUES;
 	head->statement = RECORD_FULL;
 	head->statement_max = 1000;
 	head->statement_length = 45;
@@ -465,6 +466,188 @@ START_TEST(records_that_do_not_fit)
 }
 END_TEST
 
+/* ---- what is remembered ---- */
+
+static void change(unsigned which, struct record *head, struct cqlferry_text *texts)
+{
+	static const struct cqlferry_text user = TEXT("other\"user"), statement = TEXT("SELECT a FROM invoices"),
+					  password = TEXT("ALTER ROLE r WITH PASSWORD = 'secret'"),
+					  decider = TEXT("read shop.* both"), none = { NULL, 0 };
+
+	switch (which) {
+	case 1:
+		head->client = 43;
+		break;
+	case 2: /* the same connection has logged in anew */
+		texts[TEXT_USER] = user;
+		break;
+	case 3:
+		texts[TEXT_STATEMENT] = statement;
+		break;
+	case 4:
+		texts[TEXT_DECIDER] = decider;
+		break;
+	case 5:
+		head->flags &= ~RECORD_VALUES;
+		texts[TEXT_VALUES] = none;
+		break;
+	case 6: /* the same bytes in other texts */
+		texts[TEXT_LISTENER] = (struct cqlferry_text)TEXT("app");
+		texts[TEXT_USER] = (struct cqlferry_text)TEXT("sbilling");
+		break;
+	case 7:
+		texts[TEXT_STATEMENT] = password;
+		break;
+	case 8:
+		head->outcome = CQLFERRY_ANSWERED;
+		head->rows = 100;
+		texts[TEXT_ERROR] = none;
+		break;
+	case 9:
+		head->event = RECORD_CONNECT;
+		break;
+	case 10:
+		head->statement = RECORD_HASH;
+		break;
+	case 11:
+		head->outcome = CQLFERRY_ABANDONED;
+		break;
+	}
+}
+#define CHANGES 12
+
+/* Whatever came before it, a record becomes the line that it would become as the first one. */
+START_TEST(what_is_remembered_changes_no_line)
+{
+	const enum format_kind kind = _i % 2 ? FORMAT_CSV : FORMAT_JSON;
+	struct format format = { .kind = kind };
+	struct cqlferry_text texts[RECORD_TEXTS];
+	struct record head;
+
+	for (unsigned round = 0; round < 4 * CHANGES; round++) {
+		struct buffer out = { 0 };
+		struct record_view view;
+		uint32_t size;
+		uint8_t *bytes;
+		char *line;
+
+		example(&head, texts);
+		change(round % CHANGES, &head, texts);
+		if (_i / 2)
+			change(round / CHANGES, &head, texts);
+		head.duration_ns += round * 1000u;
+		line = line_of(kind, &head, texts);
+		bytes = written(&head, texts, &size);
+		ck_assert(record_read(&view, bytes, size));
+		format_line(&format, &out, &view);
+		free(bytes);
+		buffer_char(&out, '\0');
+		ck_assert_str_eq(out.data, line);
+		free(line);
+		buffer_free(&out);
+	}
+	format_fini(&format);
+}
+END_TEST
+
+/* What is remembered after three lines of such a record. */
+static const struct memo_piece *remembered(struct format *format, struct record *head,
+					   const struct cqlferry_text *texts)
+{
+	struct buffer out = { 0 };
+	struct record_view view;
+	const uint8_t *fixed;
+	struct memo_key key;
+	const struct memo_piece *piece;
+	uint32_t size;
+	uint8_t *bytes = written(head, texts, &size);
+
+	ck_assert(record_read(&view, bytes, size));
+	for (unsigned i = 0; i < 3; i++)
+		format_line(format, &out, &view);
+	fixed = (const uint8_t *)&view.head.lengths[RECORD_COMMON];
+	key = (struct memo_key){
+		.fixed = fixed,
+		.fixed_size = (uint32_t)((const uint8_t *)(&view.head + 1) - fixed),
+		.texts = (const uint8_t *)view.texts[RECORD_COMMON].data,
+		.texts_size = (uint32_t)(bytes + size - (const uint8_t *)view.texts[RECORD_COMMON].data),
+	};
+	piece = memo_find(&format->requests, &key);
+	buffer_free(&out);
+	free(bytes);
+	return piece;
+}
+
+START_TEST(a_password_is_not_remembered)
+{
+	struct format format = { .kind = FORMAT_JSON };
+	struct cqlferry_text texts[RECORD_TEXTS];
+	struct record head;
+
+	example(&head, texts);
+	ck_assert_ptr_nonnull(remembered(&format, &head, texts));
+	texts[TEXT_STATEMENT] = (struct cqlferry_text)TEXT("CREATE ROLE r WITH PASSWORD = 'secret'");
+	ck_assert_ptr_null(remembered(&format, &head, texts));
+	format_fini(&format);
+}
+END_TEST
+
+/* A key of one number, and a piece that says it. */
+static bool is_found(struct memo *memo, uint64_t number)
+{
+	const struct memo_key key = { .fixed = (const uint8_t *)&number, .fixed_size = 8, .is_fixed_telling = true };
+	const struct memo_piece *found = memo_find(memo, &key);
+	const struct memo_piece piece = { .text = (const char *)&number, .size = 8, .columns = 3 };
+
+	if (!found) {
+		memo_keep(memo, &key, &piece);
+		return false;
+	}
+	ck_assert_uint_eq(found->columns, 3);
+	ck_assert_uint_eq(found->size, 8);
+	ck_assert_mem_eq(found->text, &number, 8);
+	return true;
+}
+
+START_TEST(a_piece_is_kept_the_second_time)
+{
+	struct memo memo = { NULL };
+	unsigned found = 0;
+
+	ck_assert(!is_found(&memo, 1) && !is_found(&memo, 1) && is_found(&memo, 1));
+	/* A flood of keys that come once pushes nothing out. */
+	for (uint64_t n = 1000; n < 100000; n++)
+		ck_assert(!is_found(&memo, n));
+	ck_assert(is_found(&memo, 1));
+	/* Many that come again and again do: there is room for so many. */
+	for (uint64_t n = 1000; n < 10000; n++)
+		ck_assert(!is_found(&memo, n) && !is_found(&memo, n) && is_found(&memo, n));
+	for (uint64_t n = 1000; n < 10000; n++)
+		found += is_found(&memo, n);
+	ck_assert_uint_le(found, 2 * MEMO_SETS);
+	ck_assert_uint_ge(found, MEMO_SETS);
+	memo_fini(&memo);
+}
+END_TEST
+
+START_TEST(a_piece_that_is_too_long_is_not_kept)
+{
+	static char text[MEMO_PIECE_MAX];
+	struct memo memo = { NULL };
+	const struct memo_key key = { .fixed = (const uint8_t *)"abcdefgh", .fixed_size = 8, .is_fixed_telling = true };
+	struct memo_piece piece = { .text = text, .size = MEMO_PIECE_MAX - 7 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_ptr_null(memo_find(&memo, &key));
+		memo_keep(&memo, &key, &piece);
+	}
+	piece.size--;
+	memo_keep(&memo, &key, &piece);
+	ck_assert_ptr_nonnull(memo_find(&memo, &key));
+	memo_fini(&memo);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("audit_format");
@@ -480,5 +663,9 @@ int main(void)
 	tcase_add_test(tc, other_events);
 	tcase_add_test(tc, numbers_that_there_are_not);
 	tcase_add_test(tc, records_that_do_not_fit);
+	tcase_add_loop_test(tc, what_is_remembered_changes_no_line, 0, 4);
+	tcase_add_test(tc, a_password_is_not_remembered);
+	tcase_add_test(tc, a_piece_is_kept_the_second_time);
+	tcase_add_test(tc, a_piece_that_is_too_long_is_not_kept);
 	return run_tcase("audit_format", tc);
 }
