@@ -10,6 +10,11 @@
 
 /* A frame that needs more than this gets a buffer of its exact size, into which the socket is read directly. */
 #define EXACT_MIN 32768
+/*
+ * Up to this size the same call also reads what comes behind that frame, into the loop's buffer: both together are no
+ * longer than it.
+ */
+#define EXACT_MAX (LOOP_READ_BUFFER * 3 / 4)
 /* Parts handed to one writev(2): 64 outgoing buffers are 1 MiB, more than a socket takes at once. */
 #define MAX_IOV 64
 
@@ -39,15 +44,20 @@ static enum io_status tls_io_status(const struct sbuf *sb, enum tls_status statu
 	return IO_CLOSED;
 }
 
-static enum io_status io_recv(struct sbuf *sb, void *buf, size_t size, size_t *got, const char **why)
+/* With `behind`, which TLS does not know, what does not fit into `buf` goes to the beginning of the loop's buffer. */
+static ALWAYS_INLINE enum io_status io_recv_to(struct sbuf *sb, void *buf, size_t size, size_t behind, size_t *got,
+					       const char **why)
 {
 	ssize_t n;
 
 	if (sb->tls)
 		return tls_io_status(sb, tls_read(sb->tls, buf, size, got), why);
-	do
-		n = recv(sb->fd, buf, size, 0);
-	while (n < 0 && errno == EINTR);
+	do {
+		struct iovec iov[] = { { buf, size }, { sb->loop->read_buffer, behind } };
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov) };
+
+		n = behind == 0 ? recv(sb->fd, buf, size, 0) : recvmsg(sb->fd, &msg, 0);
+	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		*got = (size_t)n;
 		return IO_OK;
@@ -56,6 +66,11 @@ static enum io_status io_recv(struct sbuf *sb, void *buf, size_t size, size_t *g
 		return IO_AGAIN;
 	*why = n == 0 ? "closed by the peer" : strerror(errno);
 	return IO_CLOSED;
+}
+
+static enum io_status io_recv(struct sbuf *sb, void *buf, size_t size, size_t *got, const char **why)
+{
+	return io_recv_to(sb, buf, size, 0, got, why);
 }
 
 /* Writes the first part (TLS) or as many parts as one call takes (raw). */
@@ -284,25 +299,80 @@ static void read_rest(struct loop_task *task)
 	read_pending(sb);
 }
 
-/* The bytes read go behind the kept tail: in its own buffer when that was made for a whole frame, else in the loop's. */
+/* Hands up `len` bytes of the loop's read buffer that were read together with the frame in front of them. */
+static void deliver_behind(struct sbuf *sb, size_t len)
+{
+	uint8_t *data = sb->loop->read_buffer;
+
+	if (sb->in_len > 0) { /* on_data() has not used all of that frame */
+		memmove(data + sb->in_len, data, len);
+		memcpy(data, sb->in->data, sb->in_len);
+		len += sb->in_len;
+	}
+	if (likely(!sb->has_rest && !sb->is_paused)) {
+		deliver(sb, data, len, NULL);
+		return;
+	}
+	sb->want = 0;
+	sb->has_rest = true;
+	if (!keep_tail(sb, data, len))
+		fail(sb, "out of memory for a frame");
+}
+
+/*
+ * The kept tail lies in a buffer of its frame's own: what the frame lacks is read into it. Large frames often come one
+ * after the other, and then the next ones are there as well.
+ */
+static void read_exact(struct sbuf *sb)
+{
+	struct chunk *chunk = sb->in;
+	const size_t lacks = sb->want - sb->in_len;
+	const size_t room = !sb->tls && sb->want <= EXACT_MAX ? LOOP_READ_BUFFER - sb->want : 0;
+	const bool has_secrets = sb->hears_secrets;
+	const char *why = NULL;
+	size_t got = 0;
+
+	switch (io_recv_to(sb, chunk->data + sb->in_len, lacks, room, &got, &why)) {
+	case IO_AGAIN:
+		return;
+	case IO_CLOSED:
+		fail(sb, why);
+		return;
+	case IO_OK:
+		break;
+	}
+	sb->reads++;
+	sb->in_len += (uint32_t)MIN(got, lacks);
+	if (got < lacks)
+		return;
+	chunk_ref(chunk);
+	if (deliver(sb, chunk->data, sb->in_len, chunk) && got > lacks)
+		deliver_behind(sb, got - lacks);
+	chunk_unref(chunk);
+	wipe(sb, has_secrets, got - lacks);
+}
+
+/* The kept tail is copied to the beginning of the loop's buffer, and what is read goes behind it. */
 static void read_open(struct sbuf *sb)
 {
-	const bool exact = sb->in && sb->want > EXACT_MIN && sb->in->cap >= sb->want;
-	uint8_t *buf = exact ? sb->in->data : sb->loop->read_buffer;
-	size_t room = exact ? sb->want : LOOP_READ_BUFFER;
+	uint8_t *buf = sb->loop->read_buffer;
 	const bool has_secrets = sb->hears_secrets;
 	size_t have = sb->in_len;
 	const char *why = NULL;
 	size_t got = 0;
 
-	if (!exact && have)
+	if (sb->in && sb->want > EXACT_MIN && sb->in->cap >= sb->want) {
+		read_exact(sb);
+		return;
+	}
+	if (have)
 		memcpy(buf, sb->in->data, have);
-	switch (io_recv(sb, buf + have, room - have, &got, &why)) {
+	switch (io_recv(sb, buf + have, LOOP_READ_BUFFER - have, &got, &why)) {
 	case IO_AGAIN:
-		wipe(sb, has_secrets && !exact, have);
+		wipe(sb, has_secrets, have);
 		return;
 	case IO_CLOSED:
-		wipe(sb, has_secrets && !exact, have);
+		wipe(sb, has_secrets, have);
 		fail(sb, why);
 		return;
 	case IO_OK:
@@ -310,18 +380,8 @@ static void read_open(struct sbuf *sb)
 	}
 	sb->reads++;
 	have += got;
-	if (exact) {
-		sb->in_len = (uint32_t)have;
-		if (have == room) {
-			struct chunk *chunk = chunk_ref(sb->in);
-
-			deliver(sb, buf, have, chunk);
-			chunk_unref(chunk);
-		}
-	} else {
-		deliver(sb, buf, have, NULL);
-		wipe(sb, has_secrets, have);
-	}
+	deliver(sb, buf, have, NULL);
+	wipe(sb, has_secrets, have);
 }
 
 void sbuf_drop_input(struct sbuf *sb)

@@ -247,7 +247,7 @@ START_TEST(exact_buffers)
 	ck_assert_uint_eq(e->got_len, size);
 	ck_assert(pattern_is(e->got, size));
 	ck_assert_uint_eq(e->sb.in_len, 7);
-	if (is_exact) { /* the 7 bytes came in a call of their own, so last_chunk is gone: ask with the next one */
+	if (is_exact) { /* the 7 bytes were handed up on their own, so last_chunk is gone: ask with the next one */
 		ck_assert_ptr_null(e->last_chunk);
 		peer_write(e->peer, bytes + 7, size - 7);
 		loop_until(e->got_len == 2 * (size_t)size);
@@ -264,6 +264,88 @@ START_TEST(exact_buffers)
 		chunk_unref(kept);
 	}
 	free(bytes);
+	end_free(e);
+}
+END_TEST
+
+enum {
+	LARGE = 33000,
+	LACKS = 1000,
+	BEHIND = LARGE + 9
+};
+
+/* Most of a message that gets a buffer of its own; then, so that one read can take them, the rest of it and what is behind it. */
+static struct end *end_with_large(void)
+{
+	struct end *e = end_open();
+	uint8_t *bytes = malloc(LARGE + BEHIND);
+	int there = 0;
+
+	pattern_fill(bytes, LARGE + BEHIND);
+	e->message = LARGE;
+	peer_write(e->peer, bytes, LARGE - LACKS);
+	loop_until(e->sb.in_len == LARGE - LACKS);
+	ck_assert_uint_ge(e->sb.in->cap, LARGE);
+	e->calls = 0;
+	peer_write(e->peer, bytes + LARGE - LACKS, LACKS + BEHIND);
+	for (unsigned i = 0; there < LACKS + BEHIND; i++) {
+		ck_assert_uint_lt(i, HELPER_PATIENCE_MS);
+		ck_assert_int_eq(ioctl(e->sb.fd, FIONREAD, &there), 0);
+		usleep(1000);
+	}
+	free(bytes);
+	return e;
+}
+
+/* One read; the first message is in its own buffer. */
+START_TEST(large_messages_in_a_row)
+{
+	struct end *e = end_with_large();
+	const unsigned reads = e->sb.reads;
+
+	loop_turn(&loop, false);
+	ck_assert_uint_eq(e->sb.reads, reads + 1);
+	ck_assert_uint_eq(e->calls, 2);
+	ck_assert_uint_eq(e->got_len, 2 * LARGE);
+	ck_assert(pattern_is(e->got, 2 * LARGE));
+	ck_assert_uint_eq(e->sb.in_len, 9);
+	end_free(e);
+}
+END_TEST
+
+/* Nothing is handed up before the end of the pause, and nothing is lost or comes twice. */
+START_TEST(a_pause_among_large_messages)
+{
+	const size_t before = ((size_t)_i + 1) * LARGE;
+	struct end *e = end_with_large();
+
+	e->pause_after = before;
+	for (unsigned i = 0; i < 5; i++)
+		loop_turn(&loop, false);
+	ck_assert(e->sb.is_paused);
+	ck_assert_uint_eq(e->got_len, before);
+	ck_assert_uint_eq(e->sb.in_len, LARGE + BEHIND - before);
+	sbuf_resume(&e->sb);
+	for (unsigned i = 0; i < 5; i++)
+		loop_turn(&loop, false);
+	ck_assert_uint_eq(e->got_len, 2 * LARGE);
+	ck_assert(pattern_is(e->got, 2 * LARGE));
+	ck_assert_uint_eq(e->sb.in_len, 9);
+	end_free(e);
+}
+END_TEST
+
+/* When on_data() closes, nothing of what came with the message is handed up. */
+START_TEST(an_end_among_large_messages)
+{
+	struct end *e = end_with_large();
+
+	e->close_in = IN_DATA;
+	e->finishes = _i == 1;
+	loop_turn(&loop, false);
+	ck_assert_uint_eq(e->calls, 1);
+	ck_assert_uint_eq(e->last_len, LARGE);
+	ck_assert_uint_eq(e->got_len, 0);
 	end_free(e);
 }
 END_TEST
@@ -837,6 +919,9 @@ int main(void)
 	tcase_add_test(tcase, the_rest_is_kept);
 	tcase_add_test(tcase, one_byte_at_a_time);
 	tcase_add_loop_test(tcase, exact_buffers, 0, ARRAY_LEN(exact_sizes));
+	tcase_add_test(tcase, large_messages_in_a_row);
+	tcase_add_loop_test(tcase, a_pause_among_large_messages, 0, 2);
+	tcase_add_loop_test(tcase, an_end_among_large_messages, 0, 2);
 	tcase_add_test(tcase, pause_and_resume);
 	tcase_add_test(tcase, what_a_pause_left_over);
 	tcase_add_test(tcase, a_pause_with_half_a_large_message);
