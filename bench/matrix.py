@@ -42,6 +42,10 @@ class Scenario(NamedTuple):
     #: System calls are counted, too, in a run of their own.
     syscalls: bool = False
 
+    def has_rate(self):
+        """What counts are quantiles at a fixed rate."""
+        return "rate" in self.load or bool(self.share_of)
+
 
 def load(connections, depth, writes=0, value=100, **more):
     return {"connections": connections, "depth": depth, "write_percent": writes, "value_size": value, **more}
