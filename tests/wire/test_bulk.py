@@ -12,7 +12,7 @@ from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error
 BIG = b"b" * 1_200_000
 INSERT = "INSERT INTO ks.t (k, v) VALUES (?, ?)"
 USERS = Auth({"app": "secret", "proxy": "proxy-password"})
-SHORT = {"proxy": {"request_timeout": "1500ms"}}
+SHORT = {"proxy": {"request_timeout": "2500ms"}}
 
 
 def large(cluster, *opcodes):

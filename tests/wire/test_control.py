@@ -363,6 +363,7 @@ async def test_an_address_map_is_reloaded(make_bench):
         "origin": {"connection_timeout": "500ms"}})
     pairs = ", ".join(f"10.99.0.{node.index + 1}={node.address}" for node in bench.origin.nodes)
     await bench.reload(origin={"address_map": pairs})
+    await bench.proxy.until_logged("origin: node 10.99.0.2:.* has gone")  # the tables are read again first
     await until_used(bench, bench.origin, 0, 1)
 
 

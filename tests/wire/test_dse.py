@@ -420,6 +420,7 @@ async def test_the_driver_goes_away_in_the_middle(dse, version):
     stream = ask_for_pages(c)
     await take_pages(c, stream, 3)
     c.abort()
+    c.received.clear()
     await dse.until_backends_gone()
     c = await dse.client(version)
     await assert_alive(c, dse)
