@@ -23,11 +23,11 @@ def tls_context(ca, cert=None, key=None, check_names=False):
 
 def new_cluster(address, port, login=None, context=None, **options):
     """A Cluster that retries nothing behind the test's back. `options` are the driver's own."""
-    profile = options.pop("profile", None) or ExecutionProfile(retry_policy=FallthroughRetryPolicy(), request_timeout=15)
-    options.setdefault("connect_timeout", 10)
+    profile = options.pop("profile", None) or ExecutionProfile(retry_policy=FallthroughRetryPolicy(), request_timeout=30)
+    options.setdefault("connect_timeout", 30)
     return Cluster([address], port=port, auth_provider=PlainTextAuthProvider(*login) if login else None,
                    ssl_context=context, execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-                   control_connection_timeout=10, **options)
+                   control_connection_timeout=30, **options)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def _context(tls):
     return context
 
 
-def login(address, port, username=None, password=None, tls=None, timeout=5.0):
+def login(address, port, username=None, password=None, tls=None, timeout=30.0):
     """Opens a connection as a driver does and closes it again. `tls` has ca, client_cert and client_key (paths).
     Raises OSError when there is no connection and LoginRefused when the node says no."""
     with socket.create_connection((address, port), timeout) as raw:

@@ -15,8 +15,10 @@ from checklist import profile_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _REPORT = re.compile(r"Sanitizer|runtime error:|Assert\w* .*failed", re.IGNORECASE)
-READY_TIMEOUT = 20
-STOP_TIMEOUT = 20
+#: They only bound a hang. Seconds.
+READY_TIMEOUT = 60
+STOP_TIMEOUT = 25
+PATIENCE = 60.0
 
 
 class FerryError(Exception):
@@ -30,7 +32,7 @@ def binary():
     return path
 
 
-def http_get(url, timeout=5):
+def http_get(url, timeout=30):
     """Status and body of a page, whatever the status is."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
@@ -39,7 +41,7 @@ def http_get(url, timeout=5):
         return error.code, error.read().decode()
 
 
-def eventually(what, check, timeout=10.0):
+def eventually(what, check, timeout=PATIENCE):
     """Calls check until it gives something true and returns that; fails with `what` when it never does."""
     deadline = time.monotonic() + timeout
     while True:

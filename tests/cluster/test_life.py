@@ -87,7 +87,7 @@ def test_waits_for_a_cluster_that_is_not_there_yet(pair, start_ferry, connect, r
     with pytest.raises(OSError):
         socket.create_connection((ferry.address, ferry.port), 2)
     relay.mend()
-    ferry.wait_ready(timeout=15)
+    ferry.wait_ready()
     session = connect(ferry, login=pair.client_login)
     assert session.execute("SELECT cluster_name FROM system.local").one().cluster_name == "origin"
 
@@ -95,9 +95,8 @@ def test_waits_for_a_cluster_that_is_not_there_yet(pair, start_ferry, connect, r
 def test_end_while_waiting_for_a_cluster(pair, start_ferry, relay):
     ferry = start_ferry(pair.environment(TARGET_PORT=relay.port), launch_only=True)
     eventually("a message about the unreachable target", lambda: "target" in ferry.log().lower())
-    started = time.monotonic()
     assert ferry.stop() == 0
-    assert time.monotonic() - started < 3
+    assert "shutdown_timeout (" not in ferry.log(), "nobody's requests were waited for"
 
 
 def test_lost_cluster_comes_back(pair, start_ferry, connect, keyspace, relay):
@@ -112,16 +111,16 @@ def test_lost_cluster_comes_back(pair, start_ferry, connect, keyspace, relay):
     with pytest.raises(Exception):
         session.execute("INSERT INTO %s.t (id) VALUES (1)" % keyspace, timeout=15)
     relay.mend()
-    eventually("ready again", lambda: ferry.readiness()[0] == 200, timeout=15)
+    eventually("ready again", lambda: ferry.readiness()[0] == 200)
 
     def writes():
         try:
-            session.execute("INSERT INTO %s.t (id) VALUES (2)" % keyspace, timeout=5)
+            session.execute("INSERT INTO %s.t (id) VALUES (2)" % keyspace)
         except Exception:  # noqa: B902 (whatever the driver says while it reconnects)
             return False
         return True
 
-    eventually("the driver's session writes again", writes, timeout=20)
+    eventually("the driver's session writes again", writes)
     for side in pair.sides:
         assert (2,) in side.rows("SELECT id FROM %s.t" % keyspace)
 
@@ -149,7 +148,7 @@ class Load:
                 key = self._next
                 self._next += 1
             try:
-                self._session.execute(self._insert, (key,), timeout=12)
+                self._session.execute(self._insert, (key,), timeout=60)
                 self.written.append(key)
             except Exception as error:  # noqa: B902 (every kind of failure counts)
                 self.failed.append((key, error))
@@ -173,12 +172,11 @@ def test_sigterm_under_load_answers_every_request(pair, start_ferry, connect, ke
     ferry = start_ferry(pair.environment())
     load = Load(connect(ferry, login=pair.client_login), table)
     eventually("some writes", lambda: len(load.written) > 200)
-    started = time.monotonic()
     ferry.signal()
     assert ferry.wait_end() == 0
-    assert time.monotonic() - started < 8
-    # A request that had got no answer and no closed connection would keep its writer for the driver's 12 seconds.
-    assert load.end(within=5), "some requests got no answer"
+    assert "shutdown_timeout (" not in ferry.log(), "requests were cut off"
+    # A request that had got no answer and no closed connection would keep its writer for the driver's 60 seconds.
+    assert load.end(within=40), "some requests got no answer"
     assert not [error for _, error in load.failed if type(error).__name__ == "OperationTimedOut"]
     for side in pair.sides:
         assert set(load.written) <= keys_on(side, table)
@@ -199,7 +197,7 @@ def test_draining_one_of_two_proxies_fails_no_request(pair, start_ferry, connect
     ferries = [start_ferry(pair.environment(PROXY_TOPOLOGY_ADDRESSES="%s,%s" % (first, second),
                                             PROXY_TOPOLOGY_INDEX=index), address=address, port=14002, http_port=14001)
                for index, address in enumerate((first, second))]
-    profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), retry_policy=NextHost(), request_timeout=12)
+    profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), retry_policy=NextHost(), request_timeout=60)
     session = connect(ferries[0], login=pair.client_login, profile=profile)
     eventually("connections to both proxies", lambda: {host.address for host in session.get_pool_state()} ==
                {first, second})
@@ -208,7 +206,7 @@ def test_draining_one_of_two_proxies_fails_no_request(pair, start_ferry, connect
     assert ferries[1].stop() == 0
     seen = len(load.written)
     eventually("writes go on by the other proxy", lambda: len(load.written) > seen + 100)
-    assert load.end(within=15)
+    assert load.end(within=60)
     assert load.failed == []
     for side in pair.sides:
         assert set(load.written) <= keys_on(side, table)
@@ -216,10 +214,10 @@ def test_draining_one_of_two_proxies_fails_no_request(pair, start_ferry, connect
 
 def test_readiness_fails_first(pair, start_ferry, connect, keyspace):
     """During drain_delay the proxy serves on, so that a load balancer can turn away from it."""
-    ferry = start_ferry(ini=pair.ini(proxy={"drain_delay": "2s"}))
+    ferry = start_ferry(ini=pair.ini(proxy={"drain_delay": "8s"}))
     session = connect(ferry, login=pair.client_login)
     ferry.signal()
-    eventually("unready", lambda: ferry.readiness()[0] == 503, timeout=1)
+    eventually("unready", lambda: ferry.readiness()[0] == 503)
     statement = SimpleStatement("SELECT count(*) FROM system_schema.keyspaces")
     assert session.execute(statement).one()[0] > 0
     assert ferry.wait_end() == 0
@@ -227,10 +225,9 @@ def test_readiness_fails_first(pair, start_ferry, connect, keyspace):
 
 
 def test_a_second_signal_ends_it_at_once(pair, start_ferry):
-    ferry = start_ferry(ini=pair.ini(proxy={"drain_delay": "6s"}), may_fail=True)
+    ferry = start_ferry(ini=pair.ini(proxy={"drain_delay": "1h"}), may_fail=True)
     ferry.signal()
-    time.sleep(0.3)
-    started = time.monotonic()
+    # Two signals that come before the first one is taken are one.
+    eventually("unready", lambda: ferry.readiness()[0] == 503)
     ferry.signal()
     ferry.wait_end()
-    assert time.monotonic() - started < 1

@@ -66,7 +66,7 @@ class Cluster:
         """Returns when the node answers with a row."""
         with self._direct(node) as session:
             ferry_module.eventually("a row of %s at %s" % (query, node.address),
-                                    lambda: bool(list(session.execute(query))), timeout=60)
+                                    lambda: bool(list(session.execute(query))), timeout=120)
 
     def stop(self):
         for node in (self.second, self.first):
@@ -75,7 +75,7 @@ class Cluster:
     @staticmethod
     def _direct(node):
         # Not to the other one, too.
-        profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([node.address]), request_timeout=15)
+        profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([node.address]), request_timeout=30)
         return clients.connected(node.address, node.port, protocol_version=4, profile=profile,
                                  schema_metadata_enabled=False, token_metadata_enabled=False)
 

@@ -15,8 +15,9 @@ import clients
 from ferry import eventually
 
 ROWS = 200
-#: Requests that took longer than this were affected. Seconds.
-LATE = 1.0
+#: Requests that took longer than this were affected: who waits for a node that is lost waits for heartbeat_timeout (2 s) at
+#: least, and a machine with much else to do does not take as long. Seconds.
+LATE = 1.9
 #: What it may take until none is affected any more: heartbeat_timeout (2 s), and time for everything else.
 SPARED_AFTER = 8.0
 
@@ -77,7 +78,7 @@ class Load:
 
     def until_done(self, more):
         goal = self.done + more
-        eventually("%d requests more" % more, lambda: self.done >= goal, timeout=30)
+        eventually("%d requests more" % more, lambda: self.done >= goal)
 
     def check(self, since, what):
         """No error, and nothing late once the loss is noticed. Prints what docs and notes quote."""
@@ -110,13 +111,13 @@ def ready(ferry, node):
 def test_a_node_is_killed_and_comes_back(clusters, ferry, name):
     cluster = clusters[name]
     with Load(ferry) as load:
-        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0, timeout=15)
+        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0)
         since = time.monotonic()
         cluster.second.stop(kill=True)
         load.until_done(400)
         assert connections(ferry, cluster.second) == 0
         cluster.second.start()
-        eventually("connections to the node that is back", lambda: connections(ferry, cluster.second) > 0, timeout=30)
+        eventually("connections to the node that is back", lambda: connections(ferry, cluster.second) > 0)
         load.until_done(100)
     load.check(since, "%s: kill -9 and restart" % name)
     everything_is_there(clusters, load)
@@ -127,17 +128,17 @@ def test_a_node_hangs_and_goes_on(clusters, ferry, name):
     """SIGSTOP: its connections stay open, and take requests that are never answered."""
     cluster = clusters[name]
     with Load(ferry) as load:
-        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0, timeout=15)
+        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0)
         since = time.monotonic()
         cluster.second.pause()
         try:
-            eventually("the node is given up", lambda: "nothing was heard" in ferry.log(), timeout=15)
+            eventually("the node is given up", lambda: "nothing was heard" in ferry.log())
             load.until_done(200)
         finally:
             before = ready(ferry, cluster.second)
             cluster.second.resume()
         # The kernel takes connections for a node that is stopped; READY comes from the node itself.
-        eventually("connections to the node that is back", lambda: ready(ferry, cluster.second) > before, timeout=30)
+        eventually("connections to the node that is back", lambda: ready(ferry, cluster.second) > before)
         load.until_done(100)
     load.check(since, "%s: SIGSTOP and SIGCONT" % name)
     everything_is_there(clusters, load)
@@ -148,10 +149,10 @@ def test_a_node_leaves(clusters, ferry, name):
     """The last test: the node does not come back."""
     cluster = clusters[name]
     with Load(ferry) as load:
-        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0, timeout=15)
+        eventually("connections to the second node", lambda: connections(ferry, cluster.second) > 0)
         since = time.monotonic()
         cluster.decommission()
-        eventually("no connections to it", lambda: connections(ferry, cluster.second) == 0, timeout=30)
+        eventually("no connections to it", lambda: connections(ferry, cluster.second) == 0)
         load.until_done(200)
     load.check(since, "%s: decommission" % name)
     everything_is_there(clusters, load)
