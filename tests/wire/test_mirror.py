@@ -263,8 +263,9 @@ async def test_options_keep_the_mirror_alive(make_bench):
     c, mirror = await bench.mirrored_client()
     await settle_mirror(bench, c)
     await asyncio.sleep(0.2)
+    before = len(on_mirror(bench, Op.OPTIONS))
     assert (await c.options()).opcode == Op.SUPPORTED
-    await bench.secondary.until(lambda: len(on_mirror(bench, Op.OPTIONS)) == 1, "heartbeat")
+    await bench.secondary.until(lambda: len(on_mirror(bench, Op.OPTIONS)) > before, "heartbeat")
 
 
 @pytest.mark.checklist(224)
@@ -564,15 +565,15 @@ async def test_it_cannot_connect(make_bench):
 @pytest.mark.checklist(66)
 @primaries
 async def test_a_mute_node_does_not_delay_ready(make_bench, primary):
-    bench = await dual(make_bench, primary, sections={"routing": {"async_handshake_timeout": "1s"}})
+    bench = await dual(make_bench, primary, sections={"routing": {"async_handshake_timeout": "2s"}})
     bench.secondary.on(second_startup(), mute())
     metrics = await Async.begin(bench)
     started = time.monotonic()
     c, mirror = await bench.mirrored_client()
     assert (await c.query(READ)).rows[0][0] == primary
-    assert time.monotonic() - started < 0.8
+    assert not mirror.is_closed, "the client has waited for it"
     await bench.secondary.until(lambda: mirror.is_closed, "end of the mirror")
-    assert 0.9 < time.monotonic() - started < 5
+    assert 1.9 < time.monotonic() - started
     assert await metrics.value(f'zdm_async_failed_connections_total{{node="{metrics.node}"}}') == 1
     await without_mirror(bench, c, metrics)
 
@@ -581,7 +582,7 @@ async def test_a_mute_node_does_not_delay_ready(make_bench, primary):
 @pytest.mark.checklist(66)
 async def test_zdm_names(make_bench):
     bench = await make_bench(fresh=True, profile="zdm", variables={
-        "ZDM_READ_MODE": "DUAL_ASYNC_ON_SECONDARY", "ZDM_ASYNC_HANDSHAKE_TIMEOUT_MS": "300",
+        "ZDM_READ_MODE": "DUAL_ASYNC_ON_SECONDARY", "ZDM_ASYNC_HANDSHAKE_TIMEOUT_MS": "1000",
         "ZDM_METRICS_ASYNC_READ_LATENCY_BUCKETS_MS": "3, 5000"})
     c, mirror = await bench.mirrored_client()
     await c.query(READ)
@@ -645,7 +646,7 @@ async def test_slow_answers(make_bench, primary, version, compression):
 
 @pytest.mark.checklist(233, 263)
 async def test_no_answer(make_bench):
-    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "300ms"}})
+    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "1s"}})
     c, mirror = await bench.mirrored_client()
     hold = Hold()
     bench.target.on(in_mirror(READ), hold)
@@ -691,19 +692,15 @@ async def test_2500_unanswered_reads(make_bench):
     hold = Hold()
     bench.target.on(in_mirror(READ), hold)
     metrics = await Async.begin(bench)
-    started = time.monotonic()
     for _ in range(25):
         streams = [c.send_query(READ) for _ in range(100)]
         for stream in streams:
             assert (await c.answer(stream)).rows[0][0] == "origin"
-    assert time.monotonic() - started < 20
     await hold.arrived(2048)
     assert len(on_mirror(bench)) == 2048
     assert await metrics.dropped("full") == 452
     assert await metrics.failed() == {}
-    started = time.monotonic()
     await assert_alive(c, bench)
-    assert time.monotonic() - started < 2
     hold.release()
     await metrics.until_count(2048)
     await metrics.until_gauge("inflight_requests_total", 0)
@@ -848,9 +845,8 @@ async def test_a_stuck_mirror_does_not_hold_up_a_repair(make_bench):
     await c.execute(prepared)
     await hold.arrived()
     # a batch goes to both clusters, whatever is in it
-    started = time.monotonic()
     answer = await c.batch([(prepared.prepared_id, [])])
-    assert not answer.is_error() and time.monotonic() - started < 3
+    assert not answer.is_error() and not hold.answered
     hold.release()
     await settle_mirror(bench, c)
 
@@ -959,7 +955,7 @@ async def test_reads_wait_for_a_slow_use(make_bench, version, compression):
 
 
 async def test_a_use_without_an_answer_is_asked_again(make_bench):
-    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "300ms"}})
+    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "1s"}})
     c, mirror = await bench.mirrored_client()
     bench.target.on(in_mirror("USE"), mute(), times=1)
     metrics = await Async.begin(bench)
@@ -1007,7 +1003,7 @@ async def test_a_use_that_the_clusters_refuse(make_bench):
 
 
 async def test_a_name_that_needs_quotes(make_bench):
-    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "300ms"}})
+    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "1s"}})
     c, mirror = await bench.mirrored_client()
     bench.target.on(in_mirror("USE"), mute(), times=1)
     metrics = await Async.begin(bench)
@@ -1046,18 +1042,16 @@ async def test_the_client_goes(make_bench, how):
 
 @pytest.mark.checklist(145)
 async def test_a_stop_waits_for_no_mirrored_read(make_bench):
-    bench = await dual(make_bench, fresh=True)
+    bench = await dual(make_bench, fresh=True, sections={"proxy": {"shutdown_timeout": "1h"}})
     c, mirror = await bench.mirrored_client()
     hold = Hold()
     bench.target.on(in_mirror(READ), hold)
     await c.query(READ)
     await hold.arrived()
-    started = time.monotonic()
     bench.proxy.signal()
     assert await c.closed() == []
     bench.may_be_down = True
     assert await bench.proxy.wait() == 0
-    assert time.monotonic() - started < 4
     bench.proxy.check_log()
 
 
@@ -1079,7 +1073,7 @@ async def test_the_client_goes_during_its_handshake(make_bench):
 
 async def test_the_primarys_failure_is_the_clients(make_bench):
     """The secondary's good answer does not hide it."""
-    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "300ms"}})
+    bench = await dual(make_bench, sections={"proxy": {"request_timeout": "1s"}})
     c, _ = await bench.mirrored_client()
     bench.origin.on("ks.e", error(Err.UNAVAILABLE))
     bench.origin.on("ks.m", mute())

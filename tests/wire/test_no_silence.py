@@ -13,7 +13,7 @@ from helpers import PRIMARIES, assert_alive, assert_error
 READ = "SELECT * FROM ks.t"
 WRITE = "INSERT INTO ks.t (k) VALUES (1)"
 STREAM = 77
-SHORT = {"proxy": {"request_timeout": "300ms"}}
+SHORT = {"proxy": {"request_timeout": "800ms"}}
 PROXY = {"proxy": "proxy-password"}
 LOGIN = {"auth": Auth({**PROXY, "app": "secret"})}
 
@@ -38,7 +38,7 @@ async def test_no_answer_within_the_time_out(make_bench, where, text, code):
     c = await bench.client()
     c.send_query(text, stream=STREAM, consistency=CL.QUORUM)
     answer = await only_answer(c, bench)
-    assert_error(answer, code, f"no answer from {where} at {bench.primary.nodes[0].address}", "within 300 ms")
+    assert_error(answer, code, f"no answer from {where} at {bench.primary.nodes[0].address}", "within 800 ms")
     assert answer.fields["consistency"] == CL.QUORUM
 
 

@@ -134,7 +134,7 @@ async def test_idle_backend_connections_are_kept_alive(make_bench, primary, vers
     async def beaten():
         assert (await c.query(read)).rows
         return bench.secondary.requests(Op.OPTIONS)
-    beats = await bench.proxy.until(beaten, "OPTIONS on the connection without requests", timeout=5)
+    beats = await bench.proxy.until(beaten, "OPTIONS on the connection without requests")
     assert [r.version for r in beats] == [version]
     assert not bench.primary.requests(Op.OPTIONS)
     assert not c.received
@@ -156,9 +156,9 @@ async def test_idle_clients_send_no_heartbeats(make_bench):
 @pytest.mark.checklist(246)
 async def test_requests_put_heartbeats_off(make_bench):
     """Writes keep the other connection busy: a read long after the last heartbeat sends none."""
-    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "1s"}})
+    bench = await make_bench(sections={"proxy": {"heartbeat_interval": "3s"}})
     c = await bench.client()
-    end = time.monotonic() + 1.6
+    end = time.monotonic() + 3.5
     while time.monotonic() < end:
         await bench.settle(c)
         await asyncio.sleep(0.05)
@@ -384,7 +384,7 @@ async def test_heartbeats(make_bench, where):
     await cluster.until(lambda: len([r for r in cluster.control_requests(Op.OPTIONS) if r.conn is first]) >= 2,
                         "heartbeats")
     cluster.on(Op.OPTIONS, behaviour.mute(), control=True)
-    await cluster.until(lambda: first.is_closed, "end of the silent control connection", timeout=20)
+    await cluster.until(lambda: first.is_closed, "end of the silent control connection", timeout=40)
     cluster.rules.clear()
     await bench.proxy.ready()
 
@@ -445,7 +445,6 @@ async def test_a_node_that_accepts_and_says_nothing(make_bench):
     bench = await make_bench(fresh=True, sections={"proxy": {"handshake_timeout": "500ms", "request_timeout": "500ms"}})
     bench.target.on(Op.STARTUP, behaviour.mute())
     c = await bench.open()
-    started = time.monotonic()
     c.send(Op.STARTUP, requests.startup())
     answers = await c.closed()
-    assert all(a.is_error() for a in answers) and time.monotonic() - started < 4
+    assert all(a.is_error() for a in answers)

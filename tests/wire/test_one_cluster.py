@@ -295,7 +295,7 @@ async def test_a_cluster_without_the_keyspace(make_bench, version):
 
 @pytest.mark.parametrize("way", ["execute", "batch"])
 async def test_a_cluster_that_does_not_answer_prepare(make_bench, way):
-    bench = await with_rules(make_bench, "all shop.* target", fresh=True, proxy={"request_timeout": "400ms"})
+    bench = await with_rules(make_bench, "all shop.* target", fresh=True, proxy={"request_timeout": "1s"})
     c = await bench.client()
     write = await c.prepare(WRITE)
     await reroute(bench)

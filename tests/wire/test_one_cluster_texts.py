@@ -301,7 +301,7 @@ async def test_errors_of_a_write_to_one_cluster(make_bench, where, code, fields)
 async def test_a_write_that_is_not_answered(make_bench, where, how):
     """The time-out names the cluster that was asked, and that one alone."""
     bench = await make_bench(sections={"routing": {"rule": [f"all shop.* {where}"]},
-                                       "proxy": {"request_timeout": "300ms"}})
+                                       "proxy": {"request_timeout": "800ms"}})
     here, there = other_of(bench, where)
     c = await bench.client()
     write = await c.prepare(WRITE)

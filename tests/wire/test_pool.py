@@ -291,7 +291,7 @@ async def test_frames_behind_a_prepared_use_wait(pooled):
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_use_that_is_never_answered(pooled, where):
     """It is answered by us; the client stays where it was, and nobody else suffers."""
-    bench = await pooled({"request_timeout": "300ms"})
+    bench = await pooled({"request_timeout": "1s"})
     c, other = await bench.client(keyspace="one"), await bench.client(keyspace="one")
     getattr(bench, where).on("USE", behaviour.mute())
     use, read = c.send_query("USE two"), c.send_query(READ)

@@ -1,6 +1,7 @@
 """Nodes of pooled connections that are lost, mute, refused, that die and come back; clusters that are down as a whole."""
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -106,8 +107,8 @@ async def test_what_was_not_sent_goes_elsewhere(pooled):
 
 async def test_a_mute_node(pooled):
     """Connections stay open, but nothing comes: reads go elsewhere after heartbeat_timeout, then nothing goes there."""
-    bench, clients = await two_nodes(pooled, {"heartbeat_timeout": "300ms", "heartbeat_retry_interval_min": "5s",
-                                              "heartbeat_retry_interval_max": "5s"})
+    bench, clients = await two_nodes(pooled, {"heartbeat_timeout": "1s", "heartbeat_retry_interval_min": "60s",
+                                              "heartbeat_retry_interval_max": "60s"})
     mute = bench.origin.nodes[0]
     bench.origin.on(lambda r: True, behaviour.mute(), node=mute)
     streams = [(c, c.send_query(f"{READ} /* {n} */")) for n, c in enumerate(clients * 5)]
@@ -121,10 +122,20 @@ async def test_a_mute_node(pooled):
 
 async def test_a_slow_node_is_not_mute(pooled):
     """It answers heartbeats: its requests may take longer than heartbeat_timeout."""
-    bench = await pooled({"heartbeat_timeout": "200ms", "request_timeout": "5s"})
+    bench = await pooled({"heartbeat_timeout": "1s", "request_timeout": "30s"})
     c = await bench.client()
-    bench.origin.on(READ, behaviour.late(0.8))
-    assert (await c.query(READ)).rows
+    hold = Hold()
+    bench.origin.on(READ, hold)
+    stream = c.send_query(READ)
+    asked = time.monotonic()
+    await hold.arrived()
+
+    def beats():
+        return len(bench.origin.requests(Op.OPTIONS))
+    before = beats()
+    await bench.origin.until(lambda: time.monotonic() - asked > 2 and beats() > before + 1, "heartbeats")
+    hold.release()
+    assert (await c.answer(stream)).rows
     assert len(bench.origin.requests(Op.QUERY)) == 1 and len(bench.origin.connections()) == 1
 
 
@@ -240,43 +251,48 @@ async def test_a_node_is_tried_again_after_a_reload(pooled, tmp_path):
     await node.stop()
     for _ in range(20):
         assert (await c.query(WRITE)).kind == Kind.VOID
-    bench.target.on(Op.STARTUP, behaviour.mute(), node=node)
+    # Once: the next try may come before we see the reload. And not a STARTUP of before the node was stopped.
+    rule = bench.target.on(Op.STARTUP, behaviour.mute(), node=node, times=1)
     await node.start()
-    await bench.target.until(lambda: on_node(bench.target, node, Op.STARTUP), "try")
+    await bench.target.until(lambda: rule.hits, "try")
     await bench.reload(target={"tls_ca": copy})
-    bench.target.rules.clear()
 
     async def used():
         await c.query(WRITE)
         return on_node(bench.target, node, Op.QUERY)
-    await bench.proxy.until(used, "request to the node that is up again", timeout=5)
+    await bench.proxy.until(used, "request to the node that is up again")
 
 
 # ---- late answers ----
 
 async def test_late_answers_reach_nobody(pooled):
     """Half of the answers come after request_timeout: each client gets its own ones or an error, never another's."""
-    bench = await pooled({"request_timeout": "150ms", "heartbeat_timeout": "10s"}, origin={"nodes": 2})
+    bench = await pooled({"request_timeout": "500ms", "heartbeat_timeout": "10s"}, origin={"nodes": 2})
     clients = [await bench.client(version) for version in (3, 4, 5, 4) * 5]
     rng = random.Random(5)
+    given_up = set()
 
     async def sometimes(conn, got):
-        await asyncio.sleep(rng.choice((0, 0, 0.01, 0.1, 0.2, 0.3)))
+        if rng.random() < 0.5:
+            await bench.origin.until(lambda: got.statement in given_up, "time-out")
+            await asyncio.sleep(rng.choice((0, 0.01, 0.1)))
         conn.answer(got)
     bench.origin.on("ks.r", sometimes)
     outcomes = []
 
     async def load(c, number):
-        for n in range(25):
+        for n in range(10):
             text = f"SELECT * FROM ks.r /* {number} {n} */"
             answer = await c.query(text)
             outcomes.append(answer.is_error())
             if answer.is_error():
                 assert_error(answer, Err.READ_TIMEOUT, "origin")
+                given_up.add(text)
+                bench.origin.changed()
             else:
                 assert answer.rows == [["origin", None, text]]
     await asyncio.gather(*(load(c, n) for n, c in enumerate(clients)))
-    assert outcomes.count(True) > 50 and outcomes.count(False) > 50
+    assert outcomes.count(True) > 50 and outcomes.count(False) > 20
     await asyncio.sleep(0.3)
     for c in clients:
         assert not c.received
@@ -284,7 +300,7 @@ async def test_late_answers_reach_nobody(pooled):
 
 async def test_a_connection_with_many_orphans_is_replaced(pooled):
     """More than a tenth of its ids: it takes no new requests; late answers are swallowed until it ends."""
-    bench = await pooled({"request_timeout": "100ms", "max_stream_ids": 50, "heartbeat_timeout": "10s"})
+    bench = await pooled({"request_timeout": "1s", "max_stream_ids": 50, "heartbeat_timeout": "10s"})
     c = await bench.client()
     hold = Hold()
     bench.origin.on("ks.slow", hold)

@@ -173,7 +173,7 @@ async def test_a_node_that_refuses_the_statement(pooled):
 
 async def test_a_node_that_does_not_answer_prepare(pooled):
     """The EXECUTEs go to the other node, or are answered; none hangs."""
-    bench = await with_a_hidden_node(pooled, {"request_timeout": "400ms"})
+    bench = await with_a_hidden_node(pooled, {"request_timeout": "1s"})
     c = await bench.client()
     prepared = await c.prepare(READ)
     await join(bench, c)

@@ -418,7 +418,7 @@ async def test_a_repair_that_is_refused_for_many(bench, ways, turned):
 
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_repair_that_is_not_answered(make_bench, where):
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s"}})
     cluster = getattr(bench, where)
     c = await bench.client()
     prepared = await c.prepare(WRITE)

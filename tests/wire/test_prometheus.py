@@ -137,7 +137,7 @@ async def test_outcomes_and_errors(make_bench, plugin_path):
     """Errors of clusters, of the proxy and of scripts, by code and by whose they are."""
     lua = 'proxy.on_request("no", { tables = { "ks.secret" } }, function(req) return req:deny("unauthorized", "no") end)\n'
     bench = await make_bench(fresh=True, configure=scripts({"a.lua": lua}),
-                             sections=section(plugin_path) | {"proxy": {"request_timeout": "200ms"}})
+                             sections=section(plugin_path) | {"proxy": {"request_timeout": "1s"}})
     client = await bench.client()
     bench.origin.on("ks.broken", error(Err.OVERLOADED))
     bench.target.on("ks.half", error(Err.WRITE_TIMEOUT, consistency=CL.ONE, received=0, required=1, write_type="SIMPLE"))
@@ -317,7 +317,7 @@ async def test_tls_sessions(make_bench, plugin_path, tmp_path):
     def configure(bench):
         cert, key = authority.certificate([bench.proxy.listen[0]])
         bench.sections["listener"] = {"tls_cert": cert, "tls_key": key}
-        bench.sections["proxy"] = {"handshake_timeout": "200ms"}
+        bench.sections["proxy"] = {"handshake_timeout": "2s"}
     bench = await make_bench(fresh=True, configure=configure, sections=section(plugin_path))
 
     def is_so(done, failed, still_open):

@@ -195,7 +195,7 @@ async def test_a_repair_that_a_node_does_not_answer(make_bench):
     The PREPARE of a repair has no deadline of its own: the request that began it timed out, and every later request for the
     same statement on that host joined the dead repair and timed out as well, for as long as the first connection lived.
     """
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms", "workers": 1}})
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s", "workers": 1}})
     c = await bench.client()
     prepared = await c.prepare("INSERT INTO ks.t (k) VALUES (7)")
     bench.target.forget_prepared()
@@ -227,7 +227,7 @@ async def test_an_undo_that_is_not_answered(make_bench):
     A USE failed on one cluster; taking it back on the other one got no answer. The driver gets the error that it would have
     got anyway, and then the end of the connection, since nobody knows where the other one stands.
     """
-    bench = await make_bench(sections={"proxy": {"request_timeout": "400ms"}})
+    bench = await make_bench(sections={"proxy": {"request_timeout": "1s"}})
     c = await bench.client(keyspace="before")
     bench.target.on("after", error(Err.INVALID, "no such keyspace"), times=1)
     bench.origin.on(lambda got: got.opcode == Op.QUERY and got.text == 'USE "before"', mute(), times=1)

@@ -28,15 +28,13 @@ async def gone(bench, expect=0):
 @pytest.mark.connections(151)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_idle_clients_are_closed_at_once(make_bench, number):
-    bench = await make_bench(fresh=True)
+    bench = await make_bench(fresh=True, sections={"proxy": {"shutdown_timeout": "1h"}})
     clients = [await bench.client(*way) for way in WAYS]
     early = await bench.open()
-    started = time.monotonic()
     bench.proxy.signal(number)
     for c in clients + [early]:
         assert await c.closed() == []
     await gone(bench)
-    assert time.monotonic() - started < 5
     with pytest.raises(OSError):
         await bench.open()
 
@@ -90,7 +88,7 @@ async def test_no_new_clients_meanwhile(make_bench):
 
 
 async def test_readiness_fails_first(make_bench):
-    bench = await make_bench(fresh=True, sections={"proxy": {"drain_delay": "700ms"}})
+    bench = await make_bench(fresh=True, sections={"proxy": {"drain_delay": "3s"}})
     c = await bench.client()
     bench.proxy.signal()
 
@@ -112,16 +110,15 @@ async def test_the_end_does_not_wait_for_ever(make_bench):
     c = await bench.client()
     c.send_query(INSERT)
     await bench.target.until_received(1, Op.QUERY)
-    started = time.monotonic()
     bench.proxy.signal()
     answers = await c.closed()
     assert all(a.is_error() for a in answers) and len(answers) <= 1
     await gone(bench)
-    assert time.monotonic() - started < 4
+    assert "shutdown_timeout (500 ms) is over" in bench.proxy.messages
 
 
 async def test_a_second_signal_ends_it_at_once(make_bench):
-    bench = await make_bench(fresh=True)
+    bench = await make_bench(fresh=True, sections={"proxy": {"shutdown_timeout": "1h", "request_timeout": "1h"}})
     bench.target.on(INSERT, mute())
     c = await bench.client()
     c.send_query(INSERT)
@@ -131,11 +128,9 @@ async def test_a_second_signal_ends_it_at_once(make_bench):
     async def draining():
         return (await c.query("SELECT * FROM ks.t")).is_error()
     await bench.proxy.until(draining, "the end of service")
-    started = time.monotonic()
     bench.proxy.signal()
     bench.may_be_down = True
     await bench.proxy.wait()
-    assert time.monotonic() - started < 3
     bench.proxy.check_log()
     c.take_all()
     bench.proxy.process = None
@@ -143,20 +138,18 @@ async def test_a_second_signal_ends_it_at_once(make_bench):
 
 async def test_clients_in_the_handshake_do_not_hold_it_up(make_bench):
     """What they wait for is answered; one that has asked nothing is just closed."""
-    bench = await make_bench(fresh=True)
+    bench = await make_bench(fresh=True, sections={"proxy": {"shutdown_timeout": "1h", "handshake_timeout": "1h"}})
     bench.target.on(Op.STARTUP, mute())
     silent = await bench.open()
     c = await bench.open()
     stream = c.send(Op.STARTUP, requests.startup(), stream=7)
     await bench.target.until_received(1, Op.STARTUP)
-    started = time.monotonic()
     bench.proxy.signal()
     answers = await c.closed()
     assert len(answers) == 1 and answers[0].stream == stream
     assert_error(answers[0], Err.OVERLOADED, "Shutting down, please retry on next host.")
     assert await silent.closed() == []
     await gone(bench)
-    assert time.monotonic() - started < 4
 
 
 @pytest.mark.connections(152)
@@ -180,10 +173,9 @@ async def test_sigterm_before_the_clusters_are_there(make_bench):
     async def alive():
         return (await bench.proxy.get("/health/liveness"))[0] == 200
     await bench.proxy.until(alive, "liveness")
-    started = time.monotonic()
     bench.proxy.signal()
     await gone(bench)
-    assert time.monotonic() - started < 5
+    assert "shutdown_timeout (" not in bench.proxy.messages
 
 
 async def keep_asking(c, text):
@@ -276,7 +268,7 @@ async def test_when_they_are_told(make_bench, instances):
     Where there are other instances drivers may leave for them while this one still serves. Drivers of one that stands
     alone would only lose it earlier.
     """
-    proxy = {"drain_delay": "600ms"}
+    proxy = {"drain_delay": "3s"}
     if instances > 1:
         proxy.update({"topology_addresses": "10.9.0.1, 10.9.0.2", "topology_index": 1})
     bench = await make_bench(fresh=True, profile="native", sections={"proxy": proxy})

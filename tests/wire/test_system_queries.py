@@ -288,7 +288,7 @@ async def test_a_traced_page_and_a_traced_error(make_bench):
 async def test_the_node_is_of_no_help(make_bench, how):
     """Then there is no tracing id, but an answer."""
     sections = three()
-    sections["proxy"]["request_timeout"] = "300ms"
+    sections["proxy"]["request_timeout"] = "800ms"
     bench = await make_bench(sections=sections)
     c = await bench.client()
     bench.origin.on(Op.QUERY, {"error": behaviour.error(Err.SERVER_ERROR), "mute": behaviour.mute(),

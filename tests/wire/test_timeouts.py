@@ -8,7 +8,7 @@ from behaviour import Hold, mute
 from cqlwire import CL, Err, Kind, Op
 from helpers import PRIMARIES, WAY_IDS, WAYS, assert_alive, assert_error, client_of_both, until_served
 
-SHORT = {"proxy": {"request_timeout": "400ms"}}
+SHORT = {"proxy": {"request_timeout": "800ms"}}
 COUNTER = 2
 UNLOGGED = 1
 
@@ -173,7 +173,7 @@ async def test_many_time_outs_at_once(make_bench):
 @pytest.mark.checklist(59, 61)
 @pytest.mark.parametrize("where", PRIMARIES)
 async def test_a_cluster_that_is_mute_in_the_handshake(make_bench, where):
-    bench = await make_bench(sections={"proxy": {"handshake_timeout": "400ms", "request_timeout": "400ms"}})
+    bench = await make_bench(sections={"proxy": {"handshake_timeout": "1s", "request_timeout": "1s"}})
     cluster = getattr(bench, where)
     cluster.on(Op.STARTUP, mute(), times=1)
     c = await bench.open()
