@@ -105,8 +105,8 @@ void deliver_request(struct request *rq)
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if ((rq->verdict.to & 1u << i) && unlikely(!send_on(&rq->legs[i], via[i]))) {
-			/* Room was there a moment ago, so this is a defect of ours; answer all the same. */
-			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
+			/* Room was there a moment ago: there is no memory for it. */
+			failure_leg_unsent(rq, (enum cluster_id)i);
 			return;
 		}
 	}

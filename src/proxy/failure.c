@@ -83,3 +83,14 @@ void failure_sent(struct request *rq, const char *fmt, ...)
 	va_end(args);
 	failure_text(rq, sv_from(text));
 }
+
+void failure_leg_unsent(struct request *rq, enum cluster_id cluster)
+{
+	const struct request_leg *other = &rq->legs[cluster_id_other(cluster)];
+
+	if (leg_is_out(&other->leg) || other->outcome == OUTCOME_OK || other->outcome == OUTCOME_ERROR)
+		failure_sent(rq, "the request could not be sent to %s", cluster_id_name(cluster));
+	else
+		failure_unsent(rq, CQL_ERR_OVERLOADED, "the request could not be sent to %s; nothing was sent",
+			       cluster_id_name(cluster));
+}

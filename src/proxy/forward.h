@@ -47,7 +47,7 @@ void forward_build(const struct request *rq, unsigned cluster, enum cql_compress
 
 /*
  * Sends the leg's frame on this connection, behind a PREPARE where the cluster lacks a statement (demand.h). False when
- * it has no room (or is NULL); nothing was sent then.
+ * it has no room (or is NULL), or when there is no memory for a body that has to be changed; nothing was sent then.
  */
 MUSTCHECK bool forward_leg(struct request_leg *leg, struct server *s);
 

@@ -347,7 +347,7 @@ static void send_unchanged(struct request *rq)
 	}
 	for (unsigned i = 0; i < CLUSTER_COUNT; i++) {
 		if ((rq->verdict.to & 1u << i) && !forward_leg(&rq->legs[i], request_server(rq, i))) {
-			failure_sent(rq, "the request could not be sent to %s", cluster_id_name((enum cluster_id)i));
+			failure_leg_unsent(rq, (enum cluster_id)i);
 			return;
 		}
 	}

@@ -1,10 +1,13 @@
 """memory_limit: what large frames may take together, who waits for it, and that nobody waits for ever."""
 import asyncio
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 import behaviour
+import policies
 from behaviour import Hold
 from cqlwire import Column, Err, Kind, Op, Type, frame_bytes, framing, requests
 from helpers import assert_alive, assert_error
@@ -255,3 +258,37 @@ async def test_a_limit_that_the_largest_frame_would_exceed(make_bench, limit, si
                              sections={"proxy": {"memory_limit": limit, "max_frame_size": size}})
     await bench.proxy.never_ready(r"memory_limit.*max_frame_size.*allowed: 0", exit_code=1)
     bench.may_be_down = True
+
+
+# ---- no memory at all ----
+
+@pytest.fixture(scope="session")
+def no_memory(tmp_path_factory):
+    library = tmp_path_factory.mktemp("no_memory") / "no_memory.so"
+    subprocess.run(["gcc", "-O2", "-fno-builtin", "-shared", "-fPIC", "-o", library, Path(__file__).parent / "no_memory.c", "-ldl"],
+                   check=True, timeout=60)
+    return library
+
+
+@pytest.mark.native  # which has scripts
+@pytest.mark.parametrize("reaches", ["both", "target"])
+async def test_no_memory_for_the_copy_of_a_batch(make_bench, no_memory, reaches):
+    """Ids of the target are put into a copy of the body. Without it there is one answer, by what was sent; then all goes on."""
+    size = 100 * 1024
+    variables = {"LD_PRELOAD": str(no_memory), "ASAN_OPTIONS": "verify_asan_link_order=0", "NO_MEMORY_FROM": str(size),
+                 "NO_MEMORY_TO": str(size + 8192), "NO_MEMORY_AT": "2"}  # the first one is the body, decompressed
+    route = f'proxy.on_request("route", {{ tables = "ks.t" }}, function(req) return "{reaches}" end)'
+    bench = await make_bench(fresh=True, configure=policies.settings({"a.lua": route}), variables=variables)
+    c = await bench.client(4, "lz4")
+    prepared = await c.prepare(INSERT)
+    children = [(prepared.prepared_id, [b"key", b"v" * size])]
+    answer = await c.batch(children)
+    if reaches == "both":
+        assert_error(answer, Err.WRITE_TIMEOUT, "could not be sent to target")
+    else:
+        assert_error(answer, Err.OVERLOADED, "could not be sent to target; nothing was sent")
+    await bench.settle(c)
+    assert [len(cluster.requests(Op.BATCH)) for cluster in bench.clusters] == [reaches == "both", 0]
+    assert (await c.batch(children)).kind == Kind.VOID
+    await bench.settle(c)
+    assert [len(cluster.requests(Op.BATCH)) for cluster in bench.clusters] == [2 if reaches == "both" else 0, 1]
