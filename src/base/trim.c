@@ -8,7 +8,7 @@
 
 #define PERIOD_S 30
 /* Less than this is no reason: the next connections need it again. */
-#define WORTH_IT (UINT64_C(4) << 20)
+#define WORTH_IT (UINT64_C(1) << 20)
 
 #ifdef __GLIBC__
 #if __GLIBC_PREREQ(2, 33)
@@ -41,9 +41,9 @@ uint64_t trim_idle_bytes(void)
 	return resident > used ? resident - used : 0;
 }
 
-bool trim_look(void)
+static void give_back(void)
 {
-	return trim_idle_bytes() >= WORTH_IT && malloc_trim(0);
+	malloc_trim(0);
 }
 
 #else
@@ -53,25 +53,35 @@ uint64_t trim_idle_bytes(void)
 	return 0;
 }
 
-bool trim_look(void)
+static void give_back(void)
 {
-	return false;
 }
 
 #endif
+
+bool trim_look(struct trim *t, uint64_t idle)
+{
+	/* Used again, or given back by free(3) itself. */
+	t->stuck = MIN(t->stuck, idle);
+	if (idle - t->stuck < WORTH_IT)
+		return false;
+	give_back();
+	t->stuck = trim_idle_bytes();
+	return true;
+}
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	(void)arg;
-	trim_look();
+	trim_look(arg, trim_idle_bytes());
 }
 
 void trim_start(struct trim *t, struct event_base *base)
 {
 	const struct timeval period = { .tv_sec = PERIOD_S };
 
+	t->stuck = 0;
 	event_assign(&t->timer, base, -1, EV_PERSIST, on_timer, t);
 	event_add(&t->timer, &period);
 }

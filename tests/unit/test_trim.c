@@ -17,6 +17,7 @@
 START_TEST(gives_back_what_lies_below_something_else)
 {
 	static void *blocks[BLOCKS];
+	struct trim t = { .stuck = 0 };
 	const uint64_t before = trim_idle_bytes();
 	uint64_t idle;
 	void *last;
@@ -31,11 +32,11 @@ START_TEST(gives_back_what_lies_below_something_else)
 	idle = trim_idle_bytes();
 	if (!HAS_ANOTHER_MALLOC) {
 		ck_assert_uint_ge(idle, before + BLOCKS * BLOCK_SIZE / 4 * 3);
-		ck_assert(trim_look());
+		ck_assert(trim_look(&t, idle));
 		ck_assert_uint_le(trim_idle_bytes(), before + BLOCKS * BLOCK_SIZE / 4);
-		ck_assert(!trim_look());
+		ck_assert(!trim_look(&t, trim_idle_bytes()));
 	} else {
-		trim_look();
+		trim_look(&t, idle);
 		ck_assert_uint_le(trim_idle_bytes(), idle + BLOCKS * BLOCK_SIZE);
 	}
 	free(last);
@@ -51,9 +52,56 @@ START_TEST(what_is_in_use_is_not_idle)
 	memset(block, 1, size);
 	if (!HAS_ANOTHER_MALLOC)
 		ck_assert_uint_le(trim_idle_bytes(), before + size / 4);
-	trim_look();
+	trim_look(&(struct trim){ .stuck = 0 }, UINT64_MAX);
 	ck_assert_uint_eq(block[size - 1], 1);
 	free(block);
+}
+END_TEST
+
+/* Free blocks in pages that others keep in use: as much stays free after the first try, and there is no second one. */
+START_TEST(what_is_stuck_is_not_tried_again)
+{
+	enum {
+		SMALL = 500,
+		COUNT = 40000
+	};
+	static void *blocks[COUNT];
+	struct trim t = { .stuck = 0 };
+	uint64_t idle;
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		blocks[i] = xmalloc(SMALL);
+		memset(blocks[i], 1, SMALL);
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		if (i % 4 != 0)
+			free(blocks[i]);
+	}
+	idle = trim_idle_bytes();
+	if (!HAS_ANOTHER_MALLOC) {
+		ck_assert_uint_ge(idle, COUNT * SMALL / 2);
+		ck_assert(trim_look(&t, idle));
+		ck_assert_uint_ge(t.stuck, COUNT * SMALL / 2);
+		ck_assert(!trim_look(&t, trim_idle_bytes()));
+	}
+	for (unsigned i = 0; i < COUNT; i += 4)
+		free(blocks[i]);
+}
+END_TEST
+
+/* In numbers, whatever malloc does: what is stuck counts until it is used again. */
+START_TEST(only_what_has_become_free_since_counts)
+{
+	const uint64_t mib = UINT64_C(1) << 20;
+	struct trim t = { .stuck = 100 * mib };
+
+	ck_assert(!trim_look(&t, 100 * mib));
+	ck_assert(!trim_look(&t, 101 * mib - 1));
+	ck_assert_uint_eq(t.stuck, 100 * mib);
+	ck_assert(!trim_look(&t, 10 * mib));
+	ck_assert_uint_eq(t.stuck, 10 * mib);
+	ck_assert(!trim_look(&t, 11 * mib - 1));
+	ck_assert(trim_look(&t, 11 * mib));
 }
 END_TEST
 
@@ -63,5 +111,7 @@ int main(void)
 
 	tcase_add_test(tcase, gives_back_what_lies_below_something_else);
 	tcase_add_test(tcase, what_is_in_use_is_not_idle);
+	tcase_add_test(tcase, what_is_stuck_is_not_tried_again);
+	tcase_add_test(tcase, only_what_has_become_free_since_counts);
 	return run_tcase("trim", tcase);
 }
