@@ -3,7 +3,8 @@
  * frames, kept bodies and answers, large frames shared by both legs.
  *
  * Chunks belong to one thread (their pool's); the count is not atomic. Small
- * sizes come from capped free lists, so the steady path does not call malloc.
+ * sizes come from capped free lists, so the steady path does not call malloc;
+ * what these have too much is given back as by a slab (slab.h).
  * Larger ones come straight from malloc and are counted for the whole process.
  */
 #ifndef BASE_CHUNK_H
@@ -31,8 +32,9 @@ struct chunk {
 
 struct chunk_pool {
 	struct chunk *free[CHUNK_CLASSES];
-	uint32_t free_count[CHUNK_CLASSES];
+	uint32_t free_count[CHUNK_CLASSES]; /* spare ones included */
 	uint32_t used;
+	struct chunk *spare[CHUNK_CLASSES]; /* free, and not needed since the last chunk_pool_give_back() */
 };
 
 void chunk_pool_init(struct chunk_pool *p);
@@ -41,6 +43,11 @@ void chunk_pool_fini(struct chunk_pool *p);
 /* How many chunks are kept for reuse, and the bytes in them. On the pool's thread. */
 uint32_t chunk_pool_free_count(const struct chunk_pool *p);
 uint64_t chunk_pool_free_bytes(const struct chunk_pool *p);
+
+/* True when more is kept than there should be after a while without work. */
+bool chunk_pool_has_spare(const struct chunk_pool *p);
+/* Frees what was not needed since the last call. True while a later call may find more. */
+bool chunk_pool_give_back(struct chunk_pool *p);
 
 /* Bytes in large chunks, of all threads. Any thread may call. */
 uint64_t chunk_large_bytes(void);

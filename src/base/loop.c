@@ -115,6 +115,31 @@ static uint64_t first_deadline(const struct timeout_queue *q)
 					: list_entry(q->items.next, struct timeout_item, node)->deadline_ns;
 }
 
+static bool keeps_too_much(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->slab_count; i++) {
+		if (slab_has_spare(loop->slabs[i]))
+			return true;
+	}
+	return chunk_pool_has_spare(&loop->chunks);
+}
+
+static bool give_back(struct loop_poll *poll)
+{
+	struct loop *loop = poll->loop;
+	bool goes_on = chunk_pool_give_back(&loop->chunks);
+
+	for (unsigned i = 0; i < loop->slab_count; i++)
+		goes_on |= slab_give_back(loop->slabs[i]);
+	return goes_on;
+}
+
+void loop_watch_slab(struct loop *loop, struct slab *slab)
+{
+	Assert(loop->slab_count < LOOP_MAX_SLABS);
+	loop->slabs[loop->slab_count++] = slab;
+}
+
 static void tick_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
@@ -123,6 +148,9 @@ static void tick_on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	loop->tick_ns = UINT64_MAX;
+	/* All work has deadlines, so after any of it there is a tick. */
+	if (list_is_empty(&loop->give_back.item.node) && keeps_too_much(loop))
+		loop_look_start(loop, &loop->give_back);
 	list_for_each_safe(node, tmp, &loop->queues) {
 		struct timeout_queue *q = list_entry(node, struct timeout_queue, node);
 
@@ -182,6 +210,15 @@ static void poll_on_timeout(struct timeout_item *item)
 		loop_poll_start(loop, poll);
 }
 
+static void look_on_timeout(struct timeout_item *item)
+{
+	struct loop_poll *poll = container_of(item, struct loop_poll, item);
+	struct loop *loop = poll->loop;
+
+	if (poll->run(poll))
+		loop_look_start(loop, poll);
+}
+
 bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 {
 	struct event_config *config = event_config_new();
@@ -203,9 +240,13 @@ bool loop_init(struct loop *loop, uint32_t write_timeout_ms)
 	chunk_pool_init(&loop->chunks);
 	slab_init(&loop->out_parts, sizeof(struct sbuf_part), 4096);
 	slab_init(&loop->write_events, sizeof(struct event), 256);
+	loop_watch_slab(loop, &loop->out_parts);
+	loop_watch_slab(loop, &loop->write_events);
 	event_assign(&loop->tick, loop->base, -1, 0, tick_on_timer, loop);
 	timeout_queue_init(loop, &loop->write_timeouts, write_timeout_ms, sbuf_on_write_timeout);
 	timeout_queue_init(loop, &loop->polls, LOOP_TICK_MS / 2, poll_on_timeout);
+	timeout_queue_init(loop, &loop->looks, LOOP_LOOK_MS, look_on_timeout);
+	loop_poll_init(&loop->give_back, give_back);
 	timeout_queue_init(loop, &loop->linger_timeouts, LINGER_MS, sbuf_on_linger_timeout);
 	return inbox_init(loop);
 }

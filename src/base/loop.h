@@ -29,6 +29,10 @@
 #define LOOP_READ_BUFFER (256 * 1024)
 /* Time-outs are looked at when the first is due, but no more often than every 50 ms; they last seconds. */
 #define LOOP_TICK_MS 50
+/* What was not needed for so long is given back; see loop_look_start(). */
+#define LOOP_LOOK_MS 10000
+/* Of its own and of its owner. */
+#define LOOP_MAX_SLABS 4
 
 struct sbuf;
 struct timeout_item;
@@ -61,11 +65,14 @@ struct timeout_item {
 	uint64_t deadline_ns;
 };
 
-/* Something that is looked at with every tick until it is stopped: a wait for what tells nobody that it has come. */
+/*
+ * Something that is looked at until it is stopped: with every tick, a wait for what tells nobody that it has come; or
+ * every LOOP_LOOK_MS, what may have become too large.
+ */
 struct loop_poll {
 	struct timeout_item item;
 	struct loop *loop;
-	/* True: again with the next tick; false: it is over, and the poll may be gone. */
+	/* True: again the next time; false: it is over, and the poll may be gone. */
 	bool (*run)(struct loop_poll *);
 };
 
@@ -96,6 +103,10 @@ struct loop {
 	struct timeout_queue write_timeouts; /* sockets whose peer does not take what we write */
 	struct timeout_queue linger_timeouts;
 	struct timeout_queue polls;
+	struct timeout_queue looks;
+	struct loop_poll give_back;
+	struct slab *slabs[LOOP_MAX_SLABS];
+	unsigned slab_count;
 	struct loop_inbox *inbox;
 	void *owner; /* the worker, NULL in the main thread */
 };
@@ -190,10 +201,24 @@ static inline void loop_poll_start(struct loop *loop, struct loop_poll *poll)
 	timeout_start(loop, &loop->polls, &poll->item);
 }
 
+/* After LOOP_LOOK_MS, and again until it says that it is over. */
+static inline void loop_look_start(struct loop *loop, struct loop_poll *poll)
+{
+	poll->loop = loop;
+	timeout_start(loop, &loop->looks, &poll->item);
+}
+
 static inline void loop_poll_stop(struct loop_poll *poll)
 {
 	timeout_stop(&poll->item);
 }
+
+/*
+ * The loop gives back what this slab keeps without need, as of its own, in its looks: which begin with a tick that comes
+ * for something else and end when nothing is left to give back, so that a loop without work sleeps. The owner frees the
+ * slab after the loop's last turn.
+ */
+void loop_watch_slab(struct loop *loop, struct slab *slab);
 
 /* Runs the messages that wait, without a turn: for the end, when the loop has stopped and others have posted still. */
 void loop_run_messages(struct loop *loop);

@@ -14,6 +14,8 @@
 #define LOGIN_MAX_FRAME (128 * 1024)
 /* Of a client that has its own connections, they are idle or have little in flight: there may be thousands. */
 #define INITIAL_IDS 8
+/* With more than these in `legs` it is looked now and then whether so many are needed still. */
+#define FEW_IDS 64
 
 static const struct wire_handler server_wire_handler;
 static bool poll_memory(struct loop_poll *poll);
@@ -37,6 +39,7 @@ static void release(struct loop_deferred *d)
 {
 	struct server *s = container_of(d, struct server, deferred);
 
+	free(s->ids_look);
 	free(s->legs);
 	free(s->free_ids);
 	free(s->keyspace);
@@ -118,15 +121,62 @@ void server_set_ready(struct server *s)
 
 /* ---- stream ids ---- */
 
-static void grow_ids(struct server *s)
+static void resize_ids(struct server *s, uint32_t cap)
 {
-	uint32_t cap = s->legs_cap ? s->legs_cap * 2 : INITIAL_IDS;
-
-	cap = MIN(cap, s->max_streams);
 	s->legs = xrealloc(s->legs, cap * sizeof(*s->legs));
 	s->free_ids = xrealloc(s->free_ids, cap * sizeof(*s->free_ids));
-	memset(s->legs + s->legs_cap, 0, (cap - s->legs_cap) * sizeof(*s->legs));
+	if (cap > s->legs_cap)
+		memset(s->legs + s->legs_cap, 0, (cap - s->legs_cap) * sizeof(*s->legs));
 	s->legs_cap = cap;
+}
+
+/*
+ * To twice what is in flight, but no id that is taken may be cut off: an orphan's is until its answer has come. Free
+ * ids above are as if they had never been used.
+ */
+static void shrink_ids(struct server *s)
+{
+	uint32_t end = s->next_id, cap = INITIAL_IDS, kept = 0;
+
+	while (end > 0 && !s->legs[end - 1])
+		end--;
+	while (cap < end || cap < s->in_flight * 2)
+		cap *= 2;
+	if (cap > s->legs_cap / 2)
+		return;
+	for (uint32_t i = 0; i < s->free_count; i++) {
+		if (s->free_ids[i] < end)
+			s->free_ids[kept++] = s->free_ids[i];
+	}
+	s->free_count = kept;
+	s->next_id = end;
+	resize_ids(s, cap);
+}
+
+static bool look_at_ids(struct loop_poll *poll)
+{
+	struct ids_look *look = container_of(poll, struct ids_look, poll);
+	struct server *s = look->server;
+
+	shrink_ids(s);
+	if (s->legs_cap > FEW_IDS)
+		return true;
+	s->ids_look = NULL;
+	free(look);
+	return false;
+}
+
+static void grow_ids(struct server *s)
+{
+	const uint32_t cap = s->legs_cap ? s->legs_cap * 2 : INITIAL_IDS;
+
+	resize_ids(s, MIN(cap, s->max_streams));
+	if (s->legs_cap <= FEW_IDS || s->ids_look)
+		return;
+	s->ids_look = xmalloc(sizeof(*s->ids_look));
+	s->ids_look->server = s;
+	loop_poll_init(&s->ids_look->poll, look_at_ids);
+	loop_look_start(s->wire.sb.loop, &s->ids_look->poll);
 }
 
 static ALWAYS_INLINE bool take_id(struct server *s, struct leg *leg)
@@ -324,6 +374,8 @@ static void end(struct server *s, const char *why)
 	metric_sub(&s->stats->used_stream_ids, s->in_flight);
 	set_state(s, SERVER_CLOSED);
 	stop_waiting(s);
+	if (s->ids_look)
+		loop_poll_stop(&s->ids_look->poll);
 	wire_close(&s->wire);
 	loop_defer(loop, &s->deferred, release);
 	lose_legs(s, why);

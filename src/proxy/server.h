@@ -62,13 +62,20 @@ struct server_options {
 	void *owner;
 };
 
+/* Whether so many stream ids are needed still. An object of its own, since few connections ever have so much in flight. */
+struct ids_look {
+	struct loop_poll poll;
+	struct server *server;
+};
+
 struct server {
 	struct wire wire;
 	const struct server_handler *handler;
 	void *owner;
-	struct node_stats *stats; /* never NULL */
-	struct leg **legs;        /* by stream id */
-	uint16_t *free_ids;       /* a stack */
+	struct node_stats *stats;  /* never NULL */
+	struct leg **legs;         /* by stream id */
+	uint16_t *free_ids;        /* a stack */
+	struct ids_look *ids_look; /* NULL while there are few */
 	uint32_t legs_cap;
 	uint32_t free_count;
 	uint32_t next_id; /* ids from here to max_streams were never used */

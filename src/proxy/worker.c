@@ -158,6 +158,8 @@ bool worker_init(struct worker *w, struct proxy *proxy, unsigned index, char *er
 	w->loop.owner = w;
 	slab_init(&w->requests, sizeof(struct request), MAX_FREE_REQUESTS);
 	slab_init(&w->mirrored, mirror_object_size(), MAX_FREE_REQUESTS);
+	loop_watch_slab(&w->loop, &w->requests);
+	loop_watch_slab(&w->loop, &w->mirrored);
 	/* Before those of the requests that wait for such a connection: they are then told why. */
 	timeout_queue_init(&w->loop, &w->extra_timeouts, s->request_timeout_ms, extra_on_timeout);
 	timeout_queue_init(&w->loop, &w->request_timeouts, s->request_timeout_ms, request_on_timeout);

@@ -114,6 +114,40 @@ START_TEST(what_is_kept_is_bounded)
 }
 END_TEST
 
+/* Of each class what a while has done without is freed, but for a few; a chunk that was needed is kept a while longer. */
+START_TEST(what_was_not_needed_is_given_back)
+{
+	static const uint32_t classes[CHUNK_CLASSES] = { 512, 4096, 16384, 65536 };
+	static const uint32_t counts[CHUNK_CLASSES] = { 4096, 512, 64, 8 };
+	struct chunk **all = malloc(counts[0] * sizeof(*all));
+	uint32_t kept = 0;
+
+	ck_assert(!chunk_pool_has_spare(&pool));
+	for (unsigned k = 0; k < CHUNK_CLASSES; k++) {
+		for (unsigned i = 0; i < counts[k]; i++)
+			all[i] = chunk_new(&pool, classes[k]);
+		for (unsigned i = 0; i < counts[k]; i++)
+			chunk_unref(all[i]);
+		kept += counts[k];
+	}
+	ck_assert(chunk_pool_has_spare(&pool));
+	ck_assert(chunk_pool_give_back(&pool));
+	ck_assert_uint_eq(chunk_pool_free_count(&pool), kept);
+	for (unsigned i = 0; i < 100; i++)
+		all[i] = chunk_new(&pool, 512);
+	ck_assert_uint_eq(chunk_pool_free_count(&pool), kept - 100);
+	for (unsigned i = 0; i < 100; i++)
+		chunk_unref(all[i]);
+	ck_assert(chunk_pool_give_back(&pool));
+	ck_assert_uint_eq(pool.free_count[0], 100);
+	ck_assert(!chunk_pool_give_back(&pool));
+	ck_assert(!chunk_pool_has_spare(&pool));
+	ck_assert_uint_le(chunk_pool_free_bytes(&pool), 128 * 1024);
+	ck_assert_uint_gt(pool.free_count[0], 0);
+	free(all);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("chunk");
@@ -124,5 +158,6 @@ int main(void)
 	tcase_add_loop_test(tcase, small_ones_are_used_again, 0, ARRAY_LEN(sizes));
 	tcase_add_test(tcase, the_last_reference_counts);
 	tcase_add_test(tcase, what_is_kept_is_bounded);
+	tcase_add_test(tcase, what_was_not_needed_is_given_back);
 	return run_tcase("chunk", tcase);
 }

@@ -339,6 +339,63 @@ START_TEST(one_reading_of_the_clock_per_turn)
 }
 END_TEST
 
+/* ---- what is given back ---- */
+
+/* So that what is due after LOOP_LOOK_MS is due at once. */
+static void let_look(void)
+{
+	timeout_queue_set_duration(&loop, &loop.looks, 1);
+}
+
+/* After a burst there are looks until little is left, then none: a loop without work sleeps. */
+START_TEST(a_burst_is_given_back)
+{
+	static void *objects[1000];
+	static struct chunk *chunks[1000];
+	struct alarm work = alarm_new('w');
+	struct slab own;
+
+	slab_init(&own, 200, 640);
+	loop_watch_slab(&loop, &own);
+	timeout_queue_init(&loop, &queue_a, 1, on_timeout);
+	for (unsigned i = 0; i < ARRAY_LEN(objects); i++) {
+		objects[i] = slab_get(&own);
+		chunks[i] = chunk_new(&loop.chunks, 100);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(objects); i++) {
+		slab_put(&own, objects[i]);
+		chunk_unref(chunks[i]);
+	}
+	loop_turn(&loop, false);
+	ck_assert_uint_eq(own.free_count, 640);
+	ck_assert_uint_eq(loop.tick_ns, UINT64_MAX); /* no tick for this alone */
+	alarms_start(&work, 1, &queue_a);
+	loop_until(strlen(journal) == 1);
+	ck_assert(!list_is_empty(&loop.give_back.item.node));
+	let_look();
+	loop_until(loop.tick_ns == UINT64_MAX);
+	ck_assert(list_is_empty(&loop.give_back.item.node));
+	ck_assert_uint_eq(own.free_count, 10);
+	ck_assert_uint_le(chunk_pool_free_count(&loop.chunks), 4096 / 64);
+	slab_fini(&own);
+}
+END_TEST
+
+/* A loop that has little does not look. */
+START_TEST(little_is_kept)
+{
+	struct alarm work = alarm_new('w');
+
+	chunk_unref(chunk_new(&loop.chunks, 100));
+	timeout_queue_init(&loop, &queue_a, 1, on_timeout);
+	alarms_start(&work, 1, &queue_a);
+	loop_until(strlen(journal) == 1);
+	ck_assert(list_is_empty(&loop.give_back.item.node));
+	ck_assert_uint_eq(loop.tick_ns, UINT64_MAX);
+	ck_assert_uint_eq(chunk_pool_free_count(&loop.chunks), 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("loop");
@@ -347,6 +404,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, deadlines_in_order);
 	tcase_add_test(tcase, no_tick_before_one_is_due);
+	tcase_add_test(tcase, a_burst_is_given_back);
+	tcase_add_test(tcase, little_is_kept);
 	tcase_add_test(tcase, deadlines_change_the_queue_they_are_on);
 	tcase_add_test(tcase, a_shorter_duration_counts_at_once);
 	tcase_add_test(tcase, a_longer_duration_is_for_what_comes);

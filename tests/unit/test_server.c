@@ -307,6 +307,96 @@ START_TEST(ids_run_out)
 }
 END_TEST
 
+/* What a timer brings after LOOP_LOOK_MS. */
+static bool look(void)
+{
+	struct loop_poll *poll;
+	bool goes_on;
+
+	ck_assert_ptr_nonnull(server->ids_look);
+	poll = &server->ids_look->poll;
+	loop_poll_stop(poll);
+	goes_on = poll->run(poll);
+	if (goes_on)
+		loop_look_start(&loop, poll);
+	return goes_on;
+}
+
+static void answer_all(struct request_stub *r, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		answer(4, r[i].leg.stream, OP_RESULT);
+	loop_until(r[to - 1].answered);
+}
+
+/* After a burst; ids that are taken keep their place, those of orphans too, and no id is given twice. */
+START_TEST(ids_of_a_burst_are_given_back)
+{
+	enum {
+		COUNT = 1000,
+		AGAIN = 300,
+		LATE = 500
+	};
+	static struct request_stub r[COUNT], again[AGAIN];
+	bool seen[COUNT] = { false };
+
+	start(4, 2048, true);
+	stubs_init(r, COUNT);
+	stubs_init(again, AGAIN);
+	for (unsigned i = 0; i < COUNT; i++)
+		send_one(&r[i]);
+	ck_assert_uint_eq(server->legs_cap, 1024);
+	ck_assert(look());
+	ck_assert_uint_eq(server->legs_cap, 1024);
+	leg_abandon(&r[LATE].leg); /* its id is 500 */
+	answer_all(r, LATE + 1, COUNT);
+	answer_all(r, 1, LATE);
+	ck_assert_uint_eq(server->in_flight, 2);
+	ck_assert(look());
+	ck_assert_uint_eq(server->legs_cap, 512);
+	ck_assert_uint_eq(server->next_id, LATE + 1);
+	ck_assert_uint_eq(server->free_count, LATE - 1);
+	seen[0] = seen[LATE] = true;
+	for (unsigned i = 0; i < AGAIN; i++) {
+		send_one(&again[i]);
+		ck_assert_uint_lt(again[i].leg.stream, LATE);
+		ck_assert(!seen[again[i].leg.stream]);
+		seen[again[i].leg.stream] = true;
+	}
+	answer(4, LATE, OP_RESULT);
+	loop_until(server->orphans == 0);
+	answer_all(again, 0, AGAIN);
+	ck_assert_uint_eq(r[LATE].answered + r[LATE].lost, 0);
+	answer_all(r, 0, 1);
+	ck_assert_uint_eq(server->in_flight, 0);
+	ck_assert(!look()); /* that was the last one */
+	ck_assert_ptr_null(server->ids_look);
+	ck_assert_uint_le(server->legs_cap, 8);
+	ck_assert(server_has_room(server));
+	stubs_init(r, COUNT);
+	for (unsigned i = 0; i < COUNT; i++) {
+		send_one(&r[i]);
+		ck_assert_uint_eq(r[i].leg.stream, i);
+	}
+	stop(); /* with a look still to come */
+	for (unsigned i = 0; i < COUNT; i++)
+		ck_assert_uint_eq(r[i].lost, 1);
+}
+END_TEST
+
+START_TEST(few_ids_are_not_looked_at)
+{
+	static struct request_stub r[64];
+
+	start(4, 2048, true);
+	stubs_init(r, ARRAY_LEN(r));
+	for (unsigned i = 0; i < ARRAY_LEN(r); i++)
+		send_one(&r[i]);
+	ck_assert_ptr_null(server->ids_look);
+	stop();
+}
+END_TEST
+
 START_TEST(more_ids_than_the_protocol_has)
 {
 	start(4, UINT32_MAX, true);
@@ -806,6 +896,8 @@ int main(void)
 	tcase_add_test(tcase, answers_go_where_they_belong);
 	tcase_add_loop_test(tcase, an_id_is_put_into_a_copy, 0, ARRAY_LEN(copies));
 	tcase_add_loop_test(tcase, ids_run_out, 0, ARRAY_LEN(limits));
+	tcase_add_test(tcase, ids_of_a_burst_are_given_back);
+	tcase_add_test(tcase, few_ids_are_not_looked_at);
 	tcase_add_test(tcase, more_ids_than_the_protocol_has);
 	tcase_add_test(tcase, orphans);
 	tcase_add_test(tcase, pages_keep_their_stream_id);

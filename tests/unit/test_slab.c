@@ -52,6 +52,88 @@ START_TEST(no_more_than_max_free_are_kept)
 }
 END_TEST
 
+static void take(struct slab *s, void **all, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		all[i] = slab_get(s);
+		memset(all[i], 0x11, s->object_size);
+	}
+}
+
+static void put_back(struct slab *s, void **all, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		slab_put(s, all[i]);
+}
+
+/* What nobody has needed between two calls goes; what was needed stays, and so does a share for good. */
+START_TEST(what_was_not_needed_is_given_back)
+{
+	enum {
+		BURST = 500,
+		USUAL = 70,
+		MAX_FREE = 640,
+		STAYS = MAX_FREE / SLAB_KEPT_SHARE
+	};
+	static void *all[BURST];
+	struct slab s;
+
+	slab_init(&s, 100, MAX_FREE);
+	ck_assert(!slab_has_spare(&s));
+	ck_assert(!slab_give_back(&s));
+	take(&s, all, BURST);
+	ck_assert(!slab_give_back(&s)); /* all of them are out */
+	put_back(&s, all, BURST);
+	ck_assert(slab_has_spare(&s));
+	ck_assert(slab_give_back(&s)); /* they may be needed yet */
+	ck_assert_uint_eq(s.free_count, BURST);
+	for (unsigned i = 0; i < 3; i++) {
+		take(&s, all, USUAL);
+		put_back(&s, all, USUAL);
+	}
+	ck_assert_uint_eq(s.free_count, BURST);
+	ck_assert(slab_give_back(&s));
+	ck_assert_uint_eq(s.free_count, USUAL);
+	take(&s, all, USUAL - 1);
+	put_back(&s, all, USUAL - 1);
+	ck_assert(slab_give_back(&s));
+	ck_assert_uint_eq(s.free_count, USUAL - 1);
+	ck_assert(!slab_give_back(&s));
+	ck_assert_uint_eq(s.free_count, STAYS);
+	ck_assert(!slab_has_spare(&s));
+	ck_assert(!slab_give_back(&s));
+	ck_assert_uint_eq(s.free_count, STAYS);
+	take(&s, all, STAYS + 1);
+	ck_assert_uint_eq(s.free_count, 0);
+	put_back(&s, all, STAYS + 1);
+	ck_assert_uint_eq(s.used, 0);
+	slab_fini(&s);
+}
+END_TEST
+
+/* The cap holds for both together. */
+START_TEST(spare_ones_count_for_the_cap)
+{
+	enum {
+		MAX_FREE = 128
+	};
+	static void *all[2 * MAX_FREE];
+	struct slab s;
+
+	slab_init(&s, 100, MAX_FREE);
+	take(&s, all, 2 * MAX_FREE);
+	put_back(&s, all, MAX_FREE);
+	ck_assert(slab_give_back(&s));
+	put_back(&s, all + MAX_FREE, MAX_FREE);
+	ck_assert_uint_eq(s.free_count, MAX_FREE);
+	take(&s, all, MAX_FREE);
+	ck_assert_uint_eq(s.free_count, 0);
+	put_back(&s, all, MAX_FREE);
+	ck_assert_uint_eq(s.free_count, MAX_FREE);
+	slab_fini(&s);
+}
+END_TEST
+
 START_TEST(nothing_is_kept_with_max_free_0)
 {
 	struct slab s;
@@ -166,6 +248,8 @@ int main(void)
 
 	tcase_add_test(tcase, the_last_one_given_back_comes_first);
 	tcase_add_test(tcase, no_more_than_max_free_are_kept);
+	tcase_add_test(tcase, what_was_not_needed_is_given_back);
+	tcase_add_test(tcase, spare_ones_count_for_the_cap);
 	tcase_add_test(tcase, nothing_is_kept_with_max_free_0);
 	tcase_add_test(tcase, objects_smaller_than_a_link);
 	tcase_add_test(tcase, objects_of_whole_lines_begin_at_one);
