@@ -2,7 +2,7 @@
 """
 What memory the proxy takes, and whether it gives it back.
 
-    bench/memory.py               all but the soak, about four minutes; writes bench/results/memory.json
+    bench/memory.py               all but the soak, about six minutes; writes bench/results/memory.json
     bench/memory.py idle ten_thousand wakeups burst churn      some of it
     bench/memory.py --quick       the same in half of the time: shorter bursts and connects, 1000 idle clients
     bench/memory.py soak          half an hour at half load while connections come and go; writes bench/results/soak.json
@@ -45,8 +45,9 @@ MODES = ("pooled", "dedicated")
 #: How long nothing happens before and while wake-ups are counted, seconds.
 QUIET_S = 3
 COUNT_S = 10
-#: What the proxy has given back is looked at after so long, seconds: it looks every 30.
-GIVES_BACK_S = 35
+#: What the proxy has given back is looked at after so long, seconds. A worker looks twice, 10 seconds apart, the first time not
+#: later than that after a request_timeout; then memory goes back to the system within 30.
+GIVES_BACK_S = 65
 #: RSS of the last quarter of a soak above that of the second: so many KiB are noise.
 FLAT_KIB = 512
 
