@@ -17,9 +17,23 @@ class Addresses:
     """Loopback addresses that no other run of these tests uses, and ports that are free there."""
 
     def __init__(self):
-        self.prefix = f"127.{16 + os.getpid() % 200}"
+        self.mark, number = self._own_number()
+        self.prefix = f"127.{number}"
         self.taken = 0
         self.given = set()   # (addresses, port)
+
+    @staticmethod
+    def _own_number():
+        """Of 16 to 215, and the socket whose name keeps other runs away from it, those beside this one as well."""
+        for step in range(200):
+            number = 16 + (os.getpid() + step) % 200
+            mark = socket.socket(socket.AF_UNIX)
+            try:
+                mark.bind(f"\0cqlferry-tests-127.{number}")
+                return mark, number
+            except OSError:
+                mark.close()
+        raise AssertionError("200 runs of these tests at a time leave no loopback addresses")
 
     def take(self, count=1):
         first = self.taken
