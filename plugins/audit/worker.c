@@ -126,6 +126,20 @@ static void begin(struct record *head, enum record_event event, const struct kno
 	head->is_tls = known->is_tls;
 }
 
+/* The same without clearing what the functions below set: all but these. */
+static inline void begin_request(struct record *head, const struct known_client *known)
+{
+	head->event = RECORD_REQUEST;
+	head->rows = -1;
+	head->count = 0;
+	head->client = known->number;
+	head->port = known->port;
+	head->version = known->version;
+	head->is_tls = known->is_tls;
+	head->flags = 0;
+	memset(head->unused, 0, sizeof(head->unused));
+}
+
 static uint64_t wall_clock(void)
 {
 	struct timespec ts;
@@ -375,12 +389,13 @@ void worker_on_response(void *self, struct cqlferry_request *request, const stru
 	struct worker *w = self;
 	const struct cqlferry_request_info *info = w->host->request_info(request);
 	const struct known_client *known = client_of(w, w->host->request_client(request));
-	struct cqlferry_text texts[RECORD_OWN_TEXTS] = { { 0 } };
+	struct cqlferry_text texts[RECORD_OWN_TEXTS];
 	struct record head;
 
 	if (!known || !is_wanted_request(w, request, info, response, known))
 		return;
-	begin(&head, RECORD_REQUEST, known);
+	begin_request(&head, known);
+	texts[RECORD_OWN(TEXT_VALUES)].length = 0;
 	head.number = info->number;
 	head.opcode = info->opcode;
 	head.kind = info->kind;

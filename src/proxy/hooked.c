@@ -394,17 +394,22 @@ void hooked_take(struct request *rq)
 static void tell_of(struct request *rq, struct hooks_answer *answer)
 {
 	struct hooks *hooks = hooks_of(rq->client);
-	struct hooks_request about = {
-		.client = rq->client,
-		.rq = rq,
-		.answer = answer,
-		.number = rq->hook_number,
-		.came_ns = rq->came_ns,
-		.opcode = rq->opcode,
-		.kind = kind_of(rq->verb),
-		.verb = rq->verb,
-	};
+	struct hooks_request about;
 
+	/* One by one: what hooked_know() fills in need not be cleared for each request, nor what is set in hooks_request(). */
+	about.client = rq->client;
+	about.rq = rq;
+	about.frame = NULL;
+	about.answer = answer;
+	about.number = rq->hook_number;
+	about.came_ns = rq->came_ns;
+	about.opcode = rq->opcode;
+	about.kind = kind_of(rq->verb);
+	about.verb = rq->verb;
+	about.is_known = false;
+	about.found = 0;
+	about.route = NULL;
+	about.routed_by = NULL;
 	answer->decider = rq->verdict.decider;
 	answer->decided_by = rq->verdict.decided_by;
 	rq->hook_number = 0;
