@@ -158,6 +158,19 @@ static ALWAYS_INLINE uint8_t *sbuf_reserve(struct sbuf *sb, uint32_t n)
 	}
 	return sbuf_reserve_together(sb, n, n);
 }
+/*
+ * n bytes more behind the ones that were reserved in `part` (then the last one)
+ * earlier in this turn. False, and nothing done, when there is no room for them
+ * or others have come behind.
+ */
+static ALWAYS_INLINE bool sbuf_extend(struct sbuf *sb, struct sbuf_part *part, uint32_t n)
+{
+	if (unlikely(part != sb->out_tail || part->chunk->cap - part->off - part->len < n))
+		return false;
+	part->len += n;
+	sb->out_bytes += n;
+	return true;
+}
 /* Copies. */
 void sbuf_write(struct sbuf *sb, const void *data, size_t len);
 /* Queues a slice of a chunk; takes a reference of its own. */

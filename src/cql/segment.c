@@ -123,6 +123,21 @@ static enum parse_result read_head_lz4(struct segment *s, const uint8_t *p)
 	return PARSE_OK;
 }
 
+bool segment_payload_ok(const uint8_t *payload, uint32_t len, const uint8_t *trailer)
+{
+	return segment_crc32(CRC32_START, payload, len) == get_le32(trailer);
+}
+
+static inline uint64_t get_head_plain(const uint8_t *p)
+{
+	return get_le32(p) | get_le16(p + 4) << 32;
+}
+
+static inline bool head_plain_is_ok(uint64_t head)
+{
+	return crc24_of_bits(head, PLAIN_BITS_LEN) == head >> (8 * PLAIN_BITS_LEN);
+}
+
 /* Both lengths have 17 bits and so cannot be over the maximum. The bits that are zero today are ignored. */
 enum parse_result segment_head_read(struct segment *s, bool lz4, const uint8_t *p, size_t len)
 {
@@ -132,8 +147,8 @@ enum parse_result segment_head_read(struct segment *s, bool lz4, const uint8_t *
 		return PARSE_AGAIN;
 	if (lz4)
 		return read_head_lz4(s, p);
-	head = get_le32(p) | get_le16(p + 4) << 32;
-	if (unlikely(crc24_of_bits(head, PLAIN_BITS_LEN) != head >> (8 * PLAIN_BITS_LEN)))
+	head = get_head_plain(p);
+	if (unlikely(!head_plain_is_ok(head)))
 		return PARSE_BAD;
 	s->wire_len = (uint32_t)head & LENGTH_MASK;
 	s->plain_len = s->wire_len;
@@ -142,14 +157,43 @@ enum parse_result segment_head_read(struct segment *s, bool lz4, const uint8_t *
 	return PARSE_OK;
 }
 
-void segment_head_write(uint8_t *p, uint32_t payload_len, bool self_contained)
+enum parse_result segment_read_plain(const uint8_t *p, size_t len, uint32_t *total)
+{
+	uint32_t payload_len;
+	uint64_t head;
+
+	*total = 0;
+	if (unlikely(len < SEGMENT_HEAD_PLAIN))
+		return PARSE_AGAIN;
+	head = get_head_plain(p);
+	if (unlikely(!head_plain_is_ok(head)))
+		return PARSE_BAD;
+	payload_len = (uint32_t)head & LENGTH_MASK;
+	*total = SEGMENT_HEAD_PLAIN + payload_len + SEGMENT_TRAILER;
+	if (unlikely(len < *total))
+		return PARSE_AGAIN;
+	p += SEGMENT_HEAD_PLAIN;
+	return likely(segment_payload_ok(p, payload_len, p + payload_len)) ? PARSE_OK : PARSE_BAD;
+}
+
+/* The fields and the CRC24 behind them, as the header has them. */
+static inline uint64_t make_head_plain(uint32_t payload_len, bool self_contained)
 {
 	const uint64_t bits = payload_len | (uint64_t)self_contained << LENGTH_BITS;
-	const uint64_t head = bits | (uint64_t)crc24_of_bits(bits, PLAIN_BITS_LEN) << (8 * PLAIN_BITS_LEN);
 
 	Assert(payload_len <= SEGMENT_MAX_PAYLOAD);
+	return bits | (uint64_t)crc24_of_bits(bits, PLAIN_BITS_LEN) << (8 * PLAIN_BITS_LEN);
+}
+
+static inline void put_head_plain(uint8_t *p, uint64_t head)
+{
 	put_le32(p, (uint32_t)head);
 	put_le16(p + 4, (uint16_t)(head >> 32));
+}
+
+void segment_head_write(uint8_t *p, uint32_t payload_len, bool self_contained)
+{
+	put_head_plain(p, make_head_plain(payload_len, self_contained));
 }
 
 void segment_head_write_lz4(uint8_t *p, uint32_t wire_len, uint32_t plain_len, bool self_contained)
@@ -168,9 +212,12 @@ void segment_trailer_write(uint8_t *p, uint32_t crc)
 	put_le32(p, crc);
 }
 
-bool segment_payload_ok(const uint8_t *payload, uint32_t len, const uint8_t *trailer)
+void segment_seal(uint8_t *p, uint32_t payload_len, bool self_contained)
 {
-	return segment_crc32(CRC32_START, payload, len) == get_le32(trailer);
+	uint8_t *payload = p + SEGMENT_HEAD_PLAIN;
+
+	put_head_plain(p, make_head_plain(payload_len, self_contained));
+	put_le32(payload + payload_len, segment_crc32(CRC32_START, payload, payload_len));
 }
 
 bool segment_decompress(const struct segment *s, const uint8_t *payload, uint8_t *out)

@@ -46,6 +46,21 @@ static inline uint32_t segment_head_len(bool lz4)
  */
 enum parse_result segment_head_read(struct segment *s, bool lz4, const uint8_t *p, size_t len);
 
+/*
+ * Reads and checks a whole uncompressed segment out of the len bytes at p:
+ * header, payload and trailer. PARSE_OK: its length is *total, its payload lies
+ * between SEGMENT_HEAD_PLAIN and SEGMENT_TRAILER. PARSE_AGAIN when more is
+ * needed: *total says how long it is, 0 when not even its header is there.
+ * PARSE_BAD when a checksum is wrong, that of the header as soon as it is there.
+ */
+enum parse_result segment_read_plain(const uint8_t *p, size_t len, uint32_t *total);
+
+/*
+ * Writes the header and the trailer of an uncompressed segment, whose
+ * `payload_len` bytes of payload lie SEGMENT_HEAD_PLAIN bytes behind p.
+ */
+void segment_seal(uint8_t *p, uint32_t payload_len, bool self_contained);
+
 /* Writes the 6-byte header of an uncompressed segment. */
 void segment_head_write(uint8_t *p, uint32_t payload_len, bool self_contained);
 /* Writes the 8-byte header; plain_len 0 says that the payload is stored plain. */

@@ -3,15 +3,16 @@
  *
  * The open segment, for WIRE_SEGMENTS. Frames A, B and C of one turn:
  *
- *   wire_send(A)   reserve 6 bytes H in the output, copy A behind it
- *   wire_send(B)   copy B
- *   wire_send(C)   copy C
- *   before flush   write the length into H, CRC24, walk the parts from A on
- *                  for the CRC32, append its 4 bytes
+ *   first frame    header H, A and the trailer T get their room at once, in one
+ *                  buffer; H is left empty, and T is not counted yet
+ *   the others     lie behind A, where T would have been
+ *   before flush   T is counted; the length and its CRC24 go into H, the CRC32
+ *                  into T
  *
- * The payload may be spread over several parts of the output, so no copy is
- * made for it; only the CRC is computed late, because frames are patched in
- * the output buffer after they were copied there.
+ * So a segment of one frame, which is what a request without company is, looks
+ * for room once and is finished by one call. The CRC32 is made last, because
+ * frames are still changed where they lie. No copy is made of a payload that
+ * has spread over several parts of the output: then its parts are walked.
  */
 #include "proxy/wire.h"
 
@@ -44,7 +45,6 @@ static void drop_buffers(struct wire *w)
 	w->plain = NULL;
 	w->plain_len = 0;
 	w->segment_head = NULL;
-	w->segment_len = 0;
 	w->partial_head_len = 0;
 	w->has_large = false;
 	w->skip = 0;
@@ -359,43 +359,72 @@ static void take_rest(struct wire *w)
 	chunk_unref(rest);
 }
 
-/* One segment from `data`; returns its length, 0 when it is not complete (*need then says how long it is). */
-static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
+static void break_segment(struct wire *w)
 {
-	const bool lz4 = w->in_framing == WIRE_SEGMENTS_LZ4;
-	const uint32_t head = segment_head_len(lz4);
 	static const struct frame none = { 0 };
+
+	break_wire(w, WIRE_BAD_SEGMENT, &none);
+}
+
+/* take_segment() of a connection with lz4. */
+static __attribute__((noinline)) size_t take_lz4_segment(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk,
+							 uint32_t *need)
+{
+	struct chunk *plain;
 	struct segment s;
 	uint32_t total;
 
-	switch (segment_head_read(&s, lz4, data, len)) {
+	switch (segment_head_read(&s, true, data, len)) {
 	case PARSE_AGAIN:
 		return 0;
 	case PARSE_BAD:
-		break_wire(w, WIRE_BAD_SEGMENT, &none);
+		break_segment(w);
 		return len;
 	case PARSE_OK:
 		break;
 	}
-	total = head + s.wire_len + SEGMENT_TRAILER;
+	total = SEGMENT_HEAD_LZ4 + s.wire_len + SEGMENT_TRAILER;
 	if (len < total) {
 		*need = total;
 		return 0;
 	}
-	if (!segment_payload_ok(data + head, s.wire_len, data + head + s.wire_len)) {
-		break_wire(w, WIRE_BAD_SEGMENT, &none);
-	} else if (!s.is_compressed) {
-		take_whole(w, data + head, s.wire_len, chunk);
-	} else {
-		struct chunk *plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
-
-		plain->has_secret = w->sb.hears_secrets;
-		if (segment_decompress(&s, data + head, plain->data))
-			take_whole(w, plain->data, s.plain_len, plain);
-		else
-			break_wire(w, WIRE_BAD_SEGMENT, &none);
-		chunk_unref(plain);
+	data += SEGMENT_HEAD_LZ4;
+	if (!segment_payload_ok(data, s.wire_len, data + s.wire_len)) {
+		break_segment(w);
+		return len;
 	}
+	if (!s.is_compressed) {
+		take_whole(w, data, s.wire_len, chunk);
+		return total;
+	}
+	plain = chunk_new(&w->sb.loop->chunks, s.plain_len);
+	plain->has_secret = w->sb.hears_secrets;
+	if (segment_decompress(&s, data, plain->data))
+		take_whole(w, plain->data, s.plain_len, plain);
+	else
+		break_segment(w);
+	chunk_unref(plain);
+	return total;
+}
+
+/* One segment from `data`; returns its length, 0 when it is not complete (*need then says how long it is). */
+static size_t take_segment(struct wire *w, uint8_t *data, size_t len, struct chunk *chunk, uint32_t *need)
+{
+	uint32_t total;
+
+	if (w->in_framing == WIRE_SEGMENTS_LZ4)
+		return take_lz4_segment(w, data, len, chunk, need);
+	switch (segment_read_plain(data, len, &total)) {
+	case PARSE_AGAIN:
+		*need = total;
+		return 0;
+	case PARSE_BAD:
+		break_segment(w);
+		return len;
+	case PARSE_OK:
+		break;
+	}
+	take_whole(w, data + SEGMENT_HEAD_PLAIN, total - SEGMENT_HEAD_PLAIN - SEGMENT_TRAILER, chunk);
 	return total;
 }
 
@@ -430,11 +459,11 @@ static size_t wire_on_data(struct sbuf *sb, uint8_t *data, size_t len, struct ch
 
 /* ---- writing ---- */
 
-/* The CRC32 of a payload that is spread over parts. */
-static uint32_t crc_of_parts(const struct wire *w)
+/* A segment that has not stayed in the buffer of its header: the CRC32 is that of its parts, one after the other. */
+static __attribute__((noinline)) void seal_parts(struct wire *w, uint8_t *head)
 {
 	const struct sbuf_part *part = w->segment_part;
-	uint32_t off = w->segment_part_off;
+	uint32_t off = (uint32_t)(head + SEGMENT_HEAD_PLAIN - part->chunk->data);
 	uint32_t left = w->segment_len;
 	uint32_t crc = segment_crc32_start();
 
@@ -451,20 +480,19 @@ static uint32_t crc_of_parts(const struct wire *w)
 		off += n;
 		left -= n;
 	}
-	return crc;
+	segment_head_write(head, w->segment_len, true);
+	segment_trailer_write(sbuf_reserve(&w->sb, SEGMENT_TRAILER), crc);
 }
 
 static void close_plain_segment(struct wire *w)
 {
-	const uint8_t *payload = w->segment_head + SEGMENT_HEAD_PLAIN;
-	uint32_t crc;
+	uint8_t *head = w->segment_head;
 
-	segment_head_write(w->segment_head, w->segment_len, true);
-	if (likely(w->segment_part == w->sb.out_tail)) /* all of it lies behind its header */
-		crc = segment_crc32(segment_crc32_start(), payload, w->segment_len);
+	w->segment_head = NULL;
+	if (likely(sbuf_extend(&w->sb, w->segment_part, SEGMENT_TRAILER)))
+		segment_seal(head, w->segment_len, true);
 	else
-		crc = crc_of_parts(w);
-	segment_trailer_write(sbuf_reserve(&w->sb, SEGMENT_TRAILER), crc);
+		seal_parts(w, head);
 }
 
 /* One segment of `len` plain bytes. What it becomes is copied when it is small, so that no large chunk waits half empty. */
@@ -480,21 +508,21 @@ static void put_lz4_segment(struct wire *w, const uint8_t *plain, uint32_t len, 
 	chunk_unref(out);
 }
 
+static void close_lz4_segment(struct wire *w)
+{
+	put_lz4_segment(w, w->plain->data, w->plain_len, true);
+	chunk_unref(w->plain);
+	w->plain = NULL;
+	w->plain_len = 0;
+}
+
 /* Completes the open segment, if there is one. */
-static void close_segment(struct wire *w)
+static inline void close_segment(struct wire *w)
 {
 	if (w->segment_head)
 		close_plain_segment(w);
-	w->segment_head = NULL;
-	w->segment_len = 0;
-	if (w->plain_len > 0) {
-		put_lz4_segment(w, w->plain->data, w->plain_len, true);
-		w->plain_len = 0;
-	}
-	if (w->plain) {
-		chunk_unref(w->plain);
-		w->plain = NULL;
-	}
+	else if (w->plain)
+		close_lz4_segment(w);
 }
 
 static inline void gather(uint8_t *to, const uint8_t *head, const struct wire_piece *pieces, unsigned count)
@@ -565,8 +593,7 @@ static void send_sliced(struct wire *w, const uint8_t *head, const struct wire_p
 		if (lz4) {
 			put_lz4_segment(w, payload, want, false);
 		} else {
-			segment_head_write(slice->data, want, false);
-			segment_trailer_write(payload + want, segment_crc32(segment_crc32_start(), payload, want));
+			segment_seal(slice->data, want, false);
 			sbuf_write_ref(&w->sb, slice, slice->data, head_len + want + SEGMENT_TRAILER);
 		}
 		chunk_unref(slice);
@@ -588,44 +615,28 @@ static ALWAYS_INLINE void send_in_plain(struct wire *w, const uint8_t *head, con
 }
 
 /*
- * Begins a segment: its header, and room for `n` bytes of its payload. Header
- * and payload begin in one buffer, so that no write ends between them
- * (python-driver 3.29 loses bytes when a read ends inside a segment header).
- * Returns where the payload goes.
+ * Begins a segment: its header, and room for `n` bytes of its payload, in a
+ * buffer that has room for `more` behind them. Header and payload begin in one
+ * buffer, so that no write ends between them (python-driver 3.29 loses bytes
+ * when a read ends inside a segment header). Returns where the payload goes.
  */
-static uint8_t *open_segment(struct wire *w, uint32_t n, uint32_t together)
+static inline uint8_t *open_segment(struct wire *w, uint32_t n, uint32_t more)
 {
-	w->segment_head = sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN + n, SEGMENT_HEAD_PLAIN + together);
+	uint8_t *head = sbuf_reserve_together(&w->sb, SEGMENT_HEAD_PLAIN + n, SEGMENT_HEAD_PLAIN + n + more);
+
+	w->segment_head = head;
 	w->segment_part = w->sb.out_tail;
-	w->segment_part_off = w->sb.out_tail->off + w->sb.out_tail->len - n;
-	return w->segment_head + SEGMENT_HEAD_PLAIN;
+	w->segment_len = n;
+	return head + SEGMENT_HEAD_PLAIN;
 }
 
-static void send_in_segment(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
-			    uint32_t total)
+/* Room for `total` bytes in the payload that is gathered for compression. */
+static uint8_t *room_in_lz4(struct wire *w, uint32_t total)
 {
-	if (w->segment_head && w->segment_len + total > SEGMENT_MAX_PAYLOAD)
-		close_segment(w);
-	if (w->segment_head) {
-		send_in_plain(w, head, pieces, count, total);
-		w->segment_len += total;
-		return;
-	}
-	w->segment_len = total;
-	/* The ordinary segment: one look for room for all of it, trailer included. */
-	if (likely(total <= SEGMENT_SMALL)) {
-		gather(open_segment(w, total, total + SEGMENT_TRAILER), head, pieces, count);
-		return;
-	}
-	open_segment(w, 0, FRAME_HEAD_LEN);
-	send_in_plain(w, head, pieces, count, total);
-}
+	uint8_t *to;
 
-static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
-			uint32_t total)
-{
-	if (w->plain_len + total > SEGMENT_MAX_PAYLOAD)
-		close_segment(w);
+	if (w->plain && w->plain_len + total > SEGMENT_MAX_PAYLOAD)
+		close_lz4_segment(w);
 	if (!w->plain || w->plain->cap < w->plain_len + total) {
 		struct chunk *larger = chunk_new(&w->sb.loop->chunks, MAX(w->plain_len + total, 2 * w->plain_len));
 
@@ -635,9 +646,36 @@ static void send_in_lz4(struct wire *w, const uint8_t *head, const struct wire_p
 		}
 		w->plain = larger;
 	}
-	gather(w->plain->data + w->plain_len, head, pieces, count);
+	to = w->plain->data + w->plain_len;
 	w->plain_len += total;
 	sbuf_want_flush(&w->sb);
+	return to;
+}
+
+uint8_t *wire_begin_segment(struct wire *w, uint32_t total)
+{
+	if (unlikely(w->out_framing == WIRE_SEGMENTS_LZ4))
+		return room_in_lz4(w, total);
+	if (unlikely(total > SEGMENT_SMALL))
+		return NULL;
+	if (unlikely(w->segment_head))
+		close_plain_segment(w);
+	return open_segment(w, total, SEGMENT_TRAILER);
+}
+
+static void send_in_segment(struct wire *w, const uint8_t *head, const struct wire_piece *pieces, unsigned count,
+			    uint32_t total)
+{
+	if (w->segment_head && w->segment_len + total > SEGMENT_MAX_PAYLOAD)
+		close_plain_segment(w);
+	if (!w->segment_head && total <= SEGMENT_SMALL) {
+		gather(open_segment(w, total, SEGMENT_TRAILER), head, pieces, count);
+		return;
+	}
+	if (!w->segment_head)
+		open_segment(w, 0, FRAME_HEAD_LEN);
+	send_in_plain(w, head, pieces, count, total);
+	w->segment_len += total;
 }
 
 void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct wire_piece *pieces, unsigned count)
@@ -655,7 +693,7 @@ void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct 
 	else if (w->out_framing == WIRE_SEGMENTS)
 		send_in_segment(w, head, pieces, count, total);
 	else
-		send_in_lz4(w, head, pieces, count, total);
+		gather(room_in_lz4(w, total), head, pieces, count);
 }
 
 void wire_send_fields(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,

@@ -95,9 +95,8 @@ struct wire {
 	uint8_t partial_head_len;
 	/* The segment being filled (WIRE_SEGMENTS): its header lies reserved in the output. */
 	uint8_t *segment_head;
-	struct sbuf_part *segment_part; /* where its payload starts */
-	uint32_t segment_part_off;
-	uint32_t segment_len;
+	struct sbuf_part *segment_part; /* where that is */
+	uint32_t segment_len;           /* of its payload; of no meaning without a header */
 	/* The payload being gathered (WIRE_SEGMENTS_LZ4). */
 	struct chunk *plain;
 	uint32_t plain_len;
@@ -141,6 +140,8 @@ void wire_send(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const struct 
 /* wire_send() for who has the fields of the header. */
 void wire_send_fields(struct wire *w, bool response, uint8_t version, uint8_t flags, int16_t stream, uint8_t opcode,
 		      const struct wire_piece *pieces, unsigned count, uint32_t length);
+/* For wire_begin(): room for a frame of `total` bytes that no open segment has room for; NULL when it is not an ordinary one. */
+uint8_t *wire_begin_segment(struct wire *w, uint32_t total);
 /*
  * The ordinary frame is put together where it leaves from: queues a frame with
  * this header and returns where its body of `length` bytes is to be put before
@@ -153,12 +154,17 @@ static ALWAYS_INLINE uint8_t *wire_begin(struct wire *w, bool response, uint8_t 
 	const uint32_t total = FRAME_HEAD_LEN + length;
 	uint8_t *out;
 
-	if (unlikely(length >= WIRE_REF_MIN - FRAME_HEAD_LEN || frame_head_is_short(version) || !wire_is_writable(w) ||
-		     (w->out_framing != WIRE_PLAIN &&
-		      (!w->segment_head || w->segment_len + total > SEGMENT_MAX_PAYLOAD))))
+	if (unlikely(length >= WIRE_REF_MIN - FRAME_HEAD_LEN || frame_head_is_short(version) || !wire_is_writable(w)))
 		return NULL;
-	w->segment_len += total; /* of no meaning outside of segments */
-	out = sbuf_reserve(&w->sb, total);
+	if (likely(w->out_framing == WIRE_PLAIN ||
+		   (w->segment_head && w->segment_len + total <= SEGMENT_MAX_PAYLOAD))) {
+		w->segment_len += total;
+		out = sbuf_reserve(&w->sb, total);
+	} else {
+		out = wire_begin_segment(w, total);
+		if (unlikely(!out))
+			return NULL;
+	}
 	frame_head_write(out, response, version, flags, stream, opcode, length);
 	return out + FRAME_HEAD_LEN;
 }

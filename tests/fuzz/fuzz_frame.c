@@ -14,8 +14,11 @@ static void try_segment(const uint8_t *data, size_t size, bool lz4)
 {
 	uint32_t head = segment_head_len(lz4);
 	struct segment s;
+	uint32_t total;
 	uint8_t *out;
 
+	if (!lz4 && segment_read_plain(data, size, &total) == PARSE_OK)
+		CHECK(total <= size && total <= SEGMENT_MAX_LEN);
 	switch (segment_head_read(&s, lz4, data, size)) {
 	case PARSE_AGAIN:
 		CHECK(size < head);

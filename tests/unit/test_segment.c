@@ -67,9 +67,14 @@ static void vector_reads(const struct vector *v, void *arg)
 	bool lz4 = strncmp(v->name, "lz4_", 4) == 0;
 	uint8_t *out = malloc(SEGMENT_MAX_PAYLOAD);
 	struct segment s;
+	uint32_t total;
 
 	(void)arg;
 	ck_assert_msg(segment_read(v->data, v->len, lz4, &s, out), "%s", v->name);
+	if (!lz4) {
+		ck_assert_int_eq(segment_read_plain(v->data, v->len, &total), PARSE_OK);
+		ck_assert_uint_eq(total, v->len);
+	}
 	ck_assert_int_eq(s.self_contained, strstr(v->name, "_part") == NULL);
 	/* less than a header is too little; with a whole one the rest is known to be missing */
 	for (size_t n = 0; n < v->len; n++) {
@@ -78,6 +83,10 @@ static void vector_reads(const struct vector *v, void *arg)
 		ck_assert_int_eq(segment_head_read(&s, lz4, cut, n),
 				 n < segment_head_len(lz4) ? PARSE_AGAIN : PARSE_OK);
 		ck_assert(!segment_read(cut, n, lz4, &s, out));
+		if (!lz4) {
+			ck_assert_int_eq(segment_read_plain(cut, n, &total), PARSE_AGAIN);
+			ck_assert_uint_eq(total, n < SEGMENT_HEAD_PLAIN ? 0 : v->len);
+		}
 		free(cut);
 	}
 	/* no flipped bit goes unnoticed */
@@ -86,6 +95,7 @@ static void vector_reads(const struct vector *v, void *arg)
 
 		flipped[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		ck_assert_msg(!segment_read(flipped, v->len, lz4, &s, out), "%s: bit %zu", v->name, bit);
+		ck_assert(lz4 || segment_read_plain(flipped, v->len, &total) == PARSE_BAD);
 		free(flipped);
 	}
 	free(out);
@@ -238,6 +248,34 @@ START_TEST(largest_header)
 }
 END_TEST
 
+/* What is sealed in place is read again, whatever lies behind it, and nothing behind its trailer is written. */
+START_TEST(sealed_in_place)
+{
+	static const uint32_t lengths[] = { 0, 1, 9, 15, 16, 17, 91, 255, 256, 257, 4096, SEGMENT_MAX_PAYLOAD };
+	uint8_t *p = malloc(SEGMENT_MAX_LEN);
+	struct segment s;
+
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(lengths); i++) {
+		const uint32_t n = lengths[i / 2];
+		uint8_t *trailer = p + SEGMENT_HEAD_PLAIN + n;
+		uint32_t total = 0;
+
+		memset(p, 0xdd, SEGMENT_MAX_LEN);
+		for (uint32_t k = 0; k < n; k++)
+			p[SEGMENT_HEAD_PLAIN + k] = (uint8_t)(k * 37 + 11);
+		segment_seal(p, n, i % 2);
+		ck_assert_int_eq(segment_head_read(&s, false, p, SEGMENT_HEAD_PLAIN), PARSE_OK);
+		ck_assert_uint_eq(s.wire_len, n);
+		ck_assert_int_eq(s.self_contained, i % 2);
+		ck_assert(segment_payload_ok(p + SEGMENT_HEAD_PLAIN, n, trailer));
+		ck_assert_uint_eq(trailer[SEGMENT_TRAILER], 0xdd);
+		ck_assert_int_eq(segment_read_plain(p, SEGMENT_MAX_LEN, &total), PARSE_OK);
+		ck_assert_uint_eq(total, SEGMENT_HEAD_PLAIN + n + SEGMENT_TRAILER);
+	}
+	free(p);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("segment");
@@ -250,5 +288,6 @@ int main(void)
 	tcase_add_test(tcase, lz4_segments);
 	tcase_add_test(tcase, lz4_lengths_that_lie);
 	tcase_add_test(tcase, largest_header);
+	tcase_add_test(tcase, sealed_in_place);
 	return run_tcase("segment", tcase);
 }

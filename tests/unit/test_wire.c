@@ -858,6 +858,66 @@ START_TEST(segments_at_the_end_of_a_buffer)
 }
 END_TEST
 
+/* Queues a frame whose body is put where it leaves from, when there is room for it; true when there was. */
+static bool begin_frame(struct station *s, struct bytes *expected, int16_t stream, uint32_t length)
+{
+	const size_t start = expected->len;
+	uint8_t *body = wire_begin(&s->w, false, 5, 0, stream, OP_QUERY, length);
+
+	add_frame(expected, 5, stream, OP_QUERY, length);
+	if (body)
+		memcpy(body, expected->p + start + 9, length);
+	else
+		wire_send_body(&s->w, expected->p + start, expected->p + start + 9, length);
+	return body != NULL;
+}
+
+/* The first frame of a segment, one that ends at each byte around the end of the first buffer (512 bytes), one behind it. */
+START_TEST(frames_begun_at_the_end_of_a_buffer)
+{
+	for (uint32_t length = 370; length < 410; length++) {
+		struct station *s = station_open(&asks_nodes, ways[_i].framing, 1000);
+		struct bytes expected = { NULL, 0 };
+		struct unwrapped u;
+
+		ck_assert(begin_frame(s, &expected, 1, 91));
+		ck_assert(begin_frame(s, &expected, 2, length));
+		if (length % 2)
+			ck_assert(begin_frame(s, &expected, 3, 50));
+		expect_out(s, &expected, ways[_i].framing, &u);
+		ck_assert_uint_eq(u.segments, ways[_i].framing == WIRE_PLAIN ? 0 : 1);
+		drop(&u.payload);
+		drop(&expected);
+		station_close(s);
+	}
+}
+END_TEST
+
+/* More of them than a segment holds; and around the size from which it is done otherwise. */
+START_TEST(frames_begun_until_a_segment_is_full)
+{
+	struct station *s = station_open(&asks_nodes, ways[_i].framing, 1000);
+	struct bytes expected = { NULL, 0 };
+	struct unwrapped u;
+
+	for (int16_t i = 0; i < 20; i++)
+		ck_assert(begin_frame(s, &expected, i, 13000));
+	expect_out(s, &expected, ways[_i].framing, &u);
+	ck_assert_uint_eq(u.segments, ways[_i].framing == WIRE_PLAIN ? 0 : 2);
+	ck_assert(ways[_i].framing == WIRE_PLAIN || (u.sizes[0] == 10 * 13009 && u.self_contained[0]));
+	drop(&u.payload);
+	drop(&expected);
+	for (uint32_t length = WIRE_REF_MIN - 30; length < WIRE_REF_MIN + 4; length++) {
+		ck_assert_int_eq(begin_frame(s, &expected, 7, length),
+				 length < (ways[_i].framing == WIRE_SEGMENTS ? WIRE_REF_MIN - 18 : WIRE_REF_MIN - 9));
+		expect_out(s, &expected, ways[_i].framing, &u);
+		drop(&u.payload);
+		drop(&expected);
+	}
+	station_close(s);
+}
+END_TEST
+
 /* AUTHENTICATE goes out plain, what is queued behind it in the same turn does not. */
 START_TEST(out_framing_changes_between_two_frames)
 {
@@ -1017,6 +1077,8 @@ int main(void)
 	tcase_add_loop_test(tcase, large_frames_go_out, 0, ARRAY_LEN(totals));
 	tcase_add_loop_test(tcase, two_frames_fill_a_segment, 1, 3);
 	tcase_add_loop_test(tcase, segments_at_the_end_of_a_buffer, 1, 3);
+	tcase_add_loop_test(tcase, frames_begun_at_the_end_of_a_buffer, 0, 3);
+	tcase_add_loop_test(tcase, frames_begun_until_a_segment_is_full, 0, 3);
 	tcase_add_loop_test(tcase, out_framing_changes_between_two_frames, 1, 3);
 	tcase_add_loop_test(tcase, finish_closes_the_segment, 0, 3);
 	tcase_add_loop_test(tcase, queued_behind_a_full_socket, 0, 3);
