@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/sbuf.h"
+#include "base/warm.h"
 
 /*
  * A deadline is looked at so much later, so that those close to it are looked at together, and none too early:
@@ -273,6 +274,7 @@ void loop_fini(struct loop *loop)
 		pthread_mutex_destroy(&loop->inbox->lock);
 		free(loop->inbox);
 	}
+	warm_set_free(loop->warm_tls);
 	event_del(&loop->tick);
 	event_base_free(loop->base);
 	slab_fini(&loop->write_events);

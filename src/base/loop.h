@@ -36,6 +36,7 @@
 
 struct sbuf;
 struct timeout_item;
+struct warm_set;
 
 /* Something whose memory is given back at the end of the turn. */
 struct loop_deferred {
@@ -107,6 +108,7 @@ struct loop {
 	struct loop_poll give_back;
 	struct slab *slabs[LOOP_MAX_SLABS];
 	unsigned slab_count;
+	struct warm_set *warm_tls; /* sessions that keep their buffers; made with the first session */
 	struct loop_inbox *inbox;
 	void *owner; /* the worker, NULL in the main thread */
 };

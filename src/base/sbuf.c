@@ -8,6 +8,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/warm.h"
+
 /* A frame that needs more than this gets a buffer of its exact size, into which the socket is read directly. */
 #define EXACT_MIN 32768
 /*
@@ -611,6 +613,9 @@ static bool attach(struct sbuf *sb, int fd, struct tls_context *tls, const char 
 			close(fd);
 			return false;
 		}
+		if (!sb->loop->warm_tls)
+			sb->loop->warm_tls = warm_set_new(sb->loop);
+		tls_keep_warm(sb->tls, sb->loop->warm_tls);
 	}
 	sb->fd = fd;
 	sb->is_paused = false;

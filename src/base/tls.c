@@ -22,6 +22,7 @@
 
 #include "base/net.h"
 #include "base/tls_file.h"
+#include "base/warm.h"
 
 #define TLS_ERROR_MAX 512
 #define TICKET_KEYS_LEN 80
@@ -38,6 +39,7 @@ struct tls {
 	char *name;  /* client role, name verified: what the certificate must be for */
 	char *error; /* TLS_ERROR_MAX bytes, made by the first failure */
 	struct tls_stats *stats;
+	struct warm_item warm; /* keeps its buffers between records */
 	bool is_server;
 	bool verify_name;
 	bool is_open;        /* the handshake is done */
@@ -382,6 +384,26 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 	return tls;
 }
 
+/*
+ * Gives the buffers back. SSL_free_buffers() refuses while bytes of a record wait in them; up to OpenSSL 3.0.13 it did
+ * not in two cases (CVE-2024-4741), which are asked for here: a record of which only the header has been looked at, and
+ * one that was not read to its end. They go back with the end of that record then, by the mode.
+ */
+static void cool(struct warm_item *item)
+{
+	SSL *ssl = container_of(item, struct tls, warm)->ssl;
+	const bool is_between_records = !strcmp(SSL_rstate_string(ssl), "RH") && SSL_pending(ssl) == 0;
+
+	SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	if (is_between_records)
+		(void)SSL_free_buffers(ssl);
+}
+
+void tls_keep_warm(struct tls *tls, struct warm_set *set)
+{
+	warm_item_init(&tls->warm, set, cool);
+}
+
 void tls_set_sni(struct tls *tls, const char *sni)
 {
 	/* OpenSSL copies the name, but its macro casts away that it is const. */
@@ -402,6 +424,7 @@ void tls_free(struct tls *tls)
 		count(&tls->stats->open, (uint64_t)-1);
 	else if (tls->stats)
 		count(&tls->stats->failed, 1);
+	warm_leave(&tls->warm);
 	SSL_free(tls->ssl);
 	free(tls->name);
 	free(tls->error);
@@ -570,6 +593,8 @@ enum tls_status tls_read(struct tls *tls, void *buf, size_t size, size_t *got)
 	if (total == 0)
 		return status;
 	tls->has_received = true;
+	if (warm_use(&tls->warm))
+		SSL_clear_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS);
 	/* After TLS_WANT_READ there may be half a record left, which is no reason to call again. */
 	tls->has_pending = tls->end != TLS_OK || (status == TLS_OK && SSL_has_pending(tls->ssl));
 	return TLS_OK;

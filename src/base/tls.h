@@ -5,7 +5,8 @@
  *
  * TLS 1.2 and 1.3. Sessions use SSL_set_fd with read-ahead, partial writes,
  * moving write buffers and SSL_MODE_RELEASE_BUFFERS (16 instead of 48 KiB per
- * idle connection). SIGPIPE is ignored by the process.
+ * idle connection), except while they are warm. SIGPIPE is ignored by the
+ * process.
  */
 #ifndef BASE_TLS_H
 #define BASE_TLS_H
@@ -15,6 +16,7 @@
 
 struct tls_context;
 struct tls;
+struct warm_set;
 
 /* Counted by the thread of the sessions, with relaxed stores: another thread may read it. */
 struct tls_stats {
@@ -65,6 +67,11 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name);
  * servers that has one certificate, its own, and tells them apart by SNI.
  */
 void tls_set_sni(struct tls *tls, const char *sni);
+/*
+ * Right after tls_new(): from its first tls_read() on, and as long as there are such, the session keeps its buffers
+ * between records, if the set has a place. The set outlives it.
+ */
+void tls_keep_warm(struct tls *tls, struct warm_set *set);
 void tls_free(struct tls *tls);
 
 enum tls_status tls_handshake(struct tls *tls);
