@@ -351,7 +351,8 @@ static void read_exact(struct sbuf *sb)
 	if (deliver(sb, chunk->data, sb->in_len, chunk) && got > lacks)
 		deliver_behind(sb, got - lacks);
 	chunk_unref(chunk);
-	wipe(sb, has_secrets, got - lacks);
+	/* What was left over of the frame may have come in front of what is behind it. */
+	wipe(sb, has_secrets, got > lacks ? LOOP_READ_BUFFER : 0);
 }
 
 /* The kept tail is copied to the beginning of the loop's buffer, and what is read goes behind it. */

@@ -350,6 +350,25 @@ START_TEST(an_end_among_large_messages)
 }
 END_TEST
 
+/* What on_data() leaves of a large message comes again in front of what was read with it, and no secret stays behind. */
+START_TEST(a_large_message_that_is_not_used_up)
+{
+	static const uint8_t zeros[LOOP_READ_BUFFER];
+	struct end *e = end_with_large();
+
+	memset(loop.read_buffer, 0, LOOP_READ_BUFFER);
+	sbuf_hear_secrets(&e->sb, true);
+	e->message = 30000;
+	loop_turn(&loop, false);
+	ck_assert_uint_eq(e->calls, 2);
+	ck_assert_uint_eq(e->got_len, 60000);
+	ck_assert(pattern_is(e->got, 60000));
+	ck_assert_uint_eq(e->sb.in_len, LARGE + BEHIND - 60000);
+	ck_assert_mem_eq(loop.read_buffer, zeros, LOOP_READ_BUFFER);
+	end_free(e);
+}
+END_TEST
+
 START_TEST(pause_and_resume)
 {
 	struct end *e = end_open();
@@ -922,6 +941,7 @@ int main(void)
 	tcase_add_test(tcase, large_messages_in_a_row);
 	tcase_add_loop_test(tcase, a_pause_among_large_messages, 0, 2);
 	tcase_add_loop_test(tcase, an_end_among_large_messages, 0, 2);
+	tcase_add_test(tcase, a_large_message_that_is_not_used_up);
 	tcase_add_test(tcase, pause_and_resume);
 	tcase_add_test(tcase, what_a_pause_left_over);
 	tcase_add_test(tcase, a_pause_with_half_a_large_message);
