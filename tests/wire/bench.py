@@ -264,6 +264,20 @@ class Bench:
 
     # ---- between tests ----
 
+    async def until_as_before(self):
+        """
+        When the fake nodes answered nothing for a while, control connections were lost and begun in vain, and what that
+        has left in the nodes' sockets is read only now. It is not the next test's.
+        """
+        async def are_up():
+            last = dict(re.findall(r"(origin|target) \S+: control connection (is up|lost)",
+                                   self.proxy.log[self.proxy.started_at:]))
+            return "lost" not in last.values()
+        await self.proxy.until(are_up, "control connections")
+        await self.until_backends_gone()
+        for cluster in self.clusters:
+            cluster.reset()
+
     async def sweep(self):
         """Ends what a test has left, and checks what must hold behind every test."""
         problems = []

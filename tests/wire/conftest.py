@@ -42,8 +42,16 @@ def pytest_pyfunc_call(pyfuncitem):
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    _loop.run_until_complete(asyncio.wait_for(pyfuncitem.obj(**arguments), TEST_LIMIT))
+    _loop.run_until_complete(limited(pyfuncitem.obj(**arguments)))
     return True
+
+
+async def limited(test):
+    try:
+        async with asyncio.timeout(TEST_LIMIT) as Plugins.limit:
+            await test
+    finally:
+        Plugins.limit = None
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -99,6 +107,13 @@ class BenchPool:
                 self.failed_starts += 1
                 if self.failed_starts >= MAX_FAILED_STARTS:
                     pytest.exit(f"the proxy does not start: {e}", returncode=3)
+                raise
+        else:
+            try:
+                await bench.until_as_before()
+            except BaseException:
+                await bench.proxy.kill()
+                await bench.stop()
                 raise
         if key is not None:
             self.kept[key] = bench
