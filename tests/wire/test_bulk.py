@@ -4,6 +4,7 @@ import asyncio
 import pytest
 
 import behaviour
+import pooling
 from behaviour import Hold
 from cqlwire import Closed, Err, Kind, Op, requests
 from fakecluster import Auth
@@ -305,13 +306,16 @@ async def test_a_use_that_is_never_answered_on_the_large_connection(make_bench):
 
 
 @pytest.mark.parametrize("version", [4, 5])
-async def test_repair_of_a_large_execute(bench, version):
+async def test_repair_of_a_large_execute(make_bench, version):
+    """It is sent again on the same connection, which has stayed however long it took to prepare the statement."""
+    bench = await make_bench(fresh=True, sections={"proxy": {"pool_idle_timeout": "1h"}})
     c = await bench.client(version)
     prepared = await c.prepare(INSERT)
     bench.target.forget_prepared()
     assert (await c.execute(prepared, values=[b"k", BIG])).kind == Kind.VOID
     assert len(large(bench.target, Op.EXECUTE)) == 2 and len(large(bench.origin, Op.EXECUTE)) == 1
     assert len({r.conn for r in large(bench.target)}) == 1
+    await pooling.end(bench)
 
 
 async def test_an_idle_connection_is_closed(make_bench):
