@@ -5,120 +5,13 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/sbuf_io.h"
+#include "base/sbuf_read.h"
 #include "base/warm.h"
 
-/* A frame that needs more than this gets a buffer of its exact size, into which the socket is read directly. */
-#define EXACT_MIN 32768
-/*
- * Up to this size the same call also reads what comes behind that frame, into the loop's buffer: both together are no
- * longer than it.
- */
-#define EXACT_MAX (LOOP_READ_BUFFER * 3 / 4)
-/* Parts handed to one writev(2): 64 outgoing buffers are 1 MiB, more than a socket takes at once. */
-#define MAX_IOV 64
-
-enum io_status {
-	IO_OK,
-	IO_AGAIN,
-	IO_CLOSED, /* `why` says by what */
-};
-
-/* ---- raw and TLS input and output ---- */
-
-static enum io_status tls_io_status(const struct sbuf *sb, enum tls_status status, const char **why)
-{
-	switch (status) {
-	case TLS_OK:
-		return IO_OK;
-	case TLS_WANT_READ:
-	case TLS_WANT_WRITE:
-		return IO_AGAIN;
-	case TLS_EOF:
-		*why = "closed by the peer";
-		return IO_CLOSED;
-	case TLS_FAILED:
-		break;
-	}
-	*why = tls_error(sb->tls);
-	return IO_CLOSED;
-}
-
-/* With `behind`, which TLS does not know, what does not fit into `buf` goes to the beginning of the loop's buffer. */
-static ALWAYS_INLINE enum io_status io_recv_to(struct sbuf *sb, void *buf, size_t size, size_t behind, size_t *got,
-					       const char **why)
-{
-	ssize_t n;
-
-	if (sb->tls)
-		return tls_io_status(sb, tls_read(sb->tls, buf, size, got), why);
-	do {
-		struct iovec iov[] = { { buf, size }, { sb->loop->read_buffer, behind } };
-		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov) };
-
-		n = behind == 0 ? recv(sb->fd, buf, size, 0) : recvmsg(sb->fd, &msg, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n > 0) {
-		*got = (size_t)n;
-		return IO_OK;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return IO_AGAIN;
-	*why = n == 0 ? "closed by the peer" : strerror(errno);
-	return IO_CLOSED;
-}
-
-static enum io_status io_recv(struct sbuf *sb, void *buf, size_t size, size_t *got, const char **why)
-{
-	return io_recv_to(sb, buf, size, 0, got, why);
-}
-
-/* Writes the first part (TLS) or as many parts as one call takes (raw). */
-static enum io_status io_send(struct sbuf *sb, size_t *put, const char **why)
-{
-	struct iovec iov[MAX_IOV];
-	unsigned count = 0;
-	ssize_t n;
-
-	if (sb->tls) {
-		struct sbuf_part *part = sb->out_head;
-
-		enum tls_status status = tls_write(sb->tls, part->chunk->data + part->off, part->len, put);
-
-		sb->reads_for_write = status == TLS_WANT_READ;
-		return tls_io_status(sb, status, why);
-	}
-	for (struct sbuf_part *part = sb->out_head; part && count < MAX_IOV; part = part->next, count++)
-		iov[count] = (struct iovec){ part->chunk->data + part->off, part->len };
-	do {
-		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
-
-		n = count == 1 ? send(sb->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
-			       : sendmsg(sb->fd, &msg, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n >= 0) {
-		*put = (size_t)n;
-		return IO_OK;
-	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
-		return IO_AGAIN;
-	*why = strerror(errno);
-	return IO_CLOSED;
-}
-
 /* ---- life and death ---- */
-
-static void drop_input(struct sbuf *sb)
-{
-	if (sb->in)
-		chunk_unref(sb->in);
-	sb->in = NULL;
-	sb->in_len = 0;
-	sb->has_rest = false;
-	loop_task_stop(&sb->rest_task);
-}
 
 static void drop_head(struct sbuf *sb)
 {
@@ -187,15 +80,15 @@ void sbuf_close(struct sbuf *sb)
 	close(sb->fd);
 	sb->fd = -1;
 	undirty(sb);
-	drop_input(sb);
+	sbuf_read_drop(sb);
 	drop_output(sb);
 	sb->write_waits = false;
 	sb->prelude = NULL;
 	sb->state = SBUF_IDLE;
 }
 
-/* The end that the owner did not ask for. `why` may live inside the TLS session, so it is copied first. */
-static void fail(struct sbuf *sb, const char *why)
+/* `why` may live inside the TLS session, so it is copied first. */
+void sbuf_fail(struct sbuf *sb, const char *why)
 {
 	char text[256];
 	size_t n = strnlen(why, sizeof(text) - 1);
@@ -210,236 +103,22 @@ void sbuf_on_write_timeout(struct timeout_item *item)
 {
 	struct sbuf *sb = container_of(item, struct sbuf, write_timeout);
 
-	fail(sb, "the peer does not take what is sent to it");
+	sbuf_fail(sb, "the peer does not take what is sent to it");
 }
 
 void sbuf_on_linger_timeout(struct timeout_item *item)
 {
 	struct sbuf *sb = container_of(item, struct sbuf, write_timeout);
 
-	fail(sb, "closed by us");
+	sbuf_fail(sb, "closed by us");
 }
 
-/* ---- reading ---- */
-
-/* Keeps what on_data() did not use. False when memory is exhausted. */
-static bool keep_tail(struct sbuf *sb, const uint8_t *data, size_t len)
-{
-	struct chunk *old = sb->in;
-	struct chunk *chunk = NULL;
-	uint32_t size = (uint32_t)len;
-
-	if (sb->want > EXACT_MIN)
-		size = MAX(size, sb->want);
-	if (len > 0) {
-		chunk = chunk_try_new(&sb->loop->chunks, size);
-		if (!chunk)
-			return false;
-		chunk->has_secret = sb->hears_secrets;
-		memcpy(chunk->data, data, len);
-	}
-	sb->in = chunk;
-	sb->in_len = (uint32_t)len;
-	if (old)
-		chunk_unref(old);
-	return true;
-}
-
-/* Hands bytes to the owner; false when the sbuf is not open any more. */
-static bool deliver(struct sbuf *sb, uint8_t *data, size_t len, struct chunk *chunk)
-{
-	size_t used;
-
-	sb->want = 0;
-	sb->again = false;
-	used = sb->handler->on_data(sb, data, len, chunk);
-	if (sb->state != SBUF_OPEN)
-		return false;
-	Assert(used <= len);
-	if (len - used == 0) {
-		drop_input(sb);
-	} else if (!keep_tail(sb, data + used, len - used)) {
-		fail(sb, "out of memory for a frame");
-		return false;
-	}
-	/* With `want` set it is the beginning of a frame, and nothing to come back to. */
-	sb->has_rest = sb->again || (len > used && sb->is_paused && sb->want == 0);
-	if (unlikely(sb->has_rest) && !sb->is_paused)
-		loop_task_start(sb->loop, &sb->rest_task);
-	return true;
-}
-
-/* So many bytes of the loop's read buffer were in use for what may have had secrets. */
-static inline void wipe(const struct sbuf *sb, bool had_secrets, size_t len)
-{
-	if (unlikely(had_secrets))
-		explicit_bzero(sb->loop->read_buffer, len);
-}
-
-/* What TLS has read ahead makes no socket readable. */
-static void read_pending(struct sbuf *sb)
-{
-	if (sb->state == SBUF_OPEN && sb->tls && !sb->is_paused && tls_has_pending(sb->tls))
-		event_active(&sb->ev_read, EV_READ, 0);
-}
-
-/* What on_data() left when it paused or stopped, before anything new. */
-static void read_rest(struct loop_task *task)
-{
-	struct sbuf *sb = container_of(task, struct sbuf, rest_task);
-	const uint32_t len = sb->in_len;
-	const bool has_secrets = sb->hears_secrets;
-
-	if (sb->state != SBUF_OPEN || sb->is_paused || !sb->has_rest)
-		return;
-	Assert(len <= LOOP_READ_BUFFER);
-	sb->has_rest = false;
-	if (len > 0)
-		memcpy(sb->loop->read_buffer, sb->in->data, len);
-	deliver(sb, sb->loop->read_buffer, len, NULL);
-	wipe(sb, has_secrets, len);
-	read_pending(sb);
-}
-
-/* Hands up `len` bytes of the loop's read buffer that were read together with the frame in front of them. */
-static void deliver_behind(struct sbuf *sb, size_t len)
-{
-	uint8_t *data = sb->loop->read_buffer;
-
-	if (sb->in_len > 0) { /* on_data() has not used all of that frame */
-		memmove(data + sb->in_len, data, len);
-		memcpy(data, sb->in->data, sb->in_len);
-		len += sb->in_len;
-	}
-	if (likely(!sb->has_rest && !sb->is_paused)) {
-		deliver(sb, data, len, NULL);
-		return;
-	}
-	sb->want = 0;
-	sb->has_rest = true;
-	if (!keep_tail(sb, data, len))
-		fail(sb, "out of memory for a frame");
-}
-
-/*
- * The kept tail lies in a buffer of its frame's own: what the frame lacks is read into it. Large frames often come one
- * after the other, and then the next ones are there as well.
- */
-static void read_exact(struct sbuf *sb)
-{
-	struct chunk *chunk = sb->in;
-	const size_t lacks = sb->want - sb->in_len;
-	const size_t room = !sb->tls && sb->want <= EXACT_MAX ? LOOP_READ_BUFFER - sb->want : 0;
-	const bool has_secrets = sb->hears_secrets;
-	const char *why = NULL;
-	size_t got = 0;
-
-	switch (io_recv_to(sb, chunk->data + sb->in_len, lacks, room, &got, &why)) {
-	case IO_AGAIN:
-		return;
-	case IO_CLOSED:
-		fail(sb, why);
-		return;
-	case IO_OK:
-		break;
-	}
-	sb->reads++;
-	sb->in_len += (uint32_t)MIN(got, lacks);
-	if (got < lacks)
-		return;
-	chunk_ref(chunk);
-	if (deliver(sb, chunk->data, sb->in_len, chunk) && got > lacks)
-		deliver_behind(sb, got - lacks);
-	chunk_unref(chunk);
-	/* What was left over of the frame may have come in front of what is behind it. */
-	wipe(sb, has_secrets, got > lacks ? LOOP_READ_BUFFER : 0);
-}
-
-/* The kept tail is copied to the beginning of the loop's buffer, and what is read goes behind it. */
-static void read_open(struct sbuf *sb)
-{
-	uint8_t *buf = sb->loop->read_buffer;
-	const bool has_secrets = sb->hears_secrets;
-	size_t have = sb->in_len;
-	const char *why = NULL;
-	size_t got = 0;
-
-	if (sb->in && sb->want > EXACT_MIN && sb->in->cap >= sb->want) {
-		read_exact(sb);
-		return;
-	}
-	if (have)
-		memcpy(buf, sb->in->data, have);
-	switch (io_recv(sb, buf + have, LOOP_READ_BUFFER - have, &got, &why)) {
-	case IO_AGAIN:
-		wipe(sb, has_secrets, have);
-		return;
-	case IO_CLOSED:
-		wipe(sb, has_secrets, have);
-		fail(sb, why);
-		return;
-	case IO_OK:
-		break;
-	}
-	sb->reads++;
-	have += got;
-	deliver(sb, buf, have, NULL);
-	wipe(sb, has_secrets, have);
-}
+/* ---- to read or not ---- */
 
 void sbuf_drop_input(struct sbuf *sb)
 {
-	drop_input(sb);
+	sbuf_read_drop(sb);
 	sb->want = 0;
-}
-
-static void read_lingering(struct sbuf *sb)
-{
-	const char *why = NULL;
-	size_t got = 0;
-	enum io_status status = io_recv(sb, sb->loop->read_buffer, LOOP_READ_BUFFER, &got, &why);
-
-	wipe(sb, sb->hears_secrets, got);
-	if (status == IO_CLOSED)
-		fail(sb, "closed by us");
-}
-
-static void do_handshake(struct sbuf *sb);
-static void read_prelude(struct sbuf *sb);
-
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	struct sbuf *sb = arg;
-
-	(void)fd;
-	(void)what;
-	if (unlikely(sb->loop->on_turn))
-		loop_now(sb->loop); /* what is measured begins before the read */
-	if (sb->reads_for_write) {
-		sb->reads_for_write = false;
-		sbuf_flush(sb);
-	}
-	switch ((enum sbuf_state)sb->state) {
-	case SBUF_PRELUDE:
-		read_prelude(sb);
-		break;
-	case SBUF_HANDSHAKE:
-		do_handshake(sb);
-		break;
-	case SBUF_OPEN:
-		if (unlikely(sb->has_rest)) /* its turn comes with rest_task */
-			break;
-		read_open(sb);
-		read_pending(sb);
-		break;
-	case SBUF_LINGERING:
-		read_lingering(sb);
-		break;
-	case SBUF_IDLE:
-	case SBUF_CONNECTING:
-	case SBUF_FLUSHING:
-		break;
-	}
 }
 
 void sbuf_pause(struct sbuf *sb)
@@ -462,7 +141,7 @@ void sbuf_resume(struct sbuf *sb)
 	if (sb->has_rest)
 		loop_task_start(sb->loop, &sb->rest_task);
 	else
-		read_pending(sb);
+		sbuf_read_pending(sb);
 }
 
 bool sbuf_has_peer_closed(const struct sbuf *sb)
@@ -484,7 +163,7 @@ static void opened(struct sbuf *sb)
 	sb->handler->on_open(sb);
 	if (sb->state == SBUF_OPEN && sb->out_head)
 		sbuf_flush(sb);
-	read_pending(sb);
+	sbuf_read_pending(sb);
 }
 
 static void do_handshake(struct sbuf *sb)
@@ -500,11 +179,11 @@ static void do_handshake(struct sbuf *sb)
 		await_writable(sb);
 		return;
 	case TLS_EOF:
-		fail(sb, "closed by the peer during the TLS handshake");
+		sbuf_fail(sb, "closed by the peer during the TLS handshake");
 		return;
 	case TLS_FAILED:
 		sb->rejected_peer = tls_rejected_peer(sb->tls);
-		fail(sb, tls_error(sb->tls));
+		sbuf_fail(sb, tls_error(sb->tls));
 		return;
 	}
 }
@@ -531,7 +210,7 @@ static bool look_at_prelude(struct sbuf *sb)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
 		if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-			fail(sb, n == 0 ? "closed by the peer" : strerror(errno));
+			sbuf_fail(sb, n == 0 ? "closed by the peer" : strerror(errno));
 		return false;
 	}
 	switch (sb->prelude->take(sb->prelude, data, (size_t)n, &used)) {
@@ -549,7 +228,7 @@ static bool look_at_prelude(struct sbuf *sb)
 		n = recv(sb->fd, data, used, 0);
 	while (n < 0 && errno == EINTR);
 	if (n != (ssize_t)used) { /* they were there a moment ago */
-		fail(sb, n < 0 ? strerror(errno) : "closed by the peer");
+		sbuf_fail(sb, n < 0 ? strerror(errno) : "closed by the peer");
 		return false;
 	}
 	return sb->prelude != NULL;
@@ -561,6 +240,14 @@ static void read_prelude(struct sbuf *sb)
 		;
 	if (sb->state == SBUF_PRELUDE && !sb->prelude)
 		connected(sb);
+}
+
+void sbuf_go_on_opening(struct sbuf *sb)
+{
+	if (sb->state == SBUF_PRELUDE)
+		read_prelude(sb);
+	else
+		do_handshake(sb);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -576,7 +263,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 			error = errno;
 		if (error)
-			fail(sb, strerror(error));
+			sbuf_fail(sb, strerror(error));
 		else
 			connected(sb);
 		break;
@@ -602,7 +289,7 @@ void sbuf_init(struct sbuf *sb, struct loop *loop, const struct sbuf_handler *ha
 	sb->handler = handler;
 	sb->fd = -1;
 	timeout_item_init(&sb->write_timeout);
-	loop_task_init(&sb->rest_task, read_rest);
+	loop_task_init(&sb->rest_task, sbuf_read_rest);
 }
 
 static bool attach(struct sbuf *sb, int fd, struct tls_context *tls, const char *server_name)
@@ -622,7 +309,7 @@ static bool attach(struct sbuf *sb, int fd, struct tls_context *tls, const char 
 	sb->is_paused = false;
 	sb->write_waits = false;
 	sb->reads_for_write = false;
-	event_assign(&sb->ev_read, sb->loop->base, fd, EV_READ | EV_PERSIST, on_readable, sb);
+	event_assign(&sb->ev_read, sb->loop->base, fd, EV_READ | EV_PERSIST, sbuf_read_ready, sb);
 	return true;
 }
 
@@ -783,7 +470,7 @@ static void sent(struct sbuf *sb, size_t n)
 static void start_lingering(struct sbuf *sb)
 {
 	sb->state = SBUF_LINGERING;
-	drop_input(sb);
+	sbuf_read_drop(sb);
 	if (sb->tls)
 		tls_shutdown(sb->tls);
 	shutdown(sb->fd, SHUT_WR);
@@ -816,13 +503,13 @@ void sbuf_flush(struct sbuf *sb)
 	while (sb->out_head) {
 		const char *why = NULL;
 		size_t put = 0;
-		enum io_status status = io_send(sb, &put, &why);
+		enum sbuf_io status = sbuf_io_send(sb, &put, &why);
 
-		if (status == IO_CLOSED) {
-			fail(sb, why);
+		if (status == SBUF_IO_CLOSED) {
+			sbuf_fail(sb, why);
 			return;
 		}
-		if (status == IO_AGAIN) {
+		if (status == SBUF_IO_AGAIN) {
 			if (progress || !sb->write_waits)
 				timeout_start(sb->loop, &sb->loop->write_timeouts, &sb->write_timeout);
 			if (!sb->reads_for_write) {
@@ -846,7 +533,7 @@ void sbuf_finish(struct sbuf *sb)
 	if (sb->state == SBUF_IDLE || sb->state >= SBUF_FLUSHING)
 		return;
 	if (sb->state != SBUF_OPEN) {
-		fail(sb, "closed by us");
+		sbuf_fail(sb, "closed by us");
 		return;
 	}
 	event_del(&sb->ev_read);

@@ -210,6 +210,11 @@ static inline bool sbuf_is_writable(const struct sbuf *sb)
 	return sb->state != SBUF_IDLE && sb->state < SBUF_FLUSHING;
 }
 
+/* For sbuf_read.c: the end that the owner did not ask for, with on_closed(). */
+void sbuf_fail(struct sbuf *sb, const char *why);
+/* For sbuf_read.c: something has come in state SBUF_PRELUDE or SBUF_HANDSHAKE. */
+void sbuf_go_on_opening(struct sbuf *sb);
+
 /* For the loop. */
 void sbuf_on_write_timeout(struct timeout_item *item);
 void sbuf_on_linger_timeout(struct timeout_item *item);
