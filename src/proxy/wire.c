@@ -501,10 +501,14 @@ static void put_lz4_segment(struct wire *w, const uint8_t *plain, uint32_t len, 
 	struct chunk *out = chunk_new(&w->sb.loop->chunks, SEGMENT_HEAD_LZ4 + len + SEGMENT_TRAILER);
 	uint32_t n = segment_build_lz4(out->data, plain, len, self_contained);
 
+	/* A token is as likely as not too short to be compressed. */
+	out->has_secret = w->plain && w->plain->has_secret;
 	if (n < WIRE_REF_MIN)
 		sbuf_write(&w->sb, out->data, n);
 	else
 		sbuf_write_ref(&w->sb, out, out->data, n);
+	if (unlikely(out->has_secret))
+		sbuf_mark_secret(&w->sb);
 	chunk_unref(out);
 }
 
@@ -642,6 +646,7 @@ static uint8_t *room_in_lz4(struct wire *w, uint32_t total)
 
 		if (w->plain) {
 			memcpy(larger->data, w->plain->data, w->plain_len);
+			larger->has_secret = w->plain->has_secret;
 			chunk_unref(w->plain);
 		}
 		w->plain = larger;

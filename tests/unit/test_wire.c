@@ -942,6 +942,45 @@ START_TEST(out_framing_changes_between_two_frames)
 }
 END_TEST
 
+/* Bytes that no compression makes shorter. */
+static const uint8_t token[] = "\0cassandra\0qZ7pLx0vR9mKt3wYbN5c";
+
+/* True when a free chunk has the token in it. */
+static bool is_token_left(void)
+{
+	for (unsigned i = 0; i < CHUNK_CLASSES; i++)
+		for (const struct chunk *c = loop.chunks.free[i]; c; c = c->next)
+			if (memmem(c->data, c->cap, token, sizeof(token)))
+				return true;
+	return false;
+}
+
+/* Alone, and in front of one for which the room that was taken first is too small. */
+START_TEST(a_password_is_not_left_in_buffers)
+{
+	for (uint32_t behind = 0; behind <= 3000; behind += 3000) {
+		struct station *s = station_open(&asks_nodes, ways[_i].framing, 1000);
+		uint8_t head[FRAME_HEAD_LEN];
+		uint8_t got[256];
+
+		frame_head_write(head, false, ways[_i].version, 0, 1, OP_AUTH_RESPONSE, sizeof(token));
+		wire_send_body(&s->w, head, token, sizeof(token));
+		wire_mark_secret(&s->w);
+		if (behind > 0) {
+			struct bytes expected = { NULL, 0 };
+
+			send_frame(s, &expected, ways[_i].version, 2, behind, 1, false);
+			drop(&expected);
+		}
+		ck_assert_uint_eq(peer_read(s->peer, got, 40), 40);
+		ck_assert(behind > 0 || memmem(got, 40, token, 10));
+		loop_until(!s->w.sb.out_head);
+		ck_assert(!is_token_left());
+		station_close(s);
+	}
+}
+END_TEST
+
 /* wire_finish() completes the segment that is open. */
 START_TEST(finish_closes_the_segment)
 {
@@ -1080,6 +1119,7 @@ int main(void)
 	tcase_add_loop_test(tcase, frames_begun_at_the_end_of_a_buffer, 0, 3);
 	tcase_add_loop_test(tcase, frames_begun_until_a_segment_is_full, 0, 3);
 	tcase_add_loop_test(tcase, out_framing_changes_between_two_frames, 1, 3);
+	tcase_add_loop_test(tcase, a_password_is_not_left_in_buffers, 0, 3);
 	tcase_add_loop_test(tcase, finish_closes_the_segment, 0, 3);
 	tcase_add_loop_test(tcase, queued_behind_a_full_socket, 0, 3);
 	tcase_add_loop_test(tcase, edits, 0, ARRAY_LEN(edit_lists));
