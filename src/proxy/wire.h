@@ -168,6 +168,14 @@ static ALWAYS_INLINE uint8_t *wire_begin(struct wire *w, bool response, uint8_t 
 	frame_head_write(out, response, version, flags, stream, opcode, length);
 	return out + FRAME_HEAD_LEN;
 }
+/* Completes the open segment, which there has to be. */
+void wire_close_segment(struct wire *w);
+/* Before a flush, and before the framing changes: what is queued is whole. */
+static inline void wire_seal(struct wire *w)
+{
+	if (w->segment_head || w->plain)
+		wire_close_segment(w);
+}
 /* Queues one frame whose body is copied. */
 void wire_send_body(struct wire *w, const uint8_t head[FRAME_HEAD_LEN], const void *body, uint32_t len);
 /* A password is in what was queued in this turn: the buffers it lies in are overwritten after use. */
