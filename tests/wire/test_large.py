@@ -15,7 +15,7 @@ BLOB = [Column("v", Type.BLOB)]
 WAYS = [(4, None), (4, "lz4"), (5, None), (5, "lz4")]
 each_way = pytest.mark.parametrize("version,compression", WAYS, ids=[f"v{v}-{c or 'plain'}" for v, c in WAYS])
 #: the fake nodes answer nothing, no heartbeat either, while they look through a large text or make a large answer
-ROOM = {"proxy": {"max_frame_size": "80MiB", "heartbeat_timeout": "60s", "request_timeout": "60s"}}
+ROOM = {"proxy": {"max_frame_size": "80MiB", "heartbeat_timeout": "120s", "request_timeout": "120s"}}
 LATE = 120
 
 
@@ -83,6 +83,7 @@ async def test_a_result_of_200_mib(make_bench, version, compression):
     await assert_alive(c, bench)
     before = peak(bench)
     answer = await c.answer(c.send_query("SELECT v FROM ks.big"), LATE)
+    assert not answer.is_error(), answer
     assert answer.rows[0][0] == value
     assert peak(bench) - before < 2.6 * 200
     await assert_alive(c, bench)
