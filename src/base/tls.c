@@ -387,7 +387,7 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 /*
  * Gives the buffers back. SSL_free_buffers() refuses while bytes of a record wait in them; up to OpenSSL 3.0.13 it did
  * not in two cases (CVE-2024-4741), which are asked for here: a record of which only the header has been looked at, and
- * one that was not read to its end. They go back with the end of that record then, by the mode.
+ * one that was not read to its end. They go back by the mode then, with the end of that record and with the next write.
  */
 static void cool(struct warm_item *item)
 {

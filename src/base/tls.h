@@ -68,7 +68,7 @@ struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name);
  */
 void tls_set_sni(struct tls *tls, const char *sni);
 /*
- * Right after tls_new(): from its first tls_read() on, and as long as there are such, the session keeps its buffers
+ * Right after tls_new(): after some calls of tls_read(), and as long as there are more, the session keeps its buffers
  * between records, if the set has a place. The set outlives it.
  */
 void tls_keep_warm(struct tls *tls, struct warm_set *set);

@@ -42,8 +42,13 @@ bool warm_enter(struct warm_item *item)
 	struct warm_set *set = item->set;
 
 	Assert(!item->is_warm);
+	if (item->uses + 1 < WARM_AFTER) {
+		item->uses++;
+		return false;
+	}
 	if (!set || set->count == WARM_MAX)
 		return false;
+	item->uses = 0;
 	/* A look that is due already stays where it is: it only finds that this one was used. */
 	if (set->count == 0 && list_is_empty(&set->look.node))
 		timeout_start(set->loop, &set->looks, &set->look);

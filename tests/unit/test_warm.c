@@ -41,6 +41,14 @@ static void teardown(void)
 	helper_loop_end();
 }
 
+/* So many uses that a cold one is warm with the last, if there is a place. */
+static bool warm_up(struct warm_item *item)
+{
+	for (unsigned i = 1; i < WARM_AFTER; i++)
+		ck_assert(!warm_use(item));
+	return warm_use(item);
+}
+
 static void leave_all(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(things); i++)
@@ -51,7 +59,7 @@ static void leave_all(void)
 START_TEST(the_idle_are_cooled_and_the_busy_stay)
 {
 	for (unsigned i = 0; i < 7; i++) {
-		ck_assert(warm_use(&things[i].item));
+		ck_assert(warm_up(&things[i].item));
 		ck_assert(!warm_use(&things[i].item)); /* it is already */
 	}
 	warm_look(set); /* all were used since the last one */
@@ -63,7 +71,7 @@ START_TEST(the_idle_are_cooled_and_the_busy_stay)
 	for (unsigned i = 0; i < 7; i++)
 		ck_assert_uint_eq(things[i].cooled, i % 3 ? 1 : 0);
 	ck_assert_uint_eq(set->count, 3);
-	ck_assert(warm_use(&things[1].item)); /* and warms up again */
+	ck_assert(warm_up(&things[1].item)); /* and warms up again */
 	warm_leave(&things[0].item);
 	warm_leave(&things[0].item);
 	warm_look(set);
@@ -77,13 +85,13 @@ END_TEST
 START_TEST(a_full_set_takes_no_more)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(things); i++)
-		ck_assert(warm_use(&things[i].item) == (i < WARM_MAX));
+		ck_assert(warm_up(&things[i].item) == (i < WARM_MAX));
 	ck_assert_uint_eq(set->count, WARM_MAX);
 	warm_look(set);
 	for (unsigned i = 0; i < ARRAY_LEN(things); i++)
 		ck_assert_uint_eq(things[i].cooled, 0);
 	warm_leave(&things[5].item);
-	ck_assert(warm_use(&things[WARM_MAX].item));
+	ck_assert(warm_use(&things[WARM_MAX].item)); /* busy for long */
 	ck_assert(!warm_use(&things[WARM_MAX + 1].item));
 	leave_all();
 }
@@ -94,7 +102,7 @@ START_TEST(without_a_set_all_is_cold)
 	struct thing thing = { 0 };
 
 	warm_item_init(&thing.item, NULL, on_cool);
-	ck_assert(!warm_use(&thing.item));
+	ck_assert(!warm_up(&thing.item));
 	warm_leave(&thing.item);
 	ck_assert(!thing.item.is_warm);
 }
@@ -105,14 +113,14 @@ START_TEST(looks_end_with_the_last_one)
 {
 	ck_assert(list_is_empty(&set->look.node));
 	timeout_queue_set_duration(&loop, &set->looks, 1);
-	warm_use(&things[0].item);
-	warm_use(&things[1].item);
+	warm_up(&things[0].item);
+	warm_up(&things[1].item);
 	ck_assert(!list_is_empty(&set->look.node));
 	warm_leave(&things[1].item);
 	loop_until(things[0].cooled == 1);
 	ck_assert_uint_eq(things[1].cooled, 0);
 	ck_assert(list_is_empty(&set->look.node));
-	warm_use(&things[1].item);
+	warm_up(&things[1].item);
 	ck_assert(!list_is_empty(&set->look.node));
 	loop_until(things[1].cooled == 1);
 	ck_assert(list_is_empty(&set->look.node));
@@ -184,11 +192,32 @@ static struct pair warm_pair(void)
 	return p;
 }
 
+/* A read more than makes it warm: the one that did was a cold one, its buffer is gone. */
+static void be_busy(struct pair *p)
+{
+	for (unsigned i = 0; i <= WARM_AFTER; i++)
+		expect_open(p);
+}
+
 static void end_warm_pair(struct pair *p)
 {
 	end_pair(p);
 	ck_assert_uint_eq(set->count, 0);
 }
+
+/* Less than a log-in reads leaves everything as it is. */
+START_TEST(an_idle_session_keeps_nothing)
+{
+	struct pair p = warm_pair();
+	const size_t cold = held;
+
+	for (unsigned i = 1; i < WARM_AFTER; i++)
+		expect_open(&p);
+	ck_assert_uint_eq(set->count, 0);
+	ck_assert_uint_le(held, cold);
+	end_warm_pair(&p);
+}
+END_TEST
 
 START_TEST(a_busy_session_keeps_its_buffers)
 {
@@ -196,8 +225,7 @@ START_TEST(a_busy_session_keeps_its_buffers)
 	const size_t cold = held;
 
 	for (int round = 0; round < 3; round++) {
-		expect_open(&p);
-		expect_open(&p); /* the first read was a cold one, its buffer is gone */
+		be_busy(&p);
 		ck_assert_uint_eq(set->count, 1);
 		ck_assert_uint_ge(held, cold + 2 * RECORD_BUFFER);
 		warm_look(set); /* it was used */
@@ -208,8 +236,8 @@ START_TEST(a_busy_session_keeps_its_buffers)
 	}
 	/* Without a place nothing is kept. */
 	for (unsigned i = 0; i < WARM_MAX; i++)
-		warm_use(&things[i].item);
-	expect_open(&p);
+		warm_up(&things[i].item);
+	be_busy(&p);
 	ck_assert_uint_le(held, cold);
 	leave_all();
 	end_warm_pair(&p);
@@ -239,7 +267,7 @@ START_TEST(half_a_record_stays)
 	for (unsigned i = 0; i < ARRAY_LEN(cuts); i++) {
 		ssize_t len;
 
-		expect_open(&p);
+		be_busy(&p);
 		send_text(p.client, "in two parts behind one");
 		len = recv(p.server_fd, wire, sizeof(wire), 0);
 		ck_assert_int_gt(len, cuts[i]);
@@ -265,13 +293,15 @@ START_TEST(what_was_not_read_stays)
 	char buf[4];
 	size_t got;
 
-	expect_open(&p);
+	be_busy(&p);
 	send_text(p.client, "read in parts");
 	send_text(p.client, "the next one");
 	ck_assert_int_eq(tls_read(p.server, buf, sizeof(buf), &got), TLS_OK);
 	ck_assert_uint_eq(got, sizeof(buf));
 	look_twice();
 	expect_data(p.server, " in partsthe next one");
+	send_text(p.server, "the answer");
+	expect_data(p.client, "the answer");
 	look_twice();
 	ck_assert_uint_le(held, cold);
 	end_warm_pair(&p);
@@ -295,6 +325,7 @@ int main(void)
 	tcase_add_test(tc, a_full_set_takes_no_more);
 	tcase_add_test(tc, without_a_set_all_is_cold);
 	tcase_add_test(tc, looks_end_with_the_last_one);
+	tcase_add_test(tc, an_idle_session_keeps_nothing);
 	tcase_add_test(tc, a_busy_session_keeps_its_buffers);
 	tcase_add_test(tc, half_a_record_stays);
 	tcase_add_test(tc, what_was_not_read_stays);
