@@ -55,7 +55,7 @@ enum record_text {
 #define RECORD_VALUES 32u      /* values are written, be there any or not */
 #define RECORD_MORE_VALUES 64u
 
-/* Zeroed before it is filled in: parts of it are compared as bytes. */
+/* Parts of it are compared as bytes, so each field of them is set, or zeroed before: see worker.c, begin_request(). */
 struct record {
 	uint64_t time;   /* nanoseconds since 1970 */
 	uint64_t number; /* the request's */
