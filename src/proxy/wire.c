@@ -448,6 +448,7 @@ void wire_set_out_framing(struct wire *w, enum wire_framing framing)
 {
 	wire_seal(w);
 	w->out_framing = framing;
+	w->segment_len = SEGMENT_MAX_PAYLOAD;
 }
 
 /* ---- from the sbuf ---- */

@@ -96,7 +96,7 @@ struct wire {
 	/* The segment being filled (WIRE_SEGMENTS): its header lies reserved in the output. */
 	uint8_t *segment_head;
 	struct sbuf_part *segment_part; /* where that is */
-	uint32_t segment_len;           /* of its payload; of no meaning without a header */
+	uint32_t segment_len;           /* of its payload; WIRE_SEGMENTS without one: full, so that one look tells */
 	/* The payload being gathered (WIRE_SEGMENTS_LZ4). */
 	struct chunk *plain;
 	uint32_t plain_len;
@@ -156,8 +156,7 @@ static ALWAYS_INLINE uint8_t *wire_begin(struct wire *w, bool response, uint8_t 
 
 	if (unlikely(length >= WIRE_REF_MIN - FRAME_HEAD_LEN || frame_head_is_short(version) || !wire_is_writable(w)))
 		return NULL;
-	if (likely(w->out_framing == WIRE_PLAIN ||
-		   (w->segment_head && w->segment_len + total <= SEGMENT_MAX_PAYLOAD))) {
+	if (likely(w->out_framing == WIRE_PLAIN || w->segment_len + total <= SEGMENT_MAX_PAYLOAD)) {
 		w->segment_len += total;
 		out = sbuf_reserve(&w->sb, total);
 	} else {

@@ -55,6 +55,7 @@ static void close_plain_segment(struct wire *w)
 		segment_seal(head, w->segment_len, true);
 	else
 		seal_parts(w, head);
+	w->segment_len = SEGMENT_MAX_PAYLOAD;
 }
 
 /* One segment of `len` plain bytes. What it becomes is copied when it is small, so that no large chunk waits half empty. */
