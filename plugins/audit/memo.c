@@ -51,10 +51,17 @@ static inline bool is_key(const struct memo_entry *e, uint64_t hash, const struc
 	       (key->texts_size == 0 || memcmp(e->bytes + key->fixed_size, key->texts, key->texts_size) == 0);
 }
 
+/* In place of the one at `place`; those before it move up by one. */
+static void put_first(struct memo_set *set, struct memo_entry *e, unsigned place)
+{
+	for (unsigned i = place; i > 0; i--)
+		set->ways[i] = set->ways[i - 1];
+	set->ways[0] = e;
+}
+
 const struct memo_piece *memo_find(struct memo *m, const struct memo_key *key)
 {
 	uint64_t hash = hash_bytes(0, key->fixed, key->fixed_size);
-	struct memo_entry *second;
 	struct memo_set *set;
 
 	if (!key->is_fixed_telling)
@@ -65,12 +72,12 @@ const struct memo_piece *memo_find(struct memo *m, const struct memo_key *key)
 	set = &m->sets[hash % MEMO_SETS];
 	if (__builtin_expect(is_key(set->ways[0], hash, key), 1))
 		return &set->ways[0]->piece;
-	second = set->ways[1];
-	if (!is_key(second, hash, key))
-		return NULL;
-	set->ways[1] = set->ways[0];
-	set->ways[0] = second;
-	return &second->piece;
+	for (unsigned i = 1; i < MEMO_WAYS; i++)
+		if (is_key(set->ways[i], hash, key)) {
+			put_first(set, set->ways[i], i);
+			return &set->ways[0]->piece;
+		}
+	return NULL;
 }
 
 static struct memo_entry *make(uint64_t hash, const struct memo_key *key, const struct memo_piece *piece)
@@ -113,17 +120,14 @@ void memo_keep(struct memo *m, const struct memo_key *key, const struct memo_pie
 	e = make(hash, key, piece);
 	if (!e)
 		return;
-	free(set->ways[1]);
-	set->ways[1] = set->ways[0];
-	set->ways[0] = e;
+	free(set->ways[MEMO_WAYS - 1]);
+	put_first(set, e, MEMO_WAYS - 1);
 }
 
 void memo_fini(struct memo *m)
 {
-	for (unsigned i = 0; m->sets && i < MEMO_SETS; i++) {
-		free(m->sets[i].ways[0]);
-		free(m->sets[i].ways[1]);
-	}
+	for (unsigned i = 0; m->sets && i < MEMO_SETS * MEMO_WAYS; i++)
+		free(m->sets[i / MEMO_WAYS].ways[i % MEMO_WAYS]);
 	free(m->sets);
 	m->sets = NULL;
 }

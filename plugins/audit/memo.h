@@ -3,8 +3,8 @@
  * (the key) equal text is made, and most requests are equal in all but times
  * and numbers: what is remembered is copied.
  *
- * Bounded: at most 2 * MEMO_SETS pieces, of MEMO_PIECE_MAX bytes with their
- * keys. A piece is kept when its key comes the second time, so that texts which
+ * Bounded: at most MEMO_WAYS * MEMO_SETS pieces, of MEMO_PIECE_MAX bytes with
+ * their keys. A piece is kept when its key comes the second time, so that texts which
  * come once only, with literals in them, push nothing out.
  */
 #ifndef AUDIT_MEMO_H
@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #define MEMO_SETS 256u
+/* With two, three of 64 clients met in one set every other time, and took turns. */
+#define MEMO_WAYS 4u
 #define MEMO_PIECE_MAX 4096u
 
 /* Bytes in two places; neither is modified. */
@@ -35,8 +37,8 @@ struct memo_piece {
 struct memo_entry;
 
 struct memo_set {
-	uint64_t candidate;         /* the hash of a key that has come once; 0: none */
-	struct memo_entry *ways[2]; /* the one used last comes first; NULL: none */
+	uint64_t candidate;                 /* the hash of a key that has come once; 0: none */
+	struct memo_entry *ways[MEMO_WAYS]; /* the one used last comes first; NULL: none */
 };
 
 /* Of one thread. Zeroed it is empty. */

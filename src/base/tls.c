@@ -22,6 +22,7 @@
 
 #include "base/net.h"
 #include "base/tls_file.h"
+#include "base/tls_socket.h"
 #include "base/warm.h"
 
 #define TLS_ERROR_MAX 512
@@ -356,15 +357,18 @@ static bool set_name(struct tls *tls, const char *name)
 struct tls *tls_new(struct tls_context *ctx, int fd, const char *server_name)
 {
 	struct tls *tls = xcalloc(1, sizeof(*tls));
+	BIO *bio = tls_socket_new(fd);
 
 	ERR_clear_error();
 	tls->is_server = ctx->is_server;
 	tls->verify_name = ctx->verify_name;
 	tls->ssl = SSL_new(ctx->ssl_ctx);
-	if (!tls->ssl || SSL_set_fd(tls->ssl, fd) != 1) {
+	if (!tls->ssl || !bio) {
+		BIO_free(bio);
 		tls_free(tls);
 		return NULL;
 	}
+	SSL_set_bio(tls->ssl, bio, bio);
 	SSL_set_app_data(tls->ssl, tls);
 	tls->stats = ctx->stats;
 	if (tls->is_server) {

@@ -3,10 +3,9 @@
  * changed after they are made) and sessions driven over a non-blocking socket.
  * With sbuf.c the only code that calls SSL_*.
  *
- * TLS 1.2 and 1.3. Sessions use SSL_set_fd with read-ahead, partial writes,
- * moving write buffers and SSL_MODE_RELEASE_BUFFERS (16 instead of 48 KiB per
- * idle connection), except while they are warm. SIGPIPE is ignored by the
- * process.
+ * TLS 1.2 and 1.3. Sessions use a BIO of ours (tls_socket.h) with read-ahead,
+ * partial writes, moving write buffers and SSL_MODE_RELEASE_BUFFERS (16 instead
+ * of 48 KiB per idle connection), except while they are warm.
  */
 #ifndef BASE_TLS_H
 #define BASE_TLS_H

@@ -255,14 +255,13 @@ bool message_parse_execute(const uint8_t *body, uint32_t len, uint32_t offset, u
 	struct reader r = reader_from(body, len, offset);
 
 	out->id = read_short_bytes(&r);
-	if (!reader_ok(&r))
-		return fail(why, "prepared id");
 	out->id_offset = reader_offset(&r) - out->id.len;
-	out->result_metadata_id = (struct bytesview){ .is_null = true };
 	if (version_has(version, VERSION_METADATA_ID))
 		out->result_metadata_id = read_short_bytes(&r);
-	if (!reader_ok(&r))
-		return fail(why, "result metadata id");
+	else
+		out->result_metadata_id = (struct bytesview){ .is_null = true };
+	if (unlikely(!reader_ok(&r)))
+		return fail(why, out->id.p ? "result metadata id" : "prepared id");
 	return read_params(&r, version, &out->params, why);
 }
 

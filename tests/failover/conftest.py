@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from cassandra import ReadTimeout, Unavailable
 from cassandra.cluster import ExecutionProfile
 from cassandra.policies import WhiteListRoundRobinPolicy
+from cassandra.query import SimpleStatement
 
 _TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(_TESTS), str(_TESTS / "cluster")]
@@ -83,9 +85,19 @@ class Cluster:
         """A driver session straight to the first node."""
         return self._direct(self.first)
 
-    def rows(self):
+    def rows(self, level):
+        """
+        What the replicas of this level have together. A write is answered when one has it, and the other one may never get
+        it: the node that takes it is killed, or has just come back and does not know its neighbour yet.
+        """
+        statement = SimpleStatement("SELECT k, v FROM failover.t", consistency_level=level)
         with self.direct() as session:
-            return clients.rows(session.execute("SELECT k, v FROM failover.t"))
+            def read():
+                try:
+                    return clients.rows(session.execute(statement))
+                except (ReadTimeout, Unavailable):  # the nodes do not know each other again
+                    return None
+            return ferry_module.eventually("rows of all replicas of %s" % self.name, read)
 
     def decommission(self):
         """Tells the second node to leave; returns when it has."""
