@@ -155,7 +155,7 @@ def peaks(results):
     def cell(scenario, row):
         rate = figures.figure(results, scenario.name, row, "rate")
         limits = [c["bottleneck"] for c in figures.cells(results, scenario.name, row) if c]
-        return f"{plain(rate)} ({max(set(limits), key=limits.count)})" if rate else NOTHING
+        return f"{plain(rate)} ({max(sorted(set(limits)), key=limits.count)})" if rate else NOTHING
     return by_row(results, PLAIN, cell)
 
 
