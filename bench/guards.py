@@ -48,8 +48,9 @@ CONFIGURE = ["CC=gcc", "CFLAGS=-O2 -g"]
 
 TOLERANCE = 0.05
 TOLERANCE_ADDED = 0.25
-#: So many instructions more or less are no news: a timer that ticks once more.
-ADDED_MIN = 30
+#: So many instructions more or less are no news: both runs have timers, which tick more often beside other programs. What
+#: auth_map adds was -12 to 46 in eight runs.
+ADDED_MIN = 60
 #: Calls per request that count as none: what a timer does now and then.
 MALLOCS_MAX = 0.01
 #: Functions below this share of a request are not written down.
@@ -628,9 +629,9 @@ def self_test():
     assert compare("syscalls", {"total": 1.0}, None, {})
     assert compare("added", {"total": 124.0}, {"total": 100.0}, {}) is None
     assert compare("added", {"total": 40.0}, {"total": 20.0}, {}) is None
-    assert compare("added", {"total": 131.0}, {"total": 100.0}, {})
-    assert compare("added", {"total": 249.0}, {"total": 200.0}, {}) is None
-    assert compare("added", {"total": 251.0}, {"total": 200.0}, {})
+    assert compare("added", {"total": 161.0}, {"total": 100.0}, {})
+    assert compare("added", {"total": 498.0}, {"total": 400.0}, {}) is None
+    assert compare("added", {"total": 502.0}, {"total": 400.0}, {})
     assert added({("lua-table-1", "instructions"): {"total": 9.0, "a.c:f": 4.0},
                   ("mixed-1", "instructions"): {"total": 7.0, "a.c:g": 1.0}}, "lua-table-1") == {
         "total": 2.0, "a.c:f": 4.0, "a.c:g": -1.0}
