@@ -6,7 +6,7 @@
  *
  *	hold        held; a thread resumes it after 20 ms; then the other words count
  *	slowly      the same, after a second
- *	forever     held, and nobody resumes it: 100 ms
+ *	forever     held, and nobody resumes it: 500 ms
  *	deny        INVALID, "no"
  *	silent      denied without deny()
  *	error, wild CQLFERRY_ERROR; a verdict that there is not
@@ -213,7 +213,7 @@ static int32_t witness_on_request(void *self, struct cqlferry_request *request)
 	say(w, request, w->host->resumed(w->host) ? "resumed" : "request", NULL);
 	find_words(w, w->host->statement(request), words, sizeof(words));
 	if (has(words, "forever"))
-		return hold(w, 100, 0);
+		return hold(w, 500, 0);
 	if (has(words, "hold") && !w->host->resumed(w->host))
 		return hold(w, 10000, has(words, "slowly") ? 1000000 : 20000);
 	if (has(words, "deny")) {

@@ -440,8 +440,8 @@ async def test_held_for_ever(make_bench, plugin_path, on_error, version, compres
     else:
         assert answer.kind == Kind.VOID
     e = await witness.response(of="forever")
-    # The deadline, 100 ms, counts from the time at which the turn of the loop began; on a busy machine that was a while ago.
-    assert e.outcome == (DENIED if on_error == "deny" else ANSWERED) and 20 <= e.ms < 8000
+    # The deadline, 500 ms, counts from the time at which the turn of the loop began; on a busy machine that was a while ago.
+    assert e.outcome == (DENIED if on_error == "deny" else ANSWERED) and 200 <= e.ms < 8000
     assert [a.hook for a in witness.events("request", "resumed", of="forever")] == ["request"]
     await bench.proxy.until_logged("plugin one: on_request: what it held was not resumed in time")
     assert not (await c.query("SELECT a FROM ks.t")).is_error()
@@ -513,7 +513,7 @@ async def test_held_over_a_reload(make_bench, plugin_path):
     await bench.reload(routing={"rule": "read nothing.* target"})
     assert not (await c.answer(stream)).is_error()
     e = (await witness.responses(2))[-1]
-    assert (e.outcome, e.to, e.decided) == (ANSWERED, 1, BY_DEFAULT) and e.ms >= 95
+    assert (e.outcome, e.to, e.decided) == (ANSWERED, 1, BY_DEFAULT) and e.ms >= 200
 
 
 @ways
