@@ -136,7 +136,7 @@ class Bench:
         kind, arguments = test.split(None, 1)
         if kind == "unit":
             return self._run(["./tests/unit/" + arguments], self.build, TEST_SECONDS,
-                             dict(os.environ, srcdir=str(self.tree))) == 0
+                             dict(os.environ, srcdir=str(self.tree), CK_DEFAULT_TIMEOUT="20")) == 0
         if kind != "wire":
             raise Broken("`%s`: a test is a unit or a wire test" % test)
         words = ["tests/wire/" + word if ".py" in word else word for word in arguments.split()]
